@@ -1,0 +1,144 @@
+//! The window: memory into which the bytes of one socket operation are copied before they are parsed.
+
+/// Bytes of an operation that are looked at in one piece.
+pub const CHUNK: u32 = 8192;
+/// Where a chunk begins in the window: what was carried over from the operation before is put in front of it.
+pub const BASE: u32 = 4608;
+/// Positions are masked with this, which is how the verifier knows that they are in bounds.
+const MASK: u32 = 0x3fff;
+/// Slack behind the last maskable position: reads of up to 64 bytes need no check of their own, and a copy of a masked
+/// length to a masked position ends inside as far as the verifier can tell (0x1fff + 0x3fff).
+const SLACK: usize = 8192 + 64;
+
+/// Lengths of copies into the window are masked with this.
+pub const COPY_MASK: u32 = MASK;
+
+const _: () = assert!(BASE + CHUNK <= MASK);
+
+/// See the module.
+#[repr(C, align(8))]
+pub struct Window {
+    data: [u8; MASK as usize + 1 + SLACK],
+}
+
+/// Hides where a value comes from, so that LLVM cannot drop a mask that it believes superfluous but the verifier
+/// needs: LLVM knows bounds that the verifier does not track (e.g. through memory).
+#[inline(always)]
+pub fn opaque(value: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = u64::from(value);
+        // SAFETY: an empty instruction sequence that claims to change the register.
+        unsafe {
+            core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags));
+        }
+        value as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    value
+}
+
+impl Window {
+    /// An empty window (tests; in the kernel it is a per-CPU map value).
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn boxed() -> Box<Self> {
+        Box::new(Self {
+            data: [0; MASK as usize + 1 + SLACK],
+        })
+    }
+
+    /// Pointer to `position`, with at least 64 readable bytes behind it.
+    #[inline(always)]
+    pub fn at(&mut self, position: u32) -> *mut u8 {
+        let position = opaque(position) & MASK;
+        // SAFETY: masked to less than the array's length less the slack.
+        unsafe { self.data.as_mut_ptr().add(position as usize) }
+    }
+
+    /// Pointer to `position` (below 8192) for copies of up to [`COPY_MASK`] bytes.
+    #[inline(always)]
+    pub fn copy_at(&mut self, position: u32) -> *mut u8 {
+        let position = opaque(position) & 0x1fff;
+        // SAFETY: masked to less than the array's length less what a copy may take.
+        unsafe { self.data.as_mut_ptr().add(position as usize) }
+    }
+
+    /// The byte at `position`.
+    #[inline(always)]
+    pub fn byte(&mut self, position: u32) -> u8 {
+        // SAFETY: `at` gives readable memory.
+        unsafe { self.at(position).read() }
+    }
+
+    /// Sets the byte at `position`.
+    #[inline(always)]
+    pub fn set(&mut self, position: u32, value: u8) {
+        // SAFETY: `at` gives writable memory.
+        unsafe { self.at(position).write(value) };
+    }
+
+    /// A big-endian `Int32` of the protocol.
+    #[inline(always)]
+    pub fn be32(&mut self, position: u32) -> u32 {
+        // SAFETY: four bytes lie within the slack.
+        u32::from_be(unsafe { self.at(position).cast::<u32>().read_unaligned() })
+    }
+
+    /// Eight bytes as they lie in memory, the first in the lowest bits.
+    #[inline(always)]
+    pub fn le64(&mut self, position: u32) -> u64 {
+        // SAFETY: eight bytes lie within the slack.
+        u64::from_le(unsafe { self.at(position).cast::<u64>().read_unaligned() })
+    }
+
+    /// Writes eight bytes.
+    #[inline(always)]
+    pub fn set_le64(&mut self, position: u32, value: u64) {
+        // SAFETY: eight bytes lie within the slack.
+        unsafe { self.at(position).cast::<u64>().write_unaligned(value.to_le()) };
+    }
+}
+
+/// Classification of eight bytes at once (SWAR): each function returns a mask with bit 7 set in bytes that match.
+/// Only the *lowest* set bit is exact: borrows and carries run upwards.
+pub mod swar {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    /// Bytes equal to zero.
+    #[inline(always)]
+    pub fn zero(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word & HIGHS
+    }
+
+    /// Bytes equal to `byte`.
+    #[inline(always)]
+    pub fn equal(word: u64, byte: u8) -> u64 {
+        zero(word ^ (ONES * byte as u64))
+    }
+
+    /// Bytes below `bound` (at most 128).
+    #[inline(always)]
+    pub fn below(word: u64, bound: u8) -> u64 {
+        word.wrapping_sub(ONES * bound as u64) & !word & HIGHS
+    }
+
+    /// Bytes that are no ASCII digit.
+    #[inline(always)]
+    pub fn not_digit(word: u64) -> u64 {
+        let digits = word ^ (ONES * b'0' as u64);
+        (digits.wrapping_add(ONES * (0x7f - 9)) | digits) & HIGHS
+    }
+
+    /// Bits of all bytes in front of the lowest match; all bits where there is none.
+    #[inline(always)]
+    pub fn mask_before(matches: u64) -> u64 {
+        ((matches & matches.wrapping_neg()) >> 7).wrapping_sub(1)
+    }
+
+    /// How many whole bytes a mask of [`mask_before`] covers.
+    #[inline(always)]
+    pub fn length(mask: u64) -> u32 {
+        ((mask & ONES).wrapping_mul(ONES) >> 56) as u32
+    }
+}

@@ -1,0 +1,241 @@
+//! State of one server-side connection, kept in socket storage.
+
+/// Where in its life a connection is.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Untyped start-up packets.
+    #[default]
+    Startup = 0,
+    /// The server was asked for TLS or GSSAPI encryption and answers with one byte.
+    EncryptionRequested = 1,
+    /// Start-up packet seen, not yet ready for queries.
+    Authentication = 2,
+    /// Typed messages, parsed.
+    Ready = 3,
+    /// Encrypted: bytes only.
+    Encrypted = 4,
+    /// Replication or physical backup (`CopyBothResponse`, or a walsender): bytes only.
+    Replication = 5,
+    /// The stream does not parse (or its beginning was not seen): bytes only until it makes sense again.
+    Blind = 6,
+    /// A cancel request: one packet, nothing follows.
+    Cancel = 7,
+}
+
+/// How the response is being followed.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Follow {
+    /// Message by message.
+    #[default]
+    Walk = 0,
+    /// Only its end: the middle of a long result.
+    Skim = 1,
+    /// The end was seen while skimming, and counts once the server asks for more input:
+    /// until then it could be data that looks like an end.
+    Ending = 2,
+}
+
+/// A request whose response is outstanding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Statement, zero when unknown.
+    pub fingerprint: u64,
+    /// `CLOCK_BOOTTIME` when it was received.
+    pub started: u64,
+    /// Row limit of an `Execute`, zero for none.
+    pub limit: u32,
+    /// How many equal requests this stands for (`Execute`s of one statement in a row), zero for a lone `Sync`.
+    pub count: u16,
+    /// `REQUEST_*`.
+    pub flags: u8,
+    /// Reserved.
+    pub pad: u8,
+}
+
+/// [`Request`]: a simple `Query`; else `Execute` or `Sync`.
+pub const REQUEST_SIMPLE: u8 = 1;
+/// [`Request`]: ends with `ReadyForQuery` (a simple query, or the last before a `Sync`).
+pub const REQUEST_SYNC: u8 = 2;
+/// [`Request`]: may hold several statements.
+pub const REQUEST_SEVERAL: u8 = 4;
+/// [`Request`]: goes on with a portal that was executed before.
+pub const REQUEST_CONTINUES: u8 = 8;
+/// [`Request`]: the text was longer than what is hashed.
+pub const REQUEST_TRUNCATED: u8 = 16;
+
+/// Bytes of a response that are kept from one send to the next.
+pub const TAIL: usize = 64;
+
+/// See the module. One per server-side socket; fields in the order in which the two directions touch them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Number of the connection (socket cookie).
+    pub id: u64,
+    /// A [`Phase`].
+    pub phase: u8,
+    /// A [`Follow`].
+    pub follow: u8,
+    /// `CONNECTION_*`.
+    pub flags: u8,
+    /// Bytes of `tail` that are the beginning of a message which the next send completes.
+    pub carried: u8,
+    /// Requests in `front` and the queue.
+    pub outstanding: u32,
+    /// The request that is being answered.
+    pub front: Request,
+    /// Bytes sent in no record yet.
+    pub sent: u64,
+    /// Bytes received in no record yet.
+    pub received: u64,
+    /// Rows of the current response counted so far.
+    pub rows: u64,
+    /// Rows of the current response that progress records reported as exact.
+    pub rows_reported: u64,
+    /// Bytes of the current response sent so far.
+    pub response_bytes: u64,
+    /// Bytes of the current response when it began to be skimmed: `rows` cover these.
+    pub walked_bytes: u64,
+    /// Time of the last progress record.
+    pub reported_at: u64,
+    /// Fingerprint of the last statement that completed: bytes that follow belong to it.
+    pub last_fingerprint: u64,
+    /// Fingerprint whose text is known to have left.
+    pub known_fingerprint: u64,
+    /// Bytes of a sent message still to be passed over.
+    pub sent_skip: u32,
+    /// Bytes of a received message still to be passed over.
+    pub received_skip: u32,
+    /// Bytes of a received message kept in the partial storage.
+    pub partial: u32,
+    /// Statements completed in the current simple query.
+    pub ordinal: u32,
+    /// Fingerprint of the unnamed statement.
+    pub unnamed_statement: u64,
+    /// Fingerprint bound to the unnamed portal.
+    pub unnamed_portal: u64,
+    /// All bytes seen, server to client.
+    pub seen_sent: u64,
+    /// All bytes seen, client to server.
+    pub seen_received: u64,
+    /// TCP's own counters when the socket was first seen.
+    pub base_sent: u32,
+    /// See `base_sent`.
+    pub base_received: u32,
+    /// Beginning of an incomplete message (walk), or the last bytes sent (skim).
+    pub tail: [u8; TAIL],
+}
+
+/// [`Connection`]: its open record has left.
+pub const CONNECTION_ANNOUNCED: u8 = 1;
+/// [`Connection`]: `CopyInResponse` was sent for the current statement.
+pub const CONNECTION_COPY_IN: u8 = 2;
+/// [`Connection`]: `CopyOutResponse` was sent for the current statement.
+pub const CONNECTION_COPY_OUT: u8 = 4;
+/// [`Connection`]: the portal bound to the unnamed portal was executed before.
+pub const CONNECTION_PORTAL_USED: u8 = 8;
+/// [`Connection`]: an error came and the server discards requests until the next `Sync`.
+pub const CONNECTION_FAILED: u8 = 16;
+/// [`Connection`]: closed; what follows is not counted twice.
+pub const CONNECTION_CLOSED: u8 = 32;
+/// [`Connection`]: not a server-side connection of a database protocol (a server's other sockets).
+pub const CONNECTION_IGNORED: u8 = 64;
+/// [`Connection`]: not seen from its first byte.
+pub const CONNECTION_PREEXISTING: u8 = 128;
+
+impl Connection {
+    /// A fresh connection.
+    pub const NEW: Self = Self {
+        id: 0,
+        phase: Phase::Startup as u8,
+        follow: Follow::Walk as u8,
+        flags: 0,
+        carried: 0,
+        outstanding: 0,
+        front: Request {
+            fingerprint: 0,
+            started: 0,
+            limit: 0,
+            count: 0,
+            flags: 0,
+            pad: 0,
+        },
+        sent: 0,
+        received: 0,
+        rows: 0,
+        rows_reported: 0,
+        response_bytes: 0,
+        walked_bytes: 0,
+        reported_at: 0,
+        last_fingerprint: 0,
+        known_fingerprint: 0,
+        sent_skip: 0,
+        received_skip: 0,
+        partial: 0,
+        ordinal: 0,
+        unnamed_statement: 0,
+        unnamed_portal: 0,
+        seen_sent: 0,
+        seen_received: 0,
+        base_sent: 0,
+        base_received: 0,
+        tail: [0; TAIL],
+    };
+
+    /// Is `flag` set?
+    #[inline(always)]
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Sets `flag`.
+    #[inline(always)]
+    pub fn set(&mut self, flag: u8) {
+        self.flags |= flag;
+    }
+
+    /// Clears `flag`.
+    #[inline(always)]
+    pub fn clear(&mut self, flag: u8) {
+        self.flags &= !flag;
+    }
+}
+
+/// Requests behind [`Connection::front`], in order; allocated when a client pipelines.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// Index of the oldest, modulo [`QUEUE`].
+    pub head: u32,
+    /// How many.
+    pub length: u32,
+    /// The ring.
+    pub requests: [Request; QUEUE],
+}
+
+/// Requests that are kept apart; equal ones in a row count as one.
+pub const QUEUE: usize = 512;
+
+/// Beginning of a received message that the next operations complete.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Partial {
+    /// The bytes; `Connection::partial` says how many.
+    pub data: [u8; PARTIAL],
+}
+
+/// Bytes of a received message that are kept: the captured text, the message's header and a statement's name.
+pub const PARTIAL: usize = 4608;
+
+/// Key of the map of named prepared statements and portals.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameKey {
+    /// Connection.
+    pub connection: u64,
+    /// Hash of the name; portals and statements are told apart by its lowest bit.
+    pub name: u64,
+}

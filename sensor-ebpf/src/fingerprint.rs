@@ -1,0 +1,389 @@
+//! A hash of a statement that does not see its literals.
+//!
+//! The lexer is approximate on purpose: where it takes a literal for code (dollar quotes, exponents, nested comments)
+//! one statement gets several fingerprints, and userspace, which normalises each text with PostgreSQL's own grammar,
+//! finds them to be one shape. What must not happen is that statements on different tables get one fingerprint; code is
+//! therefore always hashed, with keys drawn at start, so that a collision cannot be crafted.
+
+use crate::{
+    bytes::{Window, swar},
+    loops::{Step, repeat},
+};
+
+/// Bytes of a statement that are hashed and captured.
+pub const CAPTURE: u32 = 4096;
+
+/// Result of [`fingerprint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// The fingerprint, never zero.
+    pub fingerprint: u64,
+    /// Length of the text in bytes, up to its NUL or the limit.
+    pub length: u32,
+    /// Code follows a semicolon: more than one statement, or it looks so.
+    pub several: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Mode {
+    Code,
+    Number,
+    Quote,
+    EscapeQuote,
+    BlockComment,
+    LineComment,
+}
+
+struct Lexer<'a> {
+    window: &'a mut Window,
+    keys: [u64; 2],
+    position: u32,
+    end: u32,
+    hash: u64,
+    /// Hash right behind the last literal, for taking back the separators of a list of literals.
+    mark: u64,
+    mode: Mode,
+    /// The last byte of code was part of an identifier, so that a digit goes on with it.
+    in_word: bool,
+    /// Only list separators since the last literal.
+    in_list: bool,
+    semicolon: bool,
+    several: bool,
+}
+
+const COMMA: u64 = b',' as u64;
+const COMMA_SPACE: u64 = u64::from_le_bytes(*b", \0\0\0\0\0\0");
+const TUPLE: u64 = u64::from_le_bytes(*b"),(\0\0\0\0\0");
+const TUPLE_SPACE: u64 = u64::from_le_bytes(*b"), (\0\0\0\0");
+const PLACEHOLDER: u64 = 0x3f;
+
+impl Lexer<'_> {
+    #[inline(always)]
+    fn mix(&mut self, word: u64, length: u32) {
+        let product = (self.hash ^ word).wrapping_mul(self.keys[0]);
+        self.hash = (product ^ (product >> 32)).wrapping_add(u64::from(length));
+    }
+
+    /// A literal begins: one placeholder for it, or none if it goes on with a list.
+    #[inline(always)]
+    fn literal(&mut self) {
+        if self.in_list {
+            self.hash = self.mark;
+        } else {
+            self.mix(PLACEHOLDER, 9);
+            self.mark = self.hash;
+            self.in_list = true;
+        }
+        self.in_word = false;
+        if self.semicolon {
+            self.several = true;
+        }
+    }
+
+    /// Hashes code up to the next byte that may begin something else; then looks at that byte.
+    #[inline(always)]
+    fn code(&mut self, word: u64, limit_mask: u64) -> bool {
+        // Digits, ':' and ';' are 0x30..0x3b; '$%&\'' differ in the two low bits, '-' and '/' in one.
+        let stops = swar::below(word ^ 0x3030_3030_3030_3030, 12)
+            | swar::equal(word | 0x0303_0303_0303_0303, 0x27)
+            | swar::equal(word | 0x0202_0202_0202_0202, 0x2f)
+            | swar::zero(word);
+        let mask = swar::mask_before(stops) & limit_mask;
+        let length = swar::length(mask);
+        if length > 0 {
+            let chunk = word & mask;
+            self.mix(chunk, length);
+            self.position += length;
+            if self.semicolon {
+                self.several = true;
+            }
+            if self.in_list
+                && chunk != COMMA
+                && chunk != COMMA_SPACE
+                && chunk != TUPLE
+                && chunk != TUPLE_SPACE
+            {
+                self.in_list = false;
+            }
+            let last = (chunk >> ((length * 8 - 8) & 63)) as u8;
+            self.in_word = is_word(last);
+        }
+        if length == 8 {
+            return true;
+        }
+        if self.position >= self.end {
+            return false;
+        }
+        let next = (word >> ((length * 8 + 8) & 63)) as u8;
+        // The lookahead of the word's last byte lies in the next word.
+        let next = if length == 7 {
+            self.window.byte(self.position + 1)
+        } else {
+            next
+        };
+        let byte = (word >> ((length * 8) & 63)) as u8;
+        self.stop(byte, next)
+    }
+
+    #[inline(always)]
+    fn stop(&mut self, byte: u8, next: u8) -> bool {
+        if byte.is_ascii_digit() {
+            if !self.in_word {
+                self.literal();
+                self.mode = Mode::Number;
+                return true;
+            }
+        } else if byte == b'\'' {
+            // in_word and E: the previous byte of code was the E of E'…'. Other prefixes (B, X, N, U&) hold no escapes
+            // that matter here, and a backslash in one of them only costs a second fingerprint.
+            let escape = self.in_word && {
+                let previous = self.window.byte(self.position - 1);
+                previous | 0x20 == b'e'
+            };
+            self.literal();
+            self.mode = if escape {
+                Mode::EscapeQuote
+            } else {
+                Mode::Quote
+            };
+            self.position += 1;
+            return true;
+        } else if byte == b'$' && next.is_ascii_digit() && !self.in_word {
+            self.literal();
+            self.mode = Mode::Number;
+            self.position += 1;
+            return true;
+        } else if byte == b'/' && next == b'*' {
+            self.mode = Mode::BlockComment;
+            self.position += 2;
+            return true;
+        } else if byte == b'-' && next == b'-' {
+            self.mode = Mode::LineComment;
+            self.position += 2;
+            return true;
+        } else if byte == 0 {
+            return false;
+        }
+        if self.semicolon {
+            self.several = true;
+        }
+        if byte == b';' {
+            self.semicolon = true;
+        }
+        self.mix(u64::from(byte), 1);
+        self.in_list = false;
+        self.in_word = is_word(byte) || byte == b'$' && self.in_word;
+        self.position += 1;
+        true
+    }
+
+    /// Passes over what is not hashed until one of `stops` or the text's end.
+    #[inline(always)]
+    fn skip(&mut self, stops: u64, limit_mask: u64) -> bool {
+        let mask = swar::mask_before(stops) & limit_mask;
+        let length = swar::length(mask);
+        self.position += length;
+        length < 8 && self.position < self.end
+    }
+}
+
+impl Step for Lexer<'_> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let rest = self.end.wrapping_sub(self.position);
+        if self.position >= self.end {
+            return false;
+        }
+        let limit_mask = if rest < 8 {
+            (1u64 << ((rest * 8) & 63)) - 1
+        } else {
+            u64::MAX
+        };
+        let word = self.window.le64(self.position);
+        match self.mode {
+            Mode::Code => return self.code(word, limit_mask),
+            Mode::Number => {
+                if self.skip(swar::not_digit(word), limit_mask) {
+                    self.mode = Mode::Code;
+                }
+            }
+            Mode::Quote | Mode::EscapeQuote => {
+                let escape = if self.mode == Mode::EscapeQuote {
+                    swar::equal(word, b'\\')
+                } else {
+                    0
+                };
+                let stops = swar::equal(word, b'\'') | swar::zero(word) | escape;
+                if self.skip(stops, limit_mask) {
+                    let byte = self.window.byte(self.position);
+                    if byte == 0 {
+                        return false;
+                    }
+                    self.position += 1;
+                    if byte == b'\\' {
+                        self.position += 1;
+                    } else {
+                        self.mode = Mode::Code;
+                    }
+                }
+            }
+            Mode::BlockComment => {
+                if self.skip(swar::equal(word, b'*') | swar::zero(word), limit_mask) {
+                    if self.window.byte(self.position) == 0 {
+                        return false;
+                    }
+                    self.position += 1;
+                    if self.window.byte(self.position) == b'/' {
+                        self.position += 1;
+                        self.mode = Mode::Code;
+                    }
+                }
+            }
+            Mode::LineComment => {
+                if self.skip(swar::equal(word, b'\n') | swar::zero(word), limit_mask) {
+                    self.mode = Mode::Code;
+                }
+            }
+        }
+        true
+    }
+}
+
+#[inline(always)]
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
+/// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
+#[inline(always)]
+pub fn fingerprint(window: &mut Window, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
+    let end = if end - start > CAPTURE {
+        start + CAPTURE
+    } else {
+        end
+    };
+    let mut lexer = Lexer {
+        window,
+        keys,
+        position: start,
+        end,
+        hash: keys[1],
+        mark: 0,
+        mode: Mode::Code,
+        in_word: false,
+        in_list: false,
+        semicolon: false,
+        several: false,
+    };
+    // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.
+    repeat(2 * CAPTURE, &mut lexer);
+    let position = if lexer.position < end {
+        lexer.position
+    } else {
+        end
+    };
+    let product = (lexer.hash ^ (lexer.hash >> 29)).wrapping_mul(lexer.keys[0]);
+    Hashed {
+        // The lowest bit keeps zero free for "no statement".
+        fingerprint: (product ^ (product >> 32)) | 1,
+        length: position - start,
+        several: lexer.several,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::BASE;
+
+    fn hash(text: &str) -> Hashed {
+        let mut window = Window::boxed();
+        for (i, byte) in text.bytes().enumerate() {
+            window.set(BASE + i as u32, byte);
+        }
+        // Garbage behind the end must not matter.
+        for i in 0..16 {
+            window.set(BASE + text.len() as u32 + i, b'7');
+        }
+        fingerprint(
+            &mut window,
+            BASE,
+            BASE + text.len() as u32,
+            [0x9e37_79b9_7f4a_7c15, 42],
+        )
+    }
+
+    fn same(a: &str, b: &str) {
+        assert_eq!(hash(a).fingerprint, hash(b).fingerprint, "{a} / {b}");
+    }
+
+    fn differ(a: &str, b: &str) {
+        assert_ne!(hash(a).fingerprint, hash(b).fingerprint, "{a} / {b}");
+    }
+
+    #[test]
+    fn literals_do_not_count() {
+        same(
+            "SELECT abalance FROM pgbench_accounts WHERE aid = 1;",
+            "SELECT abalance FROM pgbench_accounts WHERE aid = 987654321;",
+        );
+        same("SELECT * FROM t WHERE a='x'", "SELECT * FROM t WHERE a='a much longer text, with 123'");
+        same("SELECT 'it''s' FROM t", "SELECT 'its' FROM t");
+        same(r"SELECT E'a\'b' FROM t", r"SELECT E'ab' FROM t");
+        same("SELECT * FROM t WHERE a=$1", "SELECT * FROM t WHERE a=$12");
+        same("SELECT /* c 1 */ x FROM t", "SELECT /* other comment */ x FROM t");
+        same("SELECT x FROM t -- a", "SELECT x FROM t -- bc");
+        same("SELECT 1 WHERE a = '", "SELECT 2 WHERE a = 'unterminated");
+    }
+
+    #[test]
+    fn lists_collapse() {
+        same("SELECT * FROM t WHERE a IN (1, 2, 3)", "SELECT * FROM t WHERE a IN (44)");
+        same("INSERT INTO t VALUES (1,'a'),(2,'b')", "INSERT INTO t VALUES (1,'a')");
+        same("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT INTO t VALUES (1)");
+    }
+
+    #[test]
+    fn code_counts() {
+        differ("SELECT * FROM t1", "SELECT * FROM t2");
+        differ("SELECT * FROM customers", "SELECT * FROM tickets");
+        differ("SELECT a1 FROM t", "SELECT a2 FROM t");
+        differ("SELECT * FROM t WHERE a = 1 AND b = 2", "SELECT * FROM t WHERE a = 1 OR b = 2");
+        differ("SELECT 1", "SELECT 1 FROM customers");
+        differ("", "x");
+        differ("SELECT a FROM b", "SELECT a FROM bb");
+    }
+
+    #[test]
+    fn alignment_behind_a_literal_does_not_count() {
+        for digits in 1..20 {
+            same(
+                &format!("SELECT * FROM t WHERE a = {} AND name = 'x' ORDER BY b2", "9".repeat(digits)),
+                "SELECT * FROM t WHERE a = 1 AND name = 'yy' ORDER BY b2",
+            );
+        }
+    }
+
+    #[test]
+    fn finds_end_and_several_statements() {
+        assert_eq!(hash("SELECT 1\0garbage").length, 8);
+        assert_eq!(hash("SELECT 'a\0garbage").length, 9);
+        assert_eq!(hash("SELECT 1").length, 8);
+        assert!(!hash("SELECT 1;").several);
+        assert!(hash("SELECT 1;SELECT 2").several);
+        assert!(hash("SELECT a; SELECT 'x'").several);
+        assert!(!hash("SELECT ';' FROM t;").several);
+        assert!(hash("SELECT a;/**/'x'").several);
+        assert_ne!(hash("").fingerprint, 0);
+    }
+
+    #[test]
+    fn long_texts_end_at_the_capture_limit() {
+        let long = "a".repeat(6000);
+        assert_eq!(hash(&long).length, CAPTURE);
+        let ones = "1,".repeat(3000);
+        assert_eq!(hash(&ones).length, CAPTURE);
+    }
+}

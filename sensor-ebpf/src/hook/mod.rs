@@ -1,0 +1,24 @@
+//! Hooks: each family turns its arguments into one [`Operation`].
+
+use core::ffi::c_void;
+
+pub mod registers;
+pub mod tp_btf;
+
+/// Which way the bytes of an operation went, seen from the process that runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Read from the socket.
+    Received,
+    /// Written to it.
+    Sent,
+}
+
+/// One socket operation.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    /// `struct sock`, a BTF pointer.
+    pub sk: *mut c_void,
+    /// Its result: bytes, or a negative errno.
+    pub length: i32,
+}

@@ -1,0 +1,181 @@
+//! Who is at the other end of a socket, and who runs.
+
+use core::ffi::c_void;
+
+use sensor_ebpf::record::{
+    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, LocalClientRecord, OpenRecord,
+};
+
+use crate::{
+    maps::setting,
+    task::{self, load, probe},
+};
+
+/// `SOCK_STREAM`.
+const STREAM: u16 = 1;
+
+/// Address family of a socket, zero for those that carry no database protocol.
+#[inline(always)]
+pub fn family(sk: *mut c_void) -> u16 {
+    let family: u16 = load(sk, setting!(offsets.sk_family));
+    if family == FAMILY_INET || family == FAMILY_INET6 || family == FAMILY_UNIX {
+        family
+    } else {
+        0
+    }
+}
+
+/// Is it a stream socket?
+#[inline(always)]
+pub fn is_stream(sk: *mut c_void) -> bool {
+    load::<u16>(sk, setting!(offsets.sk_type)) == STREAM
+}
+
+/// Remote port in host order.
+#[inline(always)]
+pub fn remote_port(sk: *mut c_void) -> u16 {
+    u16::from_be(load(sk, setting!(offsets.sk_dport)))
+}
+
+/// Local port.
+#[inline(always)]
+pub fn local_port(sk: *mut c_void) -> u16 {
+    load(sk, setting!(offsets.sk_num))
+}
+
+/// Local and remote address, IPv4 in the first four bytes.
+#[inline(always)]
+fn addresses(sk: *mut c_void, family: u16) -> ([u8; 16], [u8; 16]) {
+    let sk = sk as u64;
+    if family == FAMILY_INET6 {
+        (
+            probe(sk, setting!(offsets.sk_v6_rcv_saddr)),
+            probe(sk, setting!(offsets.sk_v6_daddr)),
+        )
+    } else {
+        let local: [u8; 4] = probe(sk, setting!(offsets.sk_rcv_saddr));
+        let remote: [u8; 4] = probe(sk, setting!(offsets.sk_daddr));
+        (widen(local), widen(remote))
+    }
+}
+
+#[inline(always)]
+fn widen(address: [u8; 4]) -> [u8; 16] {
+    let mut wide = [0; 16];
+    wide[0] = address[0];
+    wide[1] = address[1];
+    wide[2] = address[2];
+    wide[3] = address[3];
+    wide
+}
+
+#[inline(always)]
+fn netns(sk: *mut c_void) -> u32 {
+    let net: u64 = probe(sk as u64, setting!(offsets.sk_net));
+    probe(net, setting!(offsets.net_inum))
+}
+
+/// The `unix_address` that a unix socket is bound to; an accepted one shares its listener's.
+#[inline(always)]
+pub fn unix_address(sk: u64) -> u64 {
+    probe(sk, setting!(offsets.unix_addr))
+}
+
+/// The other end of a unix socket.
+#[inline(always)]
+pub fn unix_peer(sk: u64) -> u64 {
+    probe(sk, setting!(offsets.unix_peer))
+}
+
+/// Fills in what the socket and the task that serves it tell.
+#[inline(always)]
+pub fn describe_server(record: &mut OpenRecord, sk: *mut c_void, family: u16) {
+    let task = task::current();
+    record.server_pid = load(task, setting!(offsets.task_tgid));
+    let parent: u64 = load(task, setting!(offsets.task_real_parent));
+    record.server_parent = probe(parent, setting!(offsets.task_tgid));
+    record.family = family;
+    record.netns = netns(sk);
+    record.peer_uid = u32::MAX;
+    record.peer_pid = 0;
+    record.peer_socket = 0;
+    record.local_port = 0;
+    record.remote_port = 0;
+    if family == FAMILY_UNIX {
+        let credentials: u64 = probe(sk as u64, setting!(offsets.sk_peer_cred));
+        if credentials != 0 {
+            record.peer_uid = probe(credentials, setting!(offsets.cred_euid));
+        }
+        // struct pid: the number in the initial pid namespace, which is the one the sensor lives in.
+        let pid: u64 = probe(sk as u64, setting!(offsets.sk_peer_pid));
+        if pid != 0 {
+            record.peer_pid = probe(pid, setting!(offsets.pid_numbers_nr));
+        }
+        record.peer_socket = unix_peer(sk as u64);
+        record.local_address = [0; 16];
+        record.remote_address = [0; 16];
+    } else {
+        record.local_port = local_port(sk);
+        record.remote_port = remote_port(sk);
+        (record.local_address, record.remote_address) = addresses(sk, family);
+    }
+}
+
+/// Fills in what the socket and its user tell.
+#[inline(always)]
+pub fn describe_client(record: &mut LocalClientRecord, sk: *mut c_void, family: u16) {
+    let task = task::current();
+    record.pid = load(task, setting!(offsets.task_tgid));
+    record.uid = uid();
+    record.login_uid = load(task, setting!(offsets.task_loginuid));
+    record.audit_session = load(task, setting!(offsets.task_sessionid));
+    record.command = probe(task as u64, setting!(offsets.task_comm));
+    record.socket = sk as u64;
+    record.family = family;
+    record.netns = netns(sk);
+    record.local_port = 0;
+    record.remote_port = 0;
+    record.local_address = [0; 16];
+    record.remote_address = [0; 16];
+    if family != FAMILY_UNIX {
+        record.local_port = local_port(sk);
+        record.remote_port = remote_port(sk);
+        (record.local_address, record.remote_address) = addresses(sk, family);
+    }
+}
+
+/// Are both ends of a TCP connection on this host? Their addresses are then equal, or loopback.
+#[inline(always)]
+pub fn same_host(sk: *mut c_void, family: u16) -> bool {
+    let (local, remote) = addresses(sk, family);
+    let [local, remote] = [u128::from_be_bytes(local), u128::from_be_bytes(remote)];
+    // 127.0.0.0/8 (also IPv4-mapped) and ::1.
+    let loopback = if family == FAMILY_INET {
+        remote >> 120 == 127
+    } else {
+        remote == 1 || remote >> 24 == 0xffff_7f
+    };
+    loopback || local == remote
+}
+
+/// Real uid of the current task.
+#[inline(always)]
+pub fn uid() -> u32 {
+    let credentials: u64 = load(task::current(), setting!(offsets.task_cred));
+    probe(credentials, setting!(offsets.cred_uid))
+}
+
+/// TCP's own counts: next byte to write and next byte to hand to the reader, modulo 2^32.
+#[inline(always)]
+pub fn tcp_counts(sk: *mut c_void) -> (u32, u32) {
+    (
+        probe(sk as u64, setting!(offsets.tcp_write_seq)),
+        probe(sk as u64, setting!(offsets.tcp_copied_seq)),
+    )
+}
+
+/// Did the current task begin before the programs were loaded?
+#[inline(always)]
+pub fn is_older_than_sensor() -> bool {
+    load::<u64>(task::current(), setting!(offsets.task_start_boottime)) < setting!(loaded_at)
+}

@@ -1,0 +1,11 @@
+//! Types that the kernel programs and userspace share, and the parts of the kernel path that hold no kernel call:
+//! wire protocol, fingerprint. Those compile for the host too, where unit tests drive them with real byte streams.
+#![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
+
+pub mod bytes;
+pub mod connection;
+pub mod fingerprint;
+pub mod loops;
+pub mod protocol;
+pub mod record;
+pub mod settings;

@@ -1,0 +1,95 @@
+//! Kernel programs of the sensor: entry points only. Hook in, named steps, return.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {
+    eprintln!("sensor-bpf is a kernel program: build it for bpfel-unknown-none (`cargo xtask build` does)");
+    std::process::exit(2);
+}
+
+#[cfg(target_arch = "bpf")]
+mod hook;
+#[cfg(target_arch = "bpf")]
+mod identity;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod ring;
+#[cfg(target_arch = "bpf")]
+mod server;
+#[cfg(target_arch = "bpf")]
+mod client;
+#[cfg(target_arch = "bpf")]
+mod surroundings;
+#[cfg(target_arch = "bpf")]
+mod task;
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+
+    use crate::{
+        client,
+        hook::{Direction, tp_btf},
+        server, task,
+    };
+
+    /// Every read on a socket, failed ones included.
+    #[btf_tracepoint(function = "sock_recv_length")]
+    pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+        let Some(operation) = tp_btf::receive(&ctx) else {
+            return 0;
+        };
+        if task::is_server() {
+            server::operation(&operation, Direction::Received);
+        } else if operation.length > 0 {
+            client::operation(&operation, Direction::Received);
+        }
+        0
+    }
+
+    /// Every write on a socket, failed ones included.
+    #[btf_tracepoint(function = "sock_send_length")]
+    pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+        let Some(operation) = tp_btf::send(&ctx) else {
+            return 0;
+        };
+        if task::is_server() {
+            server::operation(&operation, Direction::Sent);
+        } else if operation.length > 0 {
+            client::operation(&operation, Direction::Sent);
+        }
+        0
+    }
+
+    /// A server process ended: its connections are over.
+    #[btf_tracepoint(function = "sched_process_exit")]
+    pub fn sched_process_exit(_ctx: BtfTracePointContext) -> i32 {
+        if task::is_server() {
+            server::exited();
+        }
+        0
+    }
+
+    /// A server process began: userspace looks for new servers at once.
+    #[btf_tracepoint(function = "sched_process_exec")]
+    pub fn sched_process_exec(_ctx: BtfTracePointContext) -> i32 {
+        if task::is_server() {
+            server::began();
+        }
+        0
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // A panic path in the object makes the verifier refuse the program: a build check looks for it.
+    loop {}
+}
+
+/// The programs call helpers that are open to GPL-compatible programs only (`bpf_probe_read_user`).
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

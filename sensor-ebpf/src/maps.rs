@@ -1,0 +1,112 @@
+//! The maps, all in one place.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage},
+    macros::btf_map,
+};
+use sensor_ebpf::{
+    bytes::Window,
+    connection::{Connection, NameKey, Partial, Queue},
+    record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader, UserVolume},
+    settings::Settings,
+};
+
+/// Records to userspace. The loader sets the size.
+#[btf_map]
+pub static RING: RingBuf<u8, { 8 << 20 }> = RingBuf::new();
+
+/// Volumes whose record found the ring full. Values only grow; userspace reads differences.
+#[btf_map]
+pub static OVERFLOW: HashMap<OverflowKey, OverflowVolume, 16384> = HashMap::new();
+
+/// State of server-side connections.
+#[btf_map]
+pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+
+/// Requests of clients that pipeline.
+#[btf_map]
+pub static QUEUES: SkStorage<Queue> = SkStorage::new();
+
+/// Beginnings of messages that reads split.
+#[btf_map]
+pub static PARTIALS: SkStorage<Partial> = SkStorage::new();
+
+/// The client's end of local connections; see `client`.
+#[btf_map]
+pub static CLIENTS: SkStorage<crate::client::Client> = SkStorage::new();
+
+/// Fingerprints whose text has left. Least recently used go first: their text leaves again.
+#[btf_map]
+pub static SEEN: LruHashMap<u64, u64, 65536> = LruHashMap::new();
+
+/// Named prepared statements and portals. Least recently used go first.
+#[btf_map]
+pub static NAMES: LruHashMap<NameKey, u64, 65536> = LruHashMap::new();
+
+/// Bytes of local users' sockets to watched servers, by uid.
+#[btf_map]
+pub static USER_VOLUMES: PerCpuHashMap<u32, UserVolume, 4096> = PerCpuHashMap::new();
+
+/// TCP ports that watched servers listen on, one bit each.
+#[btf_map]
+pub static PORTS: Array<u64, 1024> = Array::new();
+
+/// What could not be done, and why.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
+
+/// Bytes of the operation that is parsed.
+#[btf_map]
+pub static WINDOWS: PerCpuArray<Window, 1> = PerCpuArray::new();
+
+/// A text on its way into the ring, header in front.
+#[btf_map]
+pub static TEXTS: PerCpuArray<TextBuffer, 1> = PerCpuArray::new();
+
+/// See [`TEXTS`].
+#[repr(C)]
+pub struct TextBuffer {
+    /// Header.
+    pub header: TextHeader,
+    /// Text.
+    pub data: [u8; 8192],
+}
+
+/// What the loader says; replaced before the programs are loaded.
+#[unsafe(no_mangle)]
+pub static SETTINGS: Settings = Settings {
+    fingerprint_keys: [0; 4],
+    skim_after: 0,
+    progress_bytes: 0,
+    progress_nanos: 0,
+    commands: [[0; 16]; sensor_ebpf::settings::COMMANDS],
+    loaded_at: 0,
+    // SAFETY: all fields are integers.
+    offsets: unsafe { core::mem::zeroed() },
+};
+
+/// A setting. Volatile, or the compiler would take the zeroes above for the truth.
+macro_rules! setting {
+    ($($field:tt)+) => {
+        // SAFETY: reads a static.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::SETTINGS.$($field)+) }
+    };
+}
+pub(crate) use setting;
+
+/// Adds to one of the counters of this CPU.
+macro_rules! count {
+    ($field:ident, $amount:expr) => {
+        if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
+            // SAFETY: this CPU's slot; programs do not migrate.
+            unsafe { (*counters).$field += $amount };
+        }
+    };
+}
+pub(crate) use count;
+
+/// A map as the helpers want it that the wrappers above do not offer.
+#[inline(always)]
+pub fn raw<M>(map: &'static M) -> *mut core::ffi::c_void {
+    core::ptr::from_ref(map).cast_mut().cast()
+}

@@ -1,0 +1,79 @@
+//! Wire protocols: framing and row counts. No kernel call in here; what they need comes through [`Surroundings`].
+
+use crate::{
+    bytes::Window,
+    connection::{Connection, Request},
+    record::CommandTag,
+};
+
+pub mod postgres;
+
+/// What a protocol needs from the kernel program that runs it, or from the unit test.
+pub trait Surroundings {
+    /// The window that `read` fills.
+    fn window(&mut self) -> &mut Window;
+    /// Copies `length` bytes at `offset` of this operation's data to `position` of the window; false when the
+    /// process's memory can't be read.
+    fn read(&mut self, offset: u32, length: u32, position: u32) -> bool;
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    fn now(&mut self) -> u64;
+    /// Keys of the fingerprint.
+    fn keys(&self) -> [u64; 2];
+    /// Bytes of a response that are walked before it is skimmed.
+    fn skim_after(&self) -> u64;
+    /// Is a progress record due, `bytes` after the last, which left at `reported_at`?
+    fn progress_due(&self, bytes: u64, reported_at: u64) -> bool;
+    /// Hands on the text of a statement unless it is known.
+    fn text(&mut self, connection: &mut Connection, fingerprint: u64, start: u32, length: u32, truncated: bool);
+    /// Hands on the parameters of a start-up packet.
+    fn startup(&mut self, connection: &mut Connection, start: u32, length: u32, truncated: bool);
+    /// Hands on a finished statement.
+    fn statement(&mut self, connection: &Connection, outcome: &Outcome);
+    /// Hands on progress of an unfinished one.
+    fn progress(&mut self, connection: &Connection, rows_exact: u64, rows_estimated: u64, now: u64);
+    /// Hands on bytes of a phase that is not parsed, or the change to another phase.
+    fn phase(&mut self, connection: &Connection);
+    /// Hands on that the connection became ready for queries.
+    fn phase_entered(&mut self, connection: &Connection);
+    /// The connection ended.
+    fn closed(&mut self, connection: &Connection);
+    /// Remembers what a named statement or portal stands for.
+    fn remember(&mut self, connection: &Connection, name: u64, fingerprint: u64);
+    /// What a named statement or portal stands for, zero when unknown.
+    fn recall(&mut self, connection: &Connection, name: u64) -> u64;
+    /// Appends a request to the queue; merges into the last when it is full.
+    fn push(&mut self, connection: &mut Connection, request: Request);
+    /// Takes the oldest request from the queue into `front`.
+    fn pop(&mut self, connection: &mut Connection);
+    /// Marks the newest request in the queue as followed by a `Sync`; false when it is already.
+    fn sync_last(&mut self, connection: &mut Connection) -> bool;
+    /// Saves `length` bytes at `position` of the window as a received message's beginning; false when it can't.
+    fn save_partial(&mut self, position: u32, length: u32) -> bool;
+    /// Restores `length` saved bytes to `position` of the window.
+    fn restore_partial(&mut self, position: u32, length: u32) -> bool;
+    /// Frees the storage of a saved beginning.
+    fn drop_partial(&mut self);
+    /// Counts a text longer than what is captured.
+    fn count_truncated(&mut self);
+}
+
+/// The end of a statement, or bytes outside of any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Statement, zero for none.
+    pub fingerprint: u64,
+    /// See `StatementRecord::rows_returned`.
+    pub rows_returned: i64,
+    /// Rows written.
+    pub rows_written: u64,
+    /// `STATEMENT_*`.
+    pub flags: u8,
+    /// Command.
+    pub tag: CommandTag,
+    /// Statements closed.
+    pub queries: u32,
+    /// Request seen.
+    pub started: u64,
+    /// Now.
+    pub ended: u64,
+}

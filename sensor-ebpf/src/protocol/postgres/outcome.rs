@@ -1,0 +1,233 @@
+//! How requests end: completion, error, ready, close; and what is reported then.
+
+use crate::{
+    connection::{
+        CONNECTION_CLOSED, CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED, Connection,
+        Phase, QUEUE, REQUEST_CONTINUES, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,
+    },
+    loops::{Step, repeat},
+    protocol::{Outcome, Surroundings},
+    record::{
+        CommandTag, STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD,
+        STATEMENT_SERVER_SIDE_COPY, STATEMENT_SUSPENDED, STATEMENT_TRUNCATED,
+    },
+};
+
+/// What a completion says about rows, given the `rows` messages that were counted (or none could have been sent).
+///
+/// Returns rows returned, rows written and flags.
+#[inline(always)]
+pub fn rows(c: &Connection, tag: CommandTag, count: u64, messages: u64) -> (u64, u64, u8) {
+    match tag {
+        // Without a single row message the rows went into a new table (CREATE TABLE AS, SELECT INTO).
+        CommandTag::Select if count > 0 && messages == 0 => (0, count, 0),
+        CommandTag::Select | CommandTag::Fetch => (count, 0, 0),
+        // One row message a row with RETURNING, none without.
+        CommandTag::Insert | CommandTag::Update | CommandTag::Delete | CommandTag::Merge => {
+            (messages, count, 0)
+        }
+        CommandTag::Copy if c.has(CONNECTION_COPY_IN) => (0, count, 0),
+        CommandTag::Copy if c.has(CONNECTION_COPY_OUT) => (count, 0, 0),
+        CommandTag::Copy => (count, 0, STATEMENT_SERVER_SIDE_COPY),
+        CommandTag::Suspended => (messages, 0, STATEMENT_SUSPENDED),
+        CommandTag::Move | CommandTag::Empty => (0, 0, 0),
+        // SHOW, EXPLAIN, CALL, VALUES …: rows without a count in the tag. A base backup's CopyData are no rows.
+        CommandTag::Other if c.has(CONNECTION_COPY_OUT) => (0, 0, 0),
+        CommandTag::Other => (messages, 0, 0),
+    }
+}
+
+/// The front request's statement completed. Takes it off, but for the `ReadyForQuery` that may belong to it.
+#[inline(always)]
+pub fn complete<S: Surroundings>(
+    s: &mut S,
+    c: &mut Connection,
+    tag: CommandTag,
+    returned: u64,
+    written: u64,
+    flags: u8,
+) -> Outcome {
+    let request = c.front;
+    let outcome = Outcome {
+        fingerprint: request.fingerprint,
+        rows_returned: returned.wrapping_sub(c.rows_reported) as i64,
+        rows_written: written,
+        flags: flags
+            | if request.flags & REQUEST_TRUNCATED != 0 {
+                STATEMENT_TRUNCATED
+            } else {
+                0
+            },
+        tag,
+        queries: u32::from(request.flags & REQUEST_CONTINUES == 0),
+        started: request.started,
+        ended: s.now(),
+    };
+    c.last_fingerprint = request.fingerprint;
+    forget_response(c);
+    if request.flags & REQUEST_SIMPLE == 0 && c.front.count > 0 {
+        c.front.count -= 1;
+        if c.front.count == 0 && request.flags & REQUEST_SYNC == 0 {
+            next(s, c);
+        }
+    }
+    outcome
+}
+
+/// Hands on an outcome with all bytes that no record holds yet.
+#[inline(always)]
+pub fn report<S: Surroundings>(s: &mut S, c: &mut Connection, outcome: &Outcome) {
+    s.statement(c, outcome);
+    c.sent = 0;
+    c.received = 0;
+    // The statement's place in its message is reported with it.
+    c.ordinal += 1;
+}
+
+/// `ErrorResponse` in a response.
+#[inline(always)]
+pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) -> Outcome {
+    let extended = c.front.flags & REQUEST_SIMPLE == 0;
+    let rows = c.rows;
+    let outcome = complete(s, c, CommandTag::Other, rows, 0, STATEMENT_FAILED);
+    if extended {
+        c.set(CONNECTION_FAILED);
+    }
+    outcome
+}
+
+/// `ReadyForQuery`, its bytes already counted.
+#[inline(always)]
+pub fn ready<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.phase == Phase::Authentication as u8 {
+        c.phase = Phase::Ready as u8;
+        s.phase_entered(c);
+        overhead(s, c);
+        return;
+    }
+    if c.sent > 0 || c.received > 0 {
+        // The completion left in an earlier record: these bytes follow it. Without one (Parse, Describe, Sync) they
+        // belong to no statement's execution.
+        if c.ordinal > 0 {
+            let outcome = Outcome {
+                fingerprint: c.last_fingerprint,
+                ended: s.now(),
+                ..Outcome::default()
+            };
+            report(s, c, &outcome);
+        } else {
+            overhead(s, c);
+        }
+    }
+    c.ordinal = 0;
+    let failed = c.has(CONNECTION_FAILED);
+    c.clear(CONNECTION_FAILED);
+    let mut skipped = Skipped { s, c, failed };
+    // The front request is nearly always the one.
+    if skipped.step() {
+        repeat(QUEUE as u32, &mut skipped);
+    }
+}
+
+/// Takes off requests up to the one that the `ReadyForQuery` answers: after an error in an extended request the server
+/// has discarded all that came before its `Sync`, simple queries included.
+struct Skipped<'a, S> {
+    s: &'a mut S,
+    c: &'a mut Connection,
+    failed: bool,
+}
+
+impl<S: Surroundings> Step for Skipped<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.c.outstanding == 0 {
+            return false;
+        }
+        let flags = self.c.front.flags;
+        let answered = flags & REQUEST_SYNC != 0 && (!self.failed || flags & REQUEST_SIMPLE == 0);
+        next(self.s, self.c);
+        !answered
+    }
+}
+
+/// Bytes outside any statement.
+#[inline(always)]
+pub fn overhead<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.sent | c.received != 0 {
+        let now = s.now();
+        s.statement(
+            c,
+            &Outcome {
+                flags: STATEMENT_OVERHEAD,
+                started: now,
+                ended: now,
+                ..Outcome::default()
+            },
+        );
+        c.sent = 0;
+        c.received = 0;
+    }
+}
+
+/// What is outstanding will never be known: report its rows as far as they were counted or can be estimated.
+#[inline(always)]
+pub fn abandon<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.outstanding > 0 && c.response_bytes > 0 {
+        let estimate = super::skim::estimate(c);
+        let rows = c.rows + estimate;
+        let outcome = complete(
+            s,
+            c,
+            CommandTag::Other,
+            rows,
+            0,
+            STATEMENT_FAILED | STATEMENT_ESTIMATED,
+        );
+        report(s, c, &outcome);
+    }
+    c.outstanding = 0;
+    c.ordinal = 0;
+    c.follow = 0;
+    c.carried = 0;
+    c.sent_skip = 0;
+    c.received_skip = 0;
+}
+
+/// The connection ended.
+#[inline(always)]
+pub fn close<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.has(CONNECTION_CLOSED) {
+        return;
+    }
+    super::wants_input(s, c);
+    if super::is_parsed(c) {
+        abandon(s, c);
+        overhead(s, c);
+    } else {
+        s.phase(c);
+        c.sent = 0;
+        c.received = 0;
+    }
+    s.closed(c);
+    c.set(CONNECTION_CLOSED);
+}
+
+/// The next request becomes the front.
+#[inline(always)]
+fn next<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.outstanding > 1 {
+        s.pop(c);
+    } else {
+        c.outstanding = 0;
+    }
+}
+
+/// Starts afresh for the next statement's response.
+#[inline(always)]
+fn forget_response(c: &mut Connection) {
+    c.rows = 0;
+    c.rows_reported = 0;
+    c.response_bytes = 0;
+    c.walked_bytes = 0;
+    c.clear(CONNECTION_COPY_IN | CONNECTION_COPY_OUT);
+}

@@ -1,0 +1,345 @@
+//! Frontend messages: what the client asks for.
+
+use super::{lose_track, messages::{self, HEADER}, outcome};
+use crate::{
+    bytes::{BASE, CHUNK, swar},
+    connection::{
+        CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_CONTINUES, REQUEST_SEVERAL,
+        REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
+    },
+    fingerprint::{CAPTURE, fingerprint},
+    loops::{Step, repeat},
+    protocol::Surroundings,
+};
+
+/// With this many bytes of a message at hand its text is as complete as it will get.
+const ENOUGH: u32 = CAPTURE + 256;
+const _: () = assert!(ENOUGH as usize <= PARTIAL);
+
+/// Lowest bit of a name's hash: portal or statement.
+const PORTAL: u64 = 1;
+
+/// Pieces of [`CHUNK`] bytes that one read may bring. PostgreSQL reads 8 KiB at most.
+const CHUNKS: u32 = 64;
+
+/// Takes the client's bytes apart.
+#[inline(always)]
+pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    let mut chunks = Chunks { s, c, offset: 0, length };
+    // The common case in one go: PostgreSQL never reads more than a chunk.
+    if chunks.step() {
+        repeat(CHUNKS - 1, &mut chunks);
+        if chunks.offset < chunks.length {
+            lose_track(chunks.s, chunks.c);
+        }
+    }
+}
+
+struct Chunks<'a, S> {
+    s: &'a mut S,
+    c: &'a mut Connection,
+    offset: u32,
+    length: u32,
+}
+
+impl<S: Surroundings> Step for Chunks<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let rest = self.length - self.offset;
+        let take = if rest > CHUNK { CHUNK } else { rest };
+        let saved = self.c.partial;
+        if !self.s.read(self.offset, take, BASE)
+            || saved > 0 && !self.s.restore_partial(BASE - saved, saved)
+        {
+            lose_track(self.s, self.c);
+            self.offset = self.length;
+            return false;
+        }
+        if saved > 0 {
+            self.s.drop_partial();
+            self.c.partial = 0;
+        }
+        let mut messages = Messages {
+            s: &mut *self.s,
+            c: &mut *self.c,
+            position: BASE - saved,
+            end: BASE + take,
+        };
+        // One message a read is the common case; the loop costs more than the step.
+        if messages.step() {
+            repeat(CHUNK / HEADER, &mut messages);
+        }
+        self.offset += take;
+        self.offset < self.length
+    }
+}
+
+struct Messages<'a, S> {
+    s: &'a mut S,
+    c: &'a mut Connection,
+    position: u32,
+    end: u32,
+}
+
+impl<S: Surroundings> Step for Messages<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let available = self.end.wrapping_sub(self.position);
+        if self.position >= self.end {
+            return false;
+        }
+        if self.c.received_skip > 0 {
+            let skip = if self.c.received_skip < available {
+                self.c.received_skip
+            } else {
+                available
+            };
+            self.c.received_skip -= skip;
+            self.position += skip;
+            return true;
+        }
+        if available < HEADER {
+            self.keep(available);
+            return false;
+        }
+        let kind = self.s.window().byte(self.position);
+        let length = self.s.window().be32(self.position + 1);
+        if !messages::is_frontend(kind) || !(4..=messages::LARGEST).contains(&length) {
+            lose_track(self.s, self.c);
+            return false;
+        }
+        let total = length + 1;
+        if total > available {
+            if is_captured(kind) && available < ENOUGH && self.keep(available) {
+                return false;
+            }
+            self.message(kind, self.end);
+            self.c.received_skip = total - available;
+            return false;
+        }
+        self.message(kind, self.position + total);
+        self.position += total;
+        true
+    }
+}
+
+impl<S: Surroundings> Messages<'_, S> {
+    /// Keeps the beginning of a message for the next read.
+    #[inline(always)]
+    fn keep(&mut self, available: u32) -> bool {
+        if self.s.save_partial(self.position, available) {
+            self.c.partial = available;
+            return true;
+        }
+        if available < HEADER {
+            lose_track(self.s, self.c);
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn message(&mut self, kind: u8, end: u32) {
+        let body = self.position + HEADER;
+        match kind {
+            b'Q' => self.query(body, end),
+            b'P' => self.parse(body, end),
+            b'B' => self.bind(body, end),
+            b'E' => self.execute(body, end),
+            b'S' => self.sync(),
+            b'F' => self.enqueue(Request {
+                flags: REQUEST_SIMPLE | REQUEST_SYNC,
+                count: 1,
+                ..Request::default()
+            }),
+            b'X' => outcome::close(self.s, self.c),
+            // Close, Describe, Flush, CopyData, CopyDone, CopyFail, password and SASL responses change no counts.
+            _ => {}
+        }
+    }
+
+    #[inline(always)]
+    fn query(&mut self, start: u32, end: u32) {
+        let (fingerprint, several, truncated) = self.statement(start, end);
+        self.enqueue(Request {
+            fingerprint,
+            count: 1,
+            flags: REQUEST_SIMPLE
+                | REQUEST_SYNC
+                | if several { REQUEST_SEVERAL } else { 0 }
+                | if truncated { REQUEST_TRUNCATED | REQUEST_SEVERAL } else { 0 },
+            ..Request::default()
+        });
+    }
+
+    /// Fingerprint of a text; hands it on when it is new.
+    #[inline(always)]
+    fn statement(&mut self, start: u32, end: u32) -> (u64, bool, bool) {
+        let keys = self.s.keys();
+        let hashed = fingerprint(self.s.window(), start, end, keys);
+        let truncated = hashed.length == CAPTURE && end - start > CAPTURE + 1;
+        if truncated {
+            self.s.count_truncated();
+        }
+        self.s
+            .text(self.c, hashed.fingerprint, start, hashed.length, truncated);
+        (hashed.fingerprint, hashed.several, truncated)
+    }
+
+    #[inline(always)]
+    fn parse(&mut self, start: u32, end: u32) {
+        let (name, text) = self.name(start, end);
+        if text >= end {
+            return;
+        }
+        let (fingerprint, _, _) = self.statement(text, end);
+        if name == 0 {
+            self.c.unnamed_statement = fingerprint;
+        } else {
+            self.s.remember(self.c, name & !PORTAL, fingerprint);
+        }
+    }
+
+    #[inline(always)]
+    fn bind(&mut self, start: u32, end: u32) {
+        let (portal, second) = self.name(start, end);
+        let (statement, _) = self.name(second, end);
+        let fingerprint = if statement == 0 {
+            self.c.unnamed_statement
+        } else {
+            self.s.recall(self.c, statement & !PORTAL)
+        };
+        if portal == 0 {
+            self.c.unnamed_portal = fingerprint;
+            self.c.clear(CONNECTION_PORTAL_USED);
+        } else {
+            self.s.remember(self.c, portal | PORTAL, fingerprint);
+        }
+    }
+
+    #[inline(always)]
+    fn execute(&mut self, start: u32, end: u32) {
+        let (portal, after) = self.name(start, end);
+        let limit = if after + 4 <= end {
+            self.s.window().be32(after)
+        } else {
+            0
+        };
+        let (fingerprint, used) = if portal == 0 {
+            let used = self.c.has(CONNECTION_PORTAL_USED);
+            self.c.set(CONNECTION_PORTAL_USED);
+            (self.c.unnamed_portal, used)
+        } else {
+            // A fingerprint's lowest bit is always set: cleared, it says that the portal was executed before.
+            let value = self.s.recall(self.c, portal | PORTAL);
+            if value & 1 != 0 {
+                self.s.remember(self.c, portal | PORTAL, value & !1);
+            }
+            (
+                if value == 0 { 0 } else { value | 1 },
+                value != 0 && value & 1 == 0,
+            )
+        };
+        self.enqueue(Request {
+            fingerprint,
+            limit,
+            count: 1,
+            flags: if used { REQUEST_CONTINUES } else { 0 },
+            ..Request::default()
+        });
+    }
+
+    #[inline(always)]
+    fn sync(&mut self) {
+        if self.c.outstanding == 1 && self.c.front.flags & REQUEST_SYNC == 0 {
+            self.c.front.flags |= REQUEST_SYNC;
+            return;
+        }
+        if self.c.outstanding > 1 && self.s.sync_last(self.c) {
+            return;
+        }
+        self.enqueue(Request {
+            flags: REQUEST_SYNC,
+            ..Request::default()
+        });
+    }
+
+    #[inline(always)]
+    fn enqueue(&mut self, mut request: Request) {
+        if self.c.outstanding == 0 {
+            request.started = self.s.now();
+            self.c.front = request;
+            self.c.outstanding = 1;
+            return;
+        }
+        let front = &mut self.c.front;
+        if self.c.outstanding == 1 && request.count == 1 && mergeable(front, &request) {
+            front.count += 1;
+            return;
+        }
+        request.started = self.s.now();
+        self.s.push(self.c, request);
+    }
+
+    /// Hash of a NUL-terminated name (zero when empty) and the position behind its NUL.
+    #[inline(always)]
+    fn name(&mut self, start: u32, end: u32) -> (u64, u32) {
+        if start >= end {
+            return (0, end);
+        }
+        if self.s.window().byte(start) == 0 {
+            return (0, start + 1);
+        }
+        let keys = self.s.keys();
+        let mut name = Name {
+            s: &mut *self.s,
+            keys,
+            position: start,
+            end,
+            hash: keys[1],
+        };
+        repeat(CAPTURE / 8, &mut name);
+        // Two bits are taken: portal or statement, and never zero.
+        (name.hash | 2, name.position + 1)
+    }
+}
+
+struct Name<'a, S> {
+    s: &'a mut S,
+    keys: [u64; 2],
+    position: u32,
+    end: u32,
+    hash: u64,
+}
+
+impl<S: Surroundings> Step for Name<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.position >= self.end {
+            return false;
+        }
+        let word = self.s.window().le64(self.position);
+        let mask = swar::mask_before(swar::zero(word));
+        let length = swar::length(mask);
+        let product = (self.hash ^ (word & mask)).wrapping_mul(self.keys[0]);
+        self.hash = (product ^ (product >> 32)).wrapping_add(u64::from(length));
+        self.position += length;
+        length == 8
+    }
+}
+
+/// Messages whose content matters, so that they are put together when reads split them.
+#[inline(always)]
+fn is_captured(kind: u8) -> bool {
+    kind == b'Q' || kind == b'P' || kind == b'B' || kind == b'E'
+}
+
+/// Can `next` be counted as one more of `last`?
+#[inline(always)]
+pub fn mergeable(last: &Request, next: &Request) -> bool {
+    last.count > 0
+        && last.count < u16::MAX
+        && last.fingerprint == next.fingerprint
+        && last.limit == next.limit
+        && last.flags == next.flags
+        && last.flags & (REQUEST_SYNC | REQUEST_SIMPLE) == 0
+}

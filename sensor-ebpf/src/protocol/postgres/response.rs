@@ -1,0 +1,337 @@
+//! Backend messages: what the server answers.
+
+use super::{
+    completion::{completion_before, ends_ready, parse_tag},
+    lose_track,
+    messages::{self, HEADER, READY_LENGTH},
+    outcome, skim,
+};
+use crate::{
+    bytes::{BASE, CHUNK},
+    connection::{
+        CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED, Connection, Follow, Phase,
+        REQUEST_SEVERAL, REQUEST_SYNC, TAIL,
+    },
+    loops::{Step, repeat},
+    protocol::{Outcome, Surroundings},
+    record::CommandTag,
+};
+
+/// Bytes at the end of a small response that are read at once.
+const SMALL: u32 = 256;
+/// `ParseComplete`, `BindComplete`, `NoData`: what may stand before a completion without any row.
+const MOST_BEFORE: u32 = 3 * HEADER;
+/// Pieces of [`CHUNK`] bytes that one send may bring (PostgreSQL 17 sends large values in one go).
+const CHUNKS: u32 = 1024;
+
+/// Takes the server's bytes apart.
+#[inline(always)]
+pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    if c.follow != Follow::Walk as u8 {
+        skim::sent(s, c, length);
+        return;
+    }
+    if is_lone(c) && length < CHUNK && whole_response(s, c, length) {
+        return;
+    }
+    walk(s, c, length);
+}
+
+/// Is the response to a single statement about to begin, at a message border?
+#[inline(always)]
+fn is_lone(c: &Connection) -> bool {
+    c.outstanding == 1
+        && c.front.count == 1
+        && c.front.flags & (REQUEST_SYNC | REQUEST_SEVERAL) == REQUEST_SYNC
+        && c.response_bytes == 0
+        && c.sent_skip == 0
+        && c.carried == 0
+        && c.phase == Phase::Ready as u8
+        && !c.has(CONNECTION_COPY_IN | CONNECTION_COPY_OUT | CONNECTION_FAILED)
+}
+
+/// The common case: one send holds the whole response, so that its end tells everything. False when it does not.
+///
+/// Shorter than the server's buffer, a send ends where the server flushed, not in the middle of a row.
+#[inline(always)]
+fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
+    let take = if length > SMALL { SMALL } else { length };
+    if take < READY_LENGTH + HEADER || !s.read(length - take, take, BASE) {
+        return false;
+    }
+    let end = BASE + take;
+    if !ends_ready(s.window(), end) {
+        return false;
+    }
+    let total = completion_before(s.window(), end, BASE);
+    let (tag, returned, written, flags) = if total > 0 {
+        let start = end - READY_LENGTH - total;
+        let (tag, count) = parse_tag(s.window(), start + HEADER, total - HEADER);
+        let before = length - READY_LENGTH - total;
+        // Rows stand before the completion, or only messages of five bytes do.
+        let no_rows = before == 0
+            || before <= MOST_BEFORE && before % HEADER == 0 && is_acknowledgement(s.window().byte(BASE));
+        if !no_rows && !matches!(tag, CommandTag::Select | CommandTag::Fetch) {
+            // RETURNING, SHOW, EXPLAIN, COPY: rows must be counted.
+            return false;
+        }
+        let (returned, written, flags) = outcome::rows(c, tag, count, if no_rows { 0 } else { count });
+        (tag, returned, written, flags)
+    } else if take > READY_LENGTH + HEADER && skim::suspended_before(s, end) {
+        let limit = u64::from(c.front.limit);
+        let (returned, written, flags) = outcome::rows(c, CommandTag::Suspended, 0, limit);
+        (CommandTag::Suspended, returned, written, flags)
+    } else {
+        return false;
+    };
+    c.sent += u64::from(length);
+    let outcome = outcome::complete(s, c, tag, returned, written, flags);
+    outcome::report(s, c, &outcome);
+    outcome::ready(s, c);
+    true
+}
+
+#[inline(always)]
+fn is_acknowledgement(kind: u8) -> bool {
+    kind == b'1' || kind == b'2' || kind == b'3' || kind == b'n'
+}
+
+/// Message by message.
+#[inline(always)]
+fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    let mut chunks = Chunks {
+        s,
+        c,
+        offset: 0,
+        length,
+        pending: false,
+        outcome: Outcome::default(),
+    };
+    repeat(CHUNKS, &mut chunks);
+    if chunks.offset < chunks.length {
+        lose_track(chunks.s, chunks.c);
+    }
+    let Chunks {
+        s,
+        c,
+        pending,
+        outcome,
+        ..
+    } = chunks;
+    if pending {
+        outcome::report(s, c, &outcome);
+    }
+    if c.outstanding > 0 {
+        if skim::may_begin(s, c) {
+            skim::begin(s, c, length);
+        }
+        progress(s, c);
+    }
+}
+
+/// Reports how far a response has come, when it is time.
+#[inline(always)]
+pub fn progress<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if s.progress_due(c.sent, c.reported_at) {
+        let now = s.now();
+        let exact = c.rows - c.rows_reported;
+        let estimate = skim::estimate(c);
+        s.progress(c, exact, estimate, now);
+        c.rows_reported = c.rows;
+        c.reported_at = now;
+        c.sent = 0;
+        c.received = 0;
+    }
+}
+
+struct Chunks<'a, S> {
+    s: &'a mut S,
+    c: &'a mut Connection,
+    offset: u32,
+    length: u32,
+    /// A statement completed; it is reported with the `ReadyForQuery` that usually follows.
+    pending: bool,
+    outcome: Outcome,
+}
+
+impl<S: Surroundings> Step for Chunks<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let rest = self.length.wrapping_sub(self.offset);
+        if self.offset >= self.length {
+            return false;
+        }
+        // What a long message still covers need not be read.
+        if self.c.sent_skip >= rest {
+            self.c.sent_skip -= rest;
+            self.c.sent += u64::from(rest);
+            self.c.response_bytes += u64::from(rest);
+            self.offset = self.length;
+            return false;
+        }
+        let skip = self.c.sent_skip;
+        self.c.sent_skip = 0;
+        self.c.sent += u64::from(skip);
+        self.c.response_bytes += u64::from(skip);
+        self.offset += skip;
+        let rest = rest - skip;
+        let take = if rest > CHUNK { CHUNK } else { rest };
+        let carried = u32::from(self.c.carried) & (TAIL as u32 - 1);
+        if carried > 0 {
+            // Kept flush with the end of the tail.
+            skim::restore_tail(self.s, self.c, BASE - TAIL as u32);
+        }
+        self.c.carried = 0;
+        if !self.s.read(self.offset, take, BASE) {
+            lose_track(self.s, self.c);
+            self.offset = self.length;
+            return false;
+        }
+        let mut messages = Messages {
+            s: &mut *self.s,
+            c: &mut *self.c,
+            position: BASE - carried,
+            end: BASE + take,
+            pending: self.pending,
+            outcome: self.outcome,
+        };
+        repeat(CHUNK / HEADER + 1, &mut messages);
+        self.pending = messages.pending;
+        self.outcome = messages.outcome;
+        self.offset += take;
+        self.offset < self.length
+    }
+}
+
+struct Messages<'a, S> {
+    s: &'a mut S,
+    c: &'a mut Connection,
+    position: u32,
+    end: u32,
+    pending: bool,
+    outcome: Outcome,
+}
+
+impl<S: Surroundings> Step for Messages<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.position >= self.end {
+            return false;
+        }
+        if super::is_parsed(self.c) {
+            self.message()
+        } else {
+            // The phase changed on the way (replication, or no sense): the rest is only counted.
+            self.consume(self.end - self.position);
+            false
+        }
+    }
+}
+
+impl<S: Surroundings> Messages<'_, S> {
+    #[inline(always)]
+    fn message(&mut self) -> bool {
+        let available = self.end - self.position;
+        if available < HEADER {
+            self.carry(available);
+            return false;
+        }
+        let kind = self.s.window().byte(self.position);
+        let length = self.s.window().be32(self.position + 1);
+        if !messages::is_backend(kind) || !(4..=messages::LARGEST).contains(&length) {
+            self.flush();
+            self.consume(available);
+            lose_track(self.s, self.c);
+            return false;
+        }
+        let total = length + 1;
+        if total > available && (kind == b'C' || kind == b'Z') && total < TAIL as u32 {
+            self.carry(available);
+            return false;
+        }
+        let taken = if total > available { available } else { total };
+        if kind == b'D' || kind == b'd' {
+            // The hot case of a long walk.
+            self.flush();
+            self.c.rows += 1;
+            self.consume(taken);
+        } else {
+            self.other(kind, taken);
+        }
+        if total > available {
+            self.c.sent_skip = total - available;
+            return false;
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn other(&mut self, kind: u8, taken: u32) {
+        if kind == b'Z' {
+            self.consume(taken);
+            self.flush();
+            outcome::ready(self.s, self.c);
+            return;
+        }
+        self.flush();
+        let start = self.position;
+        self.consume(taken);
+        match kind {
+            b'C' => {
+                let (tag, count) = parse_tag(self.s.window(), start + HEADER, taken - HEADER);
+                self.completed(tag, count);
+            }
+            b'I' => self.completed(CommandTag::Empty, 0),
+            b's' => self.completed(CommandTag::Suspended, 0),
+            b'V' => self.completed(CommandTag::Other, 0),
+            b'E' if self.c.outstanding > 0 && self.c.phase == Phase::Ready as u8 => {
+                self.outcome = outcome::failed(self.s, self.c);
+                self.pending = true;
+            }
+            b'G' => self.c.set(CONNECTION_COPY_IN),
+            b'H' => self.c.set(CONNECTION_COPY_OUT),
+            b'W' => {
+                self.c.phase = Phase::Replication as u8;
+                self.s.phase_entered(self.c);
+            }
+            _ => {}
+        }
+    }
+
+    #[inline(always)]
+    fn completed(&mut self, tag: CommandTag, count: u64) {
+        if self.c.outstanding == 0 {
+            // A completion that nobody asked for: the request was not seen.
+            return;
+        }
+        let messages = self.c.rows;
+        let (returned, written, flags) = outcome::rows(self.c, tag, count, messages);
+        self.outcome = outcome::complete(self.s, self.c, tag, returned, written, flags);
+        self.pending = true;
+    }
+
+    /// Reports the completed statement with the bytes up to here.
+    #[inline(always)]
+    fn flush(&mut self) {
+        if self.pending {
+            self.pending = false;
+            outcome::report(self.s, self.c, &self.outcome);
+        }
+    }
+
+    #[inline(always)]
+    fn consume(&mut self, bytes: u32) {
+        self.position += bytes;
+        self.c.sent += u64::from(bytes);
+        self.c.response_bytes += u64::from(bytes);
+    }
+
+    /// Keeps the beginning of a message for the next send.
+    #[inline(always)]
+    fn carry(&mut self, available: u32) {
+        skim::keep_tail(self.s, self.c, self.end - TAIL as u32);
+        self.c.carried = available as u8;
+        self.position = self.end;
+    }
+}
+

@@ -1,0 +1,149 @@
+//! The middle of a long result: only its end is looked at.
+//!
+//! Walking row by row costs a few nanoseconds a row; a bulk result would pay them millions of times for a number that
+//! its `CommandComplete` gives exactly. So after `skim_after` bytes only the last bytes of each send are read. Data can
+//! be crafted to look like an end; an end therefore counts only when the server asks for input again, which it never
+//! does in the middle of a result.
+
+use super::{
+    completion::{completion_before, ends_ready, parse_tag},
+    messages::{HEADER, READY_LENGTH},
+    outcome,
+};
+use crate::{
+    bytes::BASE,
+    connection::{Connection, Follow, REQUEST_SEVERAL, REQUEST_SYNC, TAIL},
+    protocol::Surroundings,
+    record::{CommandTag, STATEMENT_ESTIMATED, STATEMENT_FAILED},
+};
+
+const TAIL_LENGTH: u32 = TAIL as u32;
+
+/// May the rest of the current response be skimmed? Only when it answers the only outstanding statement.
+#[inline(always)]
+pub fn may_begin<S: Surroundings>(s: &S, c: &Connection) -> bool {
+    c.response_bytes >= s.skim_after()
+        && c.outstanding == 1
+        && c.front.count == 1
+        && c.front.flags & (REQUEST_SYNC | REQUEST_SEVERAL) == REQUEST_SYNC
+        && c.rows > 0
+}
+
+/// Begins to skim behind what was walked, with the last bytes of this send of `length` bytes in mind.
+#[inline(always)]
+pub fn begin<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    if length < TAIL_LENGTH || !s.read(length - TAIL_LENGTH, TAIL_LENGTH, BASE) {
+        return;
+    }
+    keep_tail(s, c, BASE);
+    c.follow = Follow::Skim as u8;
+    c.walked_bytes = c.response_bytes;
+    c.carried = 0;
+    c.sent_skip = 0;
+}
+
+/// One send in the middle of a result.
+#[inline(always)]
+pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    c.sent += u64::from(length);
+    c.response_bytes += u64::from(length);
+    let end = if length >= TAIL_LENGTH {
+        if !s.read(length - TAIL_LENGTH, TAIL_LENGTH, BASE) {
+            return;
+        }
+        BASE + TAIL_LENGTH
+    } else {
+        restore_tail(s, c, BASE - TAIL_LENGTH);
+        if !s.read(0, length, BASE) {
+            return;
+        }
+        BASE + length
+    };
+    keep_tail(s, c, end - TAIL_LENGTH);
+    if ends_ready(s.window(), end) {
+        c.follow = Follow::Ending as u8;
+    } else {
+        c.follow = Follow::Skim as u8;
+    }
+    super::response::progress(s, c);
+}
+
+/// Rows in flight that no exact count covers, by the size of the rows that were walked.
+#[inline(always)]
+pub fn estimate(c: &Connection) -> u64 {
+    if c.follow == Follow::Walk as u8 || c.walked_bytes == 0 {
+        return 0;
+    }
+    let unseen = c.response_bytes - c.walked_bytes;
+    // In 1/65536 row a byte; the product stays in 64 bits for results of up to 2^45 bytes of the narrowest rows.
+    let rows_per_byte = (c.rows << 16) / c.walked_bytes;
+    (unseen * rows_per_byte) >> 16
+}
+
+/// The server asks for input: the response is over.
+#[inline(always)]
+pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.follow != Follow::Ending as u8 {
+        // No end was seen, so bytes were missed: an estimate is all there is.
+        outcome::abandon(s, c);
+        return;
+    }
+    restore_tail(s, c, BASE);
+    let end = BASE + TAIL_LENGTH;
+    let total = completion_before(s.window(), end, BASE);
+    let tagged = if total > 0 {
+        let start = end - READY_LENGTH - total;
+        parse_tag(s.window(), start + HEADER, total - HEADER)
+    } else {
+        (CommandTag::Other, 0)
+    };
+    let estimated = estimate(c);
+    let outcome = if suspended_before(s, end) {
+        let limit = u64::from(c.front.limit);
+        let (returned, written, flags) = outcome::rows(c, CommandTag::Suspended, 0, limit);
+        outcome::complete(s, c, CommandTag::Suspended, returned, written, flags)
+    } else if total == 0 || matches!(tagged.0, CommandTag::Other) {
+        // An error after many rows, or a command that counts none: an estimate is all there is.
+        let rows = c.rows + estimated;
+        let flags = STATEMENT_ESTIMATED | if total == 0 { STATEMENT_FAILED } else { 0 };
+        outcome::complete(s, c, CommandTag::Other, rows, 0, flags)
+    } else {
+        // With rows on the wire, RETURNING returned as many as the tag counts.
+        let (returned, written, flags) = outcome::rows(c, tagged.0, tagged.1, tagged.1);
+        outcome::complete(s, c, tagged.0, returned, written, flags)
+    };
+    c.follow = Follow::Walk as u8;
+    outcome::report(s, c, &outcome);
+    outcome::ready(s, c);
+}
+
+/// Is there a `PortalSuspended` in front of the `ReadyForQuery` that ends at `end`?
+#[inline(always)]
+pub fn suspended_before<S: Surroundings>(s: &mut S, end: u32) -> bool {
+    let start = end - READY_LENGTH - HEADER;
+    s.window().byte(start) == b's' && s.window().be32(start + 1) == 4
+}
+
+/// Keeps the 64 bytes at `position` of the window.
+#[inline(always)]
+pub fn keep_tail<S: Surroundings>(s: &mut S, c: &mut Connection, position: u32) {
+    let mut i = 0;
+    while i < TAIL {
+        let word = s.window().le64(position + i as u32);
+        // SAFETY: i + 8 <= TAIL, a multiple of eight.
+        unsafe { c.tail.as_mut_ptr().add(i).cast::<u64>().write_unaligned(word.to_le()) };
+        i += 8;
+    }
+}
+
+/// Puts the kept bytes at `position` of the window.
+#[inline(always)]
+pub fn restore_tail<S: Surroundings>(s: &mut S, c: &Connection, position: u32) {
+    let mut i = 0;
+    while i < TAIL {
+        // SAFETY: as above.
+        let word = u64::from_le(unsafe { c.tail.as_ptr().add(i).cast::<u64>().read_unaligned() });
+        s.window().set_le64(position + i as u32, word);
+        i += 8;
+    }
+}

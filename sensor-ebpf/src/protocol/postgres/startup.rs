@@ -1,0 +1,163 @@
+//! Everything that is not a parsed stream of typed messages: start-up packets, the encryption handshake, and phases
+//! of which only bytes are counted.
+
+use super::{messages, request};
+use crate::{
+    bytes::{BASE, CHUNK},
+    connection::{Connection, PARTIAL, Phase},
+    protocol::Surroundings,
+};
+
+/// `CancelRequest`, code 1234/5678.
+const CANCEL: u32 = 80_877_102;
+/// `SSLRequest`, code 1234/5679.
+const SSL: u32 = 80_877_103;
+/// `GSSENCRequest`, code 1234/5680.
+const GSSENC: u32 = 80_877_104;
+/// Protocol major version 3.
+const MAJOR: u32 = 3;
+/// A start-up packet's length and code.
+const PREFIX: u32 = 8;
+/// First byte of a TLS handshake record (direct TLS, PostgreSQL 17).
+const TLS_HANDSHAKE: u8 = 0x16;
+/// `MAX_STARTUP_PACKET_LENGTH` of the server.
+const LONGEST: u32 = 10_000;
+
+/// Bytes from the client outside of the parsed phases.
+#[inline(always)]
+pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    if c.phase == Phase::Startup as u8 {
+        packet(s, c, length);
+    } else if c.phase == Phase::Blind as u8 {
+        resynchronise(s, c, length);
+    } else if c.sent > 0 {
+        // One record a turn, so that an encrypted conversation is accounted for while it goes on.
+        s.phase(c);
+        forget_bytes(c);
+    }
+}
+
+/// Bytes to the client outside of the parsed phases.
+#[inline(always)]
+pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    c.sent += u64::from(length);
+    if c.phase == Phase::EncryptionRequested as u8 {
+        let answer = if length == 1 && s.read(0, 1, BASE) {
+            s.window().byte(BASE)
+        } else {
+            0
+        };
+        match answer {
+            b'N' => c.phase = Phase::Startup as u8,
+            b'S' | b'G' => enter(s, c, Phase::Encrypted),
+            _ => enter(s, c, Phase::Blind),
+        }
+    } else if s.progress_due(c.sent, c.reported_at) {
+        s.phase(c);
+        forget_bytes(c);
+    }
+}
+
+#[inline(always)]
+fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    let saved = c.partial;
+    let start = BASE - saved;
+    let take = if length > CHUNK { CHUNK } else { length };
+    if saved > 0 && !s.restore_partial(start, saved) || !s.read(0, take, BASE) {
+        return enter(s, c, Phase::Blind);
+    }
+    let available = saved + take;
+    c.partial = 0;
+    if s.window().byte(start) == TLS_HANDSHAKE {
+        return enter(s, c, Phase::Encrypted);
+    }
+    let total = if available >= PREFIX {
+        s.window().be32(start)
+    } else {
+        PREFIX
+    };
+    if !(PREFIX..=LONGEST).contains(&total) {
+        return enter(s, c, Phase::Blind);
+    }
+    if available < total && available < PARTIAL as u32 {
+        if s.save_partial(start, available) {
+            c.partial = available;
+            return;
+        }
+        return enter(s, c, Phase::Blind);
+    }
+    if saved > 0 {
+        s.drop_partial();
+    }
+    let code = s.window().be32(start + 4);
+    match code {
+        SSL | GSSENC => c.phase = Phase::EncryptionRequested as u8,
+        CANCEL => enter(s, c, Phase::Cancel),
+        _ if code >> 16 == MAJOR => {
+            let length = if available < total { available } else { total } - PREFIX;
+            s.startup(c, start + PREFIX, length, available < total);
+            c.received_skip = total.saturating_sub(available);
+            c.phase = Phase::Authentication as u8;
+        }
+        _ => enter(s, c, Phase::Blind),
+    }
+}
+
+/// A blind connection makes sense again when the client sends one whole message that begins a request: the server
+/// reads at message borders only, so that this can't be the middle of another.
+#[inline(always)]
+fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    if length >= messages::HEADER && length <= CHUNK && s.read(0, length, BASE) {
+        let kind = s.window().byte(BASE);
+        let total = s.window().be32(BASE + 1).wrapping_add(1);
+        let end = BASE + length;
+        let whole_query = kind == b'Q' && total == length;
+        // An extended request: from Parse, Bind or Execute to a Sync.
+        let whole_batch = (kind == b'P' || kind == b'B' || kind == b'E')
+            && total < length
+            && s.window().byte(end - 5) == b'S'
+            && s.window().be32(end - 4) == 4;
+        if whole_query || whole_batch {
+            let request_bytes = u64::from(length);
+            c.received = c.received.saturating_sub(request_bytes);
+            s.phase(c);
+            forget_bytes(c);
+            c.received = request_bytes;
+            forget_stream(c);
+            c.phase = Phase::Ready as u8;
+            s.phase_entered(c);
+            return request::received(s, c, length);
+        }
+    }
+    if c.sent > 0 {
+        s.phase(c);
+        forget_bytes(c);
+    }
+}
+
+#[inline(always)]
+fn enter<S: Surroundings>(s: &mut S, c: &mut Connection, phase: Phase) {
+    c.phase = phase as u8;
+    s.phase(c);
+    forget_bytes(c);
+}
+
+#[inline(always)]
+fn forget_bytes(c: &mut Connection) {
+    c.sent = 0;
+    c.received = 0;
+}
+
+#[inline(always)]
+fn forget_stream(c: &mut Connection) {
+    c.outstanding = 0;
+    c.sent_skip = 0;
+    c.received_skip = 0;
+    c.partial = 0;
+    c.carried = 0;
+    c.follow = 0;
+    c.rows = 0;
+    c.rows_reported = 0;
+    c.response_bytes = 0;
+    c.ordinal = 0;
+}

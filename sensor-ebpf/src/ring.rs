@@ -1,0 +1,178 @@
+//! Records out. What finds the ring full is added to the overflow map: detail is lost, volume never.
+
+use aya_ebpf::helpers::generated::{
+    bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_ringbuf_output, bpf_ringbuf_reserve,
+    bpf_ringbuf_submit,
+};
+use sensor_ebpf::{
+    bytes::{Window, opaque},
+    connection::Connection,
+    protocol::Outcome,
+    record::{
+        OverflowKey, OverflowVolume, ProgressRecord, RecordHeader, RecordKind, StatementRecord,
+        TEXT_TRUNCATED, TextHeader,
+    },
+};
+
+use crate::maps::{OVERFLOW, RING, TEXTS, count, raw};
+
+/// `BPF_RB_NO_WAKEUP`: userspace drains on a timer; waking it for every record costs more than all the rest.
+const NO_WAKEUP: u64 = 1;
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Reserves a record in the ring and lets `fill` write all of it; false when the ring is full.
+#[inline(always)]
+pub fn emit<T>(fill: impl FnOnce(&mut T)) -> bool {
+    // SAFETY: the size is that of `T`; every field of every record is an integer, so any content is valid.
+    unsafe {
+        let record = bpf_ringbuf_reserve(raw(&RING), size_of::<T>() as u64, 0).cast::<T>();
+        if record.is_null() {
+            return false;
+        }
+        fill(&mut *record);
+        bpf_ringbuf_submit(record.cast(), NO_WAKEUP);
+    }
+    true
+}
+
+/// Header of a fixed record.
+#[inline(always)]
+pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHeader {
+    RecordHeader {
+        kind: kind as u8,
+        flags,
+        tag,
+        pad: 0,
+        len: 0,
+        connection,
+    }
+}
+
+/// A finished statement, or bytes outside of any.
+#[inline(always)]
+pub fn statement(c: &Connection, outcome: &Outcome) {
+    let sent = emit(|record: &mut StatementRecord| {
+        *record = StatementRecord {
+            header: header(RecordKind::Statement, outcome.flags, outcome.tag as u8, c.id),
+            fingerprint: outcome.fingerprint,
+            rows_returned: outcome.rows_returned,
+            rows_written: outcome.rows_written,
+            bytes_sent: c.sent,
+            bytes_received: c.received,
+            started: outcome.started,
+            ended: outcome.ended,
+            queries: outcome.queries,
+            ordinal: c.ordinal,
+        };
+    });
+    if !sent {
+        overflow(c, outcome);
+    }
+}
+
+/// A statement that still streams.
+#[inline(always)]
+pub fn progress(c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) {
+    let sent = emit(|record: &mut ProgressRecord| {
+        *record = ProgressRecord {
+            header: header(RecordKind::Progress, 0, 0, c.id),
+            fingerprint: c.front.fingerprint,
+            rows_exact,
+            rows_estimated,
+            bytes_sent: c.sent,
+            bytes_received: c.received,
+            started: c.front.started,
+            time: now,
+        };
+    });
+    if !sent {
+        overflow(
+            c,
+            &Outcome {
+                fingerprint: c.front.fingerprint,
+                rows_returned: rows_exact as i64,
+                ended: now,
+                ..Outcome::default()
+            },
+        );
+    }
+}
+
+/// Keeps the volume of a record that found no place.
+#[inline(never)]
+pub fn overflow(c: &Connection, outcome: &Outcome) {
+    count!(ring_full, 1);
+    let key = OverflowKey {
+        connection: c.id,
+        fingerprint: outcome.fingerprint,
+    };
+    if OVERFLOW.get_ptr(&key).is_none() {
+        // Zero, then add: what another CPU put there in between stays.
+        let _ = OVERFLOW.insert(&key, &OverflowVolume::default(), 1);
+    }
+    if let Some(volume) = OVERFLOW.get_ptr_mut(&key) {
+        // SAFETY: one connection is served by one process at a time, and userspace only reads.
+        let volume = unsafe { &mut *volume };
+        volume.rows_returned += outcome.rows_returned;
+        volume.rows_written += outcome.rows_written;
+        volume.bytes_sent += c.sent;
+        volume.bytes_received += c.received;
+        volume.queries += u64::from(outcome.queries);
+        volume.records += 1;
+        volume.time = outcome.ended;
+        volume.flags |= u64::from(outcome.flags);
+    } else {
+        count!(lost_rows, outcome.rows_returned as u64 + outcome.rows_written);
+        count!(lost_bytes, c.sent + c.received);
+        count!(lost_queries, u64::from(outcome.queries));
+    }
+}
+
+/// A text from the window, `length` bytes at `start`; false when the ring is full.
+#[inline(always)]
+pub fn text(
+    kind: RecordKind,
+    connection: u64,
+    fingerprint: u64,
+    window: &mut Window,
+    start: u32,
+    length: u32,
+    truncated: bool,
+) -> bool {
+    let Some(buffer) = TEXTS.get_ptr_mut(0) else {
+        return false;
+    };
+    // The verifier wants the bound right in front of the helper.
+    let length = opaque(length) & 0x1fff;
+    // SAFETY: this CPU's buffer; the length is masked to less than its size.
+    unsafe {
+        (*buffer).header = TextHeader {
+            header: RecordHeader {
+                kind: kind as u8,
+                flags: if truncated { TEXT_TRUNCATED } else { 0 },
+                tag: 0,
+                pad: 0,
+                len: length,
+                connection,
+            },
+            fingerprint,
+        };
+        bpf_probe_read_kernel(
+            (&raw mut (*buffer).data).cast(),
+            length,
+            window.copy_at(start).cast_const().cast(),
+        );
+        bpf_ringbuf_output(
+            raw(&RING),
+            buffer.cast(),
+            u64::from(length) + size_of::<TextHeader>() as u64,
+            NO_WAKEUP,
+        ) == 0
+    }
+}

@@ -1,0 +1,209 @@
+//! The server's end of its connections: adopt, parse, close.
+
+use core::ffi::c_void;
+
+use sensor_ebpf::{
+    connection::{
+        CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_IGNORED, CONNECTION_PREEXISTING,
+        Connection, Phase,
+    },
+    protocol::postgres,
+    record::{ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind},
+};
+
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+
+use crate::{
+    client,
+    hook::{Direction, Operation, registers},
+    identity,
+    maps::{CONNECTIONS, WINDOWS, count, raw},
+    ring,
+    surroundings::{CREATE, KernelSurroundings, storage},
+    task,
+};
+
+/// `-EAGAIN`: nothing to read yet.
+const AGAIN: i32 = -11;
+
+/// One operation of a server process on any of its sockets.
+#[inline(always)]
+pub fn operation(operation: &Operation, direction: Direction) {
+    let connection = match storage::<Connection>(raw(&CONNECTIONS), operation.sk, 0) {
+        Some(connection) => connection,
+        None if operation.length > 0 => match adopt(operation, direction) {
+            Some(connection) => connection,
+            None => return,
+        },
+        None => return,
+    };
+    if connection.has(CONNECTION_IGNORED | CONNECTION_CLOSED) {
+        if connection.has(CONNECTION_IGNORED) && operation.length > 0 {
+            // A server's own client socket (dblink, postgres_fdw, a standby): it may talk to a watched server.
+            client::operation(operation, direction);
+        }
+        return;
+    }
+    if operation.length <= 0 {
+        without_data(operation, direction, connection);
+        return;
+    }
+    with_data(operation, direction, connection);
+}
+
+#[inline(always)]
+fn with_data(operation: &Operation, direction: Direction, connection: &mut Connection) {
+    let length = operation.length as u32;
+    let Some(buffer) = registers::buffer() else {
+        count!(opaque_bytes, u64::from(length));
+        return;
+    };
+    let Some(window) = WINDOWS.get_ptr_mut(0) else {
+        return;
+    };
+    let mut surroundings = KernelSurroundings {
+        sk: operation.sk,
+        buffer,
+        window,
+    };
+    if !connection.has(CONNECTION_ANNOUNCED) {
+        announce(operation.sk, connection);
+    }
+    if direction == Direction::Received {
+        postgres::received(&mut surroundings, connection, length);
+    } else {
+        postgres::sent(&mut surroundings, connection, length);
+    }
+}
+
+/// A failed or empty read or write.
+#[inline(always)]
+fn without_data(operation: &Operation, direction: Direction, connection: &mut Connection) {
+    if operation.length == AGAIN && (direction == Direction::Sent || connection.follow == 0) {
+        return;
+    }
+    let Some(window) = WINDOWS.get_ptr_mut(0) else {
+        return;
+    };
+    let mut surroundings = KernelSurroundings {
+        sk: operation.sk,
+        buffer: registers::Buffer {
+            address: 0,
+            vectors: 0,
+        },
+        window,
+    };
+    if operation.length == AGAIN {
+        postgres::wants_input(&mut surroundings, connection);
+    } else if operation.length != INTERRUPTED && operation.length != RESTART {
+        // End of file, or the peer is gone.
+        postgres::closed(&mut surroundings, connection);
+    }
+}
+
+/// `-EINTR`.
+const INTERRUPTED: i32 = -4;
+/// `-ERESTARTSYS`: the kernel repeats the call.
+const RESTART: i32 = -512;
+
+/// First sight of a server process's socket: is it a client's connection?
+#[inline(never)]
+fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Connection> {
+    let sk = operation.sk;
+    let family = identity::family(sk);
+    if family == 0 {
+        return None;
+    }
+    let Some(connection) = storage::<Connection>(raw(&CONNECTIONS), sk, CREATE) else {
+        count!(stateless_bytes, operation.length as u64);
+        return None;
+    };
+    // SAFETY: a BTF socket pointer.
+    connection.id = unsafe { bpf_get_socket_cookie(sk) };
+    let older = identity::is_older_than_sensor();
+    if !is_client_connection(sk, family, direction, older) {
+        connection.set(CONNECTION_IGNORED);
+        return Some(connection);
+    }
+    if older {
+        connection.set(CONNECTION_PREEXISTING);
+        connection.phase = Phase::Blind as u8;
+    }
+    if family != FAMILY_UNIX {
+        let (sent, received) = identity::tcp_counts(sk);
+        let length = operation.length as u32;
+        let (out, into) = if direction == Direction::Sent {
+            (length, 0)
+        } else {
+            (0, length)
+        };
+        connection.base_sent = sent.wrapping_sub(out);
+        connection.base_received = received.wrapping_sub(into);
+    }
+    Some(connection)
+}
+
+/// Does the socket carry a client's connection, and not one that the server itself made (replication, dblink,
+/// syslog)? In PostgreSQL's protocol the client speaks first.
+#[inline(always)]
+fn is_client_connection(sk: *mut c_void, family: u16, direction: Direction, older: bool) -> bool {
+    if !identity::is_stream(sk) {
+        return false;
+    }
+    if family == FAMILY_UNIX {
+        // An accepted socket shares its listener's address; one that connected has none.
+        return identity::unix_address(sk as u64) != 0;
+    }
+    if older {
+        return client::is_watched_port(identity::local_port(sk));
+    }
+    direction == Direction::Received
+}
+
+/// Tells userspace about the connection; tried again with the next operation when the ring is full.
+#[inline(never)]
+fn announce(sk: *mut c_void, connection: &mut Connection) {
+    let time = ring::now();
+    let id = connection.id;
+    let flags = if connection.has(CONNECTION_PREEXISTING) {
+        OPEN_PREEXISTING
+    } else {
+        0
+    };
+    let family = identity::family(sk);
+    if ring::emit(|record: &mut OpenRecord| {
+        record.header = ring::header(RecordKind::Open, flags, 0, id);
+        record.time = time;
+        record.pad = 0;
+        record.pad2 = 0;
+        identity::describe_server(record, sk, family);
+    }) {
+        connection.set(CONNECTION_ANNOUNCED);
+    }
+}
+
+/// A server process ended.
+#[inline(always)]
+pub fn exited() {
+    process(RecordKind::ProcessExit);
+}
+
+/// A server process began to execute.
+#[inline(always)]
+pub fn began() {
+    process(RecordKind::ProcessExec);
+}
+
+#[inline(always)]
+fn process(kind: RecordKind) {
+    let time = ring::now();
+    let pid = task::tgid();
+    ring::emit(|record: &mut ExitRecord| {
+        *record = ExitRecord {
+            header: ring::header(kind, 0, 0, 0),
+            time,
+            pid,
+            pad: 0,
+        };
+    });
+}

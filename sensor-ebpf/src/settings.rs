@@ -1,0 +1,96 @@
+//! Read-only globals: what the loader tells the programs before the verifier sees them.
+//!
+//! The verifier takes their values as constants, so a switched-off feature costs nothing.
+
+/// Offsets and switches, one `.rodata` global.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// Secret multipliers and seed of the statement fingerprint: without them nobody outside can craft a statement
+    /// that collides with a harmless one.
+    pub fingerprint_keys: [u64; 4],
+    /// Bytes of one response that are walked message by message before rows are estimated while they stream.
+    pub skim_after: u64,
+    /// Bytes of a streaming statement between two progress records.
+    pub progress_bytes: u64,
+    /// Nanoseconds between two progress records of a slow one.
+    pub progress_nanos: u64,
+    /// Command names (NUL-padded, `sched:comm`) of database servers; zero entries are unused.
+    pub commands: [[u8; 16]; COMMANDS],
+    /// `CLOCK_BOOTTIME` when the programs were loaded: processes that are older may have connections of which the
+    /// beginning was not seen.
+    pub loaded_at: u64,
+    /// Offsets of kernel fields, from BTF.
+    pub offsets: Offsets,
+}
+
+/// How many command names can be watched.
+pub const COMMANDS: usize = 8;
+
+/// Byte offsets of kernel fields on the running kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offsets {
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.real_parent`.
+    pub task_real_parent: u32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct.cred`.
+    pub task_cred: u32,
+    /// `task_struct.loginuid`.
+    pub task_loginuid: u32,
+    /// `task_struct.sessionid`.
+    pub task_sessionid: u32,
+    /// `cred.uid`.
+    pub cred_uid: u32,
+    /// `cred.euid`.
+    pub cred_euid: u32,
+    /// `sock.__sk_common.skc_family`.
+    pub sk_family: u32,
+    /// `sock.__sk_common.skc_num` (host order).
+    pub sk_num: u32,
+    /// `sock.__sk_common.skc_dport` (network order).
+    pub sk_dport: u32,
+    /// `sock.__sk_common.skc_daddr`.
+    pub sk_daddr: u32,
+    /// `sock.__sk_common.skc_rcv_saddr`.
+    pub sk_rcv_saddr: u32,
+    /// `sock.__sk_common.skc_v6_daddr`.
+    pub sk_v6_daddr: u32,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`.
+    pub sk_v6_rcv_saddr: u32,
+    /// `sock.__sk_common.skc_net`.
+    pub sk_net: u32,
+    /// `sock.sk_type`.
+    pub sk_type: u32,
+    /// `sock.sk_peer_pid`.
+    pub sk_peer_pid: u32,
+    /// `sock.sk_peer_cred`.
+    pub sk_peer_cred: u32,
+    /// `net.ns.inum`.
+    pub net_inum: u32,
+    /// `unix_sock.addr`.
+    pub unix_addr: u32,
+    /// `unix_sock.peer`.
+    pub unix_peer: u32,
+    /// `unix_address.len`.
+    pub unix_address_len: u32,
+    /// `unix_address.name[0]` (a `sockaddr_un`).
+    pub unix_address_name: u32,
+    /// `pid.level`.
+    pub pid_level: u32,
+    /// `pid.numbers[0].nr`.
+    pub pid_numbers_nr: u32,
+    /// `tcp_sock.write_seq`.
+    pub tcp_write_seq: u32,
+    /// `tcp_sock.copied_seq`.
+    pub tcp_copied_seq: u32,
+    /// `task_struct.start_boottime`.
+    pub task_start_boottime: u32,
+}
+
+const _: () = assert!(size_of::<Settings>() == 8 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -1,0 +1,396 @@
+//! What the protocol code needs from the kernel: memory of the process, maps, clock, ring.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete, bpf_sk_storage_get,
+};
+use sensor_ebpf::{
+    bytes::{COPY_MASK, Window, opaque},
+    connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
+    loops::{Step, repeat},
+    protocol::{Outcome, Surroundings, postgres::mergeable},
+    record::{CloseRecord, PhaseRecord, RecordKind},
+};
+
+use crate::{
+    hook::registers::{Buffer, read_user},
+    identity,
+    maps::{NAMES, PARTIALS, QUEUES, SEEN, count, raw, setting},
+    ring,
+};
+
+/// `BPF_SK_STORAGE_GET_F_CREATE`.
+pub const CREATE: u64 = 1;
+
+/// The surroundings of one socket operation.
+pub struct KernelSurroundings {
+    /// The socket, a BTF pointer.
+    pub sk: *mut c_void,
+    /// The process's buffer.
+    pub buffer: Buffer,
+    /// This CPU's window.
+    pub window: *mut Window,
+}
+
+/// Entries of an `iovec` array that are followed.
+const VECTORS: u32 = 64;
+
+impl Surroundings for KernelSurroundings {
+    #[inline(always)]
+    fn window(&mut self) -> &mut Window {
+        // SAFETY: this CPU's slot; programs do not migrate, and one program runs on a CPU at a time.
+        unsafe { &mut *self.window }
+    }
+
+    #[inline(always)]
+    fn read(&mut self, offset: u32, length: u32, position: u32) -> bool {
+        if self.buffer.vectors == 0 {
+            return copy(
+                self.window().copy_at(position),
+                length,
+                self.buffer.address + u64::from(offset),
+            );
+        }
+        let mut gather = Gather {
+            window: self.window,
+            vector: self.buffer.address,
+            vectors: self.buffer.vectors,
+            skip: offset,
+            rest: length,
+            position,
+        };
+        repeat(VECTORS, &mut gather);
+        gather.rest == 0
+    }
+
+    #[inline(always)]
+    fn now(&mut self) -> u64 {
+        ring::now()
+    }
+
+    #[inline(always)]
+    fn keys(&self) -> [u64; 2] {
+        [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])]
+    }
+
+    #[inline(always)]
+    fn skim_after(&self) -> u64 {
+        setting!(skim_after)
+    }
+
+    #[inline(always)]
+    fn progress_due(&self, bytes: u64, reported_at: u64) -> bool {
+        bytes >= setting!(progress_bytes)
+            || bytes >= 4096 && ring::now() - reported_at >= setting!(progress_nanos)
+    }
+
+    #[inline(always)]
+    fn text(&mut self, c: &mut Connection, fingerprint: u64, start: u32, length: u32, truncated: bool) {
+        if c.known_fingerprint == fingerprint {
+            return;
+        }
+        if SEEN.get_ptr(&fingerprint).is_none() {
+            // Remembered only when it left: a full ring delays a text, no more.
+            if !ring::text(
+                RecordKind::Text,
+                c.id,
+                fingerprint,
+                self.window(),
+                start,
+                length,
+                truncated,
+            ) {
+                return;
+            }
+            let _ = SEEN.insert(&fingerprint, &1, 0);
+        }
+        c.known_fingerprint = fingerprint;
+    }
+
+    #[inline(always)]
+    fn startup(&mut self, c: &mut Connection, start: u32, length: u32, truncated: bool) {
+        if !ring::text(
+            RecordKind::Startup,
+            c.id,
+            0,
+            self.window(),
+            start,
+            length,
+            truncated,
+        ) {
+            count!(ring_full, 1);
+        }
+    }
+
+    #[inline(always)]
+    fn statement(&mut self, c: &Connection, outcome: &Outcome) {
+        ring::statement(c, outcome);
+    }
+
+    #[inline(always)]
+    fn progress(&mut self, c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) {
+        ring::progress(c, rows_exact, rows_estimated, now);
+    }
+
+    #[inline(always)]
+    fn phase(&mut self, c: &Connection) {
+        let time = ring::now();
+        let sent = ring::emit(|record: &mut PhaseRecord| {
+            *record = PhaseRecord {
+                header: ring::header(RecordKind::Phase, 0, c.phase, c.id),
+                time,
+                bytes_sent: c.sent,
+                bytes_received: c.received,
+            };
+        });
+        if !sent {
+            ring::overflow(
+                c,
+                &Outcome {
+                    ended: time,
+                    ..Outcome::default()
+                },
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn phase_entered(&mut self, c: &Connection) {
+        let time = ring::now();
+        // Only informs: lost with a full ring, nothing is miscounted.
+        ring::emit(|record: &mut PhaseRecord| {
+            *record = PhaseRecord {
+                header: ring::header(RecordKind::Phase, 0, c.phase, c.id),
+                time,
+                bytes_sent: 0,
+                bytes_received: 0,
+            };
+        });
+    }
+
+    #[inline(always)]
+    fn closed(&mut self, c: &Connection) {
+        let time = ring::now();
+        let (sent, received) = if c.base_sent == 0 && c.base_received == 0 {
+            (0, 0)
+        } else {
+            let (sent, received) = identity::tcp_counts(self.sk);
+            (
+                sent.wrapping_sub(c.base_sent),
+                received.wrapping_sub(c.base_received),
+            )
+        };
+        // Lost with a full ring, the process's exit or userspace's own look at /proc ends the connection.
+        ring::emit(|record: &mut CloseRecord| {
+            *record = CloseRecord {
+                header: ring::header(RecordKind::Close, 0, 0, c.id),
+                time,
+                seen_sent: c.seen_sent,
+                seen_received: c.seen_received,
+                socket_sent: sent,
+                socket_received: received,
+            };
+        });
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, c: &Connection, name: u64, fingerprint: u64) {
+        let key = NameKey {
+            connection: c.id,
+            name,
+        };
+        let _ = NAMES.insert(&key, &fingerprint, 0);
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, c: &Connection, name: u64) -> u64 {
+        let key = NameKey {
+            connection: c.id,
+            name,
+        };
+        // SAFETY: copied out at once.
+        NAMES.get_ptr(&key).map_or(0, |value| unsafe { *value })
+    }
+
+    #[inline(always)]
+    fn push(&mut self, c: &mut Connection, request: Request) {
+        let Some(queue) = storage::<Queue>(raw(&QUEUES), self.sk, CREATE) else {
+            count!(merged_pipeline, 1);
+            return;
+        };
+        if c.outstanding == 1 {
+            queue.head = 0;
+            queue.length = 0;
+        }
+        if queue.length > 0 {
+            let last = slot(queue, queue.head + queue.length - 1);
+            if mergeable(last, &request) {
+                last.count += 1;
+                return;
+            }
+        }
+        if queue.length >= QUEUE as u32 {
+            // Deeper than what is kept apart: the newest stand for all, under no statement's name.
+            count!(merged_pipeline, 1);
+            let last = slot(queue, queue.head + queue.length - 1);
+            last.fingerprint = 0;
+            last.count = last.count.saturating_add(request.count);
+            last.flags |= request.flags & REQUEST_SYNC;
+            return;
+        }
+        *slot(queue, queue.head + queue.length) = request;
+        queue.length += 1;
+        c.outstanding += 1;
+    }
+
+    #[inline(always)]
+    fn pop(&mut self, c: &mut Connection) {
+        match storage::<Queue>(raw(&QUEUES), self.sk, 0) {
+            Some(queue) if queue.length > 0 => {
+                c.front = *slot(queue, queue.head);
+                queue.head += 1;
+                queue.length -= 1;
+                c.outstanding -= 1;
+            }
+            _ => c.outstanding = 0,
+        }
+    }
+
+    #[inline(always)]
+    fn sync_last(&mut self, _: &mut Connection) -> bool {
+        match storage::<Queue>(raw(&QUEUES), self.sk, 0) {
+            Some(queue) if queue.length > 0 => {
+                let last = slot(queue, queue.head + queue.length - 1);
+                if last.flags & REQUEST_SYNC != 0 {
+                    return false;
+                }
+                last.flags |= REQUEST_SYNC;
+                true
+            }
+            _ => true,
+        }
+    }
+
+    #[inline(always)]
+    fn save_partial(&mut self, position: u32, length: u32) -> bool {
+        let Some(partial) = storage::<Partial>(raw(&PARTIALS), self.sk, CREATE) else {
+            return false;
+        };
+        let length = opaque(length) & 0x1fff;
+        if length > PARTIAL as u32 {
+            return false;
+        }
+        let source = self.window().at(position);
+        // SAFETY: bounded right above.
+        unsafe {
+            bpf_probe_read_kernel((&raw mut partial.data).cast(), length, source.cast_const().cast())
+                == 0
+        }
+    }
+
+    #[inline(always)]
+    fn restore_partial(&mut self, position: u32, length: u32) -> bool {
+        let Some(partial) = storage::<Partial>(raw(&PARTIALS), self.sk, 0) else {
+            return false;
+        };
+        let length = opaque(length) & 0x1fff;
+        if length > PARTIAL as u32 {
+            return false;
+        }
+        // SAFETY: bounded right above; the window takes any copy of less than `COPY_MASK` bytes.
+        unsafe {
+            bpf_probe_read_kernel(
+                self.window().copy_at(position).cast(),
+                length,
+                (&raw const partial.data).cast(),
+            ) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn drop_partial(&mut self) {
+        // SAFETY: map and socket are what the helper wants.
+        unsafe { bpf_sk_storage_delete(raw(&PARTIALS), self.sk) };
+    }
+
+    #[inline(always)]
+    fn count_truncated(&mut self) {
+        count!(truncated_texts, 1);
+    }
+}
+
+/// Copies from the process's memory to the window.
+#[inline(always)]
+fn copy(destination: *mut u8, length: u32, address: u64) -> bool {
+    // SAFETY: the destination is `Window::copy_at`, which takes any length below `COPY_MASK`.
+    unsafe {
+        bpf_probe_read_user(
+            destination.cast(),
+            opaque(length) & COPY_MASK,
+            address as *const c_void,
+        ) == 0
+    }
+}
+
+/// Puts a range of a scattered buffer together.
+struct Gather {
+    window: *mut Window,
+    vector: u64,
+    vectors: u32,
+    skip: u32,
+    rest: u32,
+    position: u32,
+}
+
+impl Step for Gather {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.vectors == 0 || self.rest == 0 {
+            return false;
+        }
+        let Some([address, length]) = read_user::<[u64; 2]>(self.vector) else {
+            return false;
+        };
+        self.vector += 16;
+        self.vectors -= 1;
+        if u64::from(self.skip) >= length {
+            self.skip -= length as u32;
+            return true;
+        }
+        let available = length - u64::from(self.skip);
+        let take = if available > u64::from(self.rest) {
+            self.rest
+        } else {
+            available as u32
+        };
+        // SAFETY: this CPU's window.
+        let destination = unsafe { (*self.window).copy_at(self.position) };
+        if !copy(destination, take, address + u64::from(self.skip)) {
+            return false;
+        }
+        self.skip = 0;
+        self.rest -= take;
+        self.position += take;
+        true
+    }
+}
+
+/// A socket's storage in one of the maps; created when `flags` say so.
+#[inline(always)]
+pub fn storage<'a, T>(map: *mut c_void, sk: *mut c_void, flags: u64) -> Option<&'a mut T> {
+    // SAFETY: map and socket are what the helper wants; the storage lives as long as the socket, which is held by the
+    // operation that runs.
+    unsafe {
+        bpf_sk_storage_get(map, sk, core::ptr::null_mut(), flags)
+            .cast::<T>()
+            .as_mut()
+    }
+}
+
+#[inline(always)]
+fn slot(queue: &mut Queue, index: u32) -> &mut Request {
+    let index = opaque(index) & (QUEUE as u32 - 1);
+    // SAFETY: masked to the array's length, a power of two.
+    unsafe { &mut *queue.requests.as_mut_ptr().add(index as usize) }
+}

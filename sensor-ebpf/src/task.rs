@@ -1,0 +1,83 @@
+//! The task that runs: is it a database server's, and fields of it by offset.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use core::ffi::c_void;
+use sensor_ebpf::settings::COMMANDS;
+
+use crate::maps::setting;
+
+/// A typed kernel pointer as the verifier knows it.
+pub type Kernel = *const c_void;
+
+/// The current task.
+#[inline(always)]
+pub fn current() -> Kernel {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_current_task_btf() as Kernel }
+}
+
+/// Loads a field of a kernel object that the verifier tracks (a trusted BTF pointer): one instruction.
+///
+/// The offset comes from read-only settings, so that the verifier knows it and checks the access against the kernel's
+/// own BTF.
+#[inline(always)]
+pub fn load<T: Copy>(object: Kernel, offset: u32) -> T {
+    // SAFETY: the verifier has proven the access.
+    unsafe { core::ptr::read_volatile(object.byte_add(offset as usize).cast::<T>()) }
+}
+
+/// Loads a field through an address that the verifier does not track; zero when it can't be read.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(address: u64, offset: u32) -> T {
+    let mut value = T::default();
+    if address != 0 {
+        // SAFETY: writes at most `size_of::<T>()` bytes to `value`; the helper checks the source.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                (address + u64::from(offset)) as *const c_void,
+            );
+        }
+    }
+    value
+}
+
+/// Does the current task's command name say that it belongs to a database server?
+///
+/// First of all checks, so that it costs every other process on the host a few instructions a socket operation.
+#[inline(always)]
+pub fn is_server() -> bool {
+    let task = current();
+    let comm = setting!(offsets.task_comm);
+    let low: u64 = load(task, comm);
+    let high: u64 = load(task, comm + 8);
+    let mut i = 0;
+    while i < COMMANDS {
+        let command = setting!(commands[i]);
+        let [a, b] = [
+            u64::from_ne_bytes([
+                command[0], command[1], command[2], command[3], command[4], command[5], command[6],
+                command[7],
+            ]),
+            u64::from_ne_bytes([
+                command[8], command[9], command[10], command[11], command[12], command[13],
+                command[14], command[15],
+            ]),
+        ];
+        if a == 0 {
+            return false;
+        }
+        if low == a && high == b {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// Process id (tgid) of the current task, as the host sees it.
+#[inline(always)]
+pub fn tgid() -> u32 {
+    load(current(), setting!(offsets.task_tgid))
+}

@@ -1,0 +1,111 @@
+//! Who it was: from a connection to the principal its volumes are counted under.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use crate::time::Timestamp;
+
+pub mod resolver;
+
+/// Index of an interned [`Principal`]; dense, never reused while the sensor runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrincipalId(pub u32);
+
+/// One connection as the kernel numbers it (socket cookie).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Who reads or writes. Equal fields mean the same principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// `db.system.name`.
+    pub system: DbSystem,
+    /// The database server on this host, e.g. `15/main:5432` (see `discover`).
+    pub server: Arc<str>,
+    /// `server.port`, zero when it listens on no port.
+    pub server_port: u16,
+    /// `user.name`: the database role of the session; `None` until known.
+    pub user: Option<Arc<str>>,
+    /// Where the client sits.
+    pub client: ClientAddress,
+    /// The OS user of a client process on this host; `None` for remote clients.
+    pub os_user: Option<OsUser>,
+    /// The login user (audit login uid) of a client process on this host: the person behind `sudo`.
+    pub login_user: Option<OsUser>,
+}
+
+/// `db.system.name` values of the OpenTelemetry conventions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DbSystem {
+    /// PostgreSQL.
+    PostgreSql,
+}
+
+impl DbSystem {
+    /// The value as the conventions spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PostgreSql => "postgresql",
+        }
+    }
+}
+
+/// `client.address`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientAddress {
+    /// A unix socket on this host.
+    Unix,
+    /// IPv4 or IPv6 (IPv4-mapped addresses are unmapped).
+    Ip(IpAddr),
+    /// Not known (the connection is older than the sensor and gave nothing away).
+    Unknown,
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix => f.write_str("local"),
+            Self::Ip(ip) => write!(f, "{ip}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// A user of this host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OsUser {
+    /// Numeric id.
+    pub uid: u32,
+    /// Name from the user database, or the number where there is none.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for OsUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.uid)
+    }
+}
+
+/// One client connection and what describes it beyond its principal.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Kernel's number of the connection.
+    pub connection: ConnectionId,
+    /// Its principal.
+    pub principal: PrincipalId,
+    /// `db.namespace`: the database connected to, empty when unknown.
+    pub database: Arc<str>,
+    /// `application_name` as the client claims, control characters escaped, at most 63 bytes; may be empty.
+    pub application_name: Arc<str>,
+    /// Command name of a client process on this host, empty when remote.
+    pub program: Arc<str>,
+    /// Process id of a client process on this host.
+    pub client_pid: Option<u32>,
+    /// `client.port`, zero when not on TCP.
+    pub client_port: u16,
+    /// Process id of the server process that serves the connection.
+    pub server_pid: u32,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// True when the connection is older than the sensor, so that its start-up was not seen.
+    pub preexisting: bool,
+}

@@ -1,0 +1,77 @@
+//! What a statement does: operation, tables, summary, without any of its literals.
+
+use std::sync::Arc;
+
+pub mod postgres;
+
+/// The shape of one SQL statement: everything that is kept and exported about it.
+///
+/// No literal of the statement survives in any field.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// `db.operation.name`: the leading keyword in upper case (`SELECT`, `COPY`, `FETCH`, …), empty when unknown.
+    pub operation: Arc<str>,
+    /// `db.collection.name` candidates: tables and views as written (`customers`, `crm.customers`),
+    /// without duplicates, in order of first use; CTE names are left out.
+    pub tables: Vec<Arc<str>>,
+    /// `db.query.summary`: e.g. `SELECT customers tickets`, at most 255 characters.
+    pub summary: Arc<str>,
+    /// `db.query.text`, sanitised: every literal replaced by a placeholder.
+    pub text: Arc<str>,
+    /// False when the text did not parse (or was cut by the kernel) and the rest is a best effort from its tokens.
+    pub parsed: bool,
+    /// The cursor a `DECLARE` opens, or a `FETCH`/`MOVE`/`CLOSE` uses.
+    pub cursor: Option<Cursor>,
+    /// The way by which data leaves through the server's own hands instead of the client's socket.
+    pub egress: Option<Egress>,
+}
+
+/// A cursor named in a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// `DECLARE name CURSOR FOR …`: rows that later `FETCH`es return belong to this statement's tables.
+    Declares(Arc<str>),
+    /// `FETCH … FROM name` or `MOVE`.
+    Fetches(Arc<str>),
+    /// `CLOSE name`; `None` is `CLOSE ALL`.
+    Closes(Option<Arc<str>>),
+}
+
+/// Data leaving by the server's own hands: the rows never cross the client's socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// How.
+    pub route: EgressRoute,
+    /// Where to: a file, a program's first word, a remote server. A path or name, never data.
+    /// Empty when the statement computes it.
+    pub destination: Arc<str>,
+}
+
+/// The routes of [`Egress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EgressRoute {
+    /// `COPY … TO 'file'`, `pg_file_write`.
+    CopyToFile,
+    /// `COPY … TO PROGRAM 'command'`.
+    CopyToProgram,
+    /// `lo_export`.
+    LargeObjectExport,
+    /// `pg_read_file`, `pg_read_binary_file`, `pg_ls_dir` and kin, `lo_import`, and `COPY … FROM` a file or program:
+    /// what only the server can read becomes readable through SQL.
+    ServerFileRead,
+    /// `dblink*`, or DDL for `postgres_fdw` (`CREATE SERVER`, `IMPORT FOREIGN SCHEMA`, `CREATE USER MAPPING`, …).
+    RemoteServer,
+}
+
+impl EgressRoute {
+    /// Name used in alerts and exports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CopyToFile => "copy_to_file",
+            Self::CopyToProgram => "copy_to_program",
+            Self::LargeObjectExport => "large_object_export",
+            Self::ServerFileRead => "server_file_read",
+            Self::RemoteServer => "remote_server",
+        }
+    }
+}
