@@ -1,7 +1,8 @@
 //! The client's end of connections to watched servers on this host: bytes by uid, and who it is.
 
-use sensor_ebpf::record::{
-    FAMILY_UNIX, LocalClientRecord, RecordKind, UserVolume,
+use sensor_ebpf::{
+    loops::{Step, repeat},
+    record::{FAMILY_UNIX, LocalClientRecord, RecordKind, UserVolume},
 };
 
 use crate::{
@@ -87,22 +88,39 @@ fn is_server_address(address: u64) -> bool {
     }
     let length: u32 = probe(address, crate::maps::setting!(offsets.unix_address_len));
     let name = address + u64::from(crate::maps::setting!(offsets.unix_address_name));
-    // The length counts the family and, for a path, its NUL. Ports have one to five digits: look at each place where
-    // the fixed part can begin.
-    let mut digits = 1;
-    while digits <= 5 {
-        for terminator in 0..2 {
-            let behind = 9 + digits + terminator;
-            if length >= behind + 2 {
-                let word: u64 = probe(name + u64::from(length - behind), 0);
-                if word == SOCKET_NAME {
-                    return true;
-                }
-            }
+    let mut search = Search {
+        end: name + u64::from(length),
+        begin: name + 2,
+        behind: SHORTEST,
+        found: false,
+    };
+    repeat(LONGEST - SHORTEST + 1, &mut search);
+    search.found
+}
+
+/// Looks for the fixed part at each place where it can begin: behind it a dot, one to five digits of the port and
+/// perhaps a NUL.
+struct Search {
+    begin: u64,
+    end: u64,
+    behind: u32,
+    found: bool,
+}
+
+const SHORTEST: u32 = 10;
+const LONGEST: u32 = 15;
+
+impl Step for Search {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let at = self.end - u64::from(self.behind);
+        if at < self.begin {
+            return false;
         }
-        digits += 1;
+        self.found = probe::<u64>(at, 0) == SOCKET_NAME;
+        self.behind += 1;
+        !self.found
     }
-    false
 }
 
 #[inline(never)]

@@ -6,7 +6,8 @@
 //! therefore always hashed, with keys drawn at start, so that a collision cannot be crafted.
 
 use crate::{
-    bytes::{Window, swar},
+    bytes::swar,
+    scratch::Scratch,
     loops::{Step, repeat},
 };
 
@@ -24,10 +25,10 @@ pub struct Hashed {
     pub several: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Mode {
-    Code,
+    Code = 0,
     Number,
     Quote,
     EscapeQuote,
@@ -35,14 +36,16 @@ enum Mode {
     LineComment,
 }
 
-struct Lexer<'a> {
-    window: &'a mut Window,
+/// Where the lexer is in a text. Lives in [`Scratch`], see there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Lexer {
     keys: [u64; 2],
-    position: u32,
-    end: u32,
     hash: u64,
     /// Hash right behind the last literal, for taking back the separators of a list of literals.
     mark: u64,
+    position: u32,
+    end: u32,
     mode: Mode,
     /// The last byte of code was part of an identifier, so that a digit goes on with it.
     in_word: bool,
@@ -52,19 +55,81 @@ struct Lexer<'a> {
     several: bool,
 }
 
+impl Lexer {
+    /// Begins with the text from `start` to `end`.
+    #[inline(always)]
+    pub fn begin(&mut self, start: u32, end: u32, keys: [u64; 2]) {
+        *self = Self {
+            keys,
+            position: start,
+            end,
+            hash: keys[1],
+            mark: 0,
+            mode: Mode::Code,
+            in_word: false,
+            in_list: false,
+            semicolon: false,
+            several: false,
+        };
+    }
+
+    /// Hash and position so far.
+    #[inline(always)]
+    pub fn result(&self) -> (u64, u32) {
+        (self.hash, self.position)
+    }
+
+    #[inline(always)]
+    fn mix(&mut self, word: u64, length: u32) {
+        let product = (self.hash ^ word).wrapping_mul(self.keys[0]);
+        self.hash = (product ^ (product >> 32)).wrapping_add(u64::from(length));
+    }
+}
+
+impl Scratch {
+    /// One step over a NUL-terminated name, every byte of which counts; false at its end.
+    #[inline(always)]
+    pub fn name_step(&mut self) -> bool {
+        let position = self.lexer.position;
+        if position >= self.lexer.end {
+            return false;
+        }
+        let word = self.window.le64(position);
+        let mask = swar::mask_before(swar::zero(word));
+        let length = swar::length(mask);
+        self.lexer.mix(word & mask, length);
+        self.lexer.position = position + length;
+        length == 8
+    }
+}
+
+/// One pass over a text.
+struct Pass<'a> {
+    scratch: &'a mut Scratch,
+}
+
+impl core::ops::Deref for Pass<'_> {
+    type Target = Lexer;
+    #[inline(always)]
+    fn deref(&self) -> &Lexer {
+        &self.scratch.lexer
+    }
+}
+
+impl core::ops::DerefMut for Pass<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Lexer {
+        &mut self.scratch.lexer
+    }
+}
+
 const COMMA: u64 = b',' as u64;
 const COMMA_SPACE: u64 = u64::from_le_bytes(*b", \0\0\0\0\0\0");
 const TUPLE: u64 = u64::from_le_bytes(*b"),(\0\0\0\0\0");
 const TUPLE_SPACE: u64 = u64::from_le_bytes(*b"), (\0\0\0\0");
 const PLACEHOLDER: u64 = 0x3f;
 
-impl Lexer<'_> {
-    #[inline(always)]
-    fn mix(&mut self, word: u64, length: u32) {
-        let product = (self.hash ^ word).wrapping_mul(self.keys[0]);
-        self.hash = (product ^ (product >> 32)).wrapping_add(u64::from(length));
-    }
-
+impl Pass<'_> {
     /// A literal begins: one placeholder for it, or none if it goes on with a list.
     #[inline(always)]
     fn literal(&mut self) {
@@ -118,7 +183,7 @@ impl Lexer<'_> {
         let next = (word >> ((length * 8 + 8) & 63)) as u8;
         // The lookahead of the word's last byte lies in the next word.
         let next = if length == 7 {
-            self.window.byte(self.position + 1)
+            self.scratch.window.byte(self.position + 1)
         } else {
             next
         };
@@ -138,7 +203,7 @@ impl Lexer<'_> {
             // in_word and E: the previous byte of code was the E of E'…'. Other prefixes (B, X, N, U&) hold no escapes
             // that matter here, and a backslash in one of them only costs a second fingerprint.
             let escape = self.in_word && {
-                let previous = self.window.byte(self.position - 1);
+                let previous = self.scratch.window.byte(self.position - 1);
                 previous | 0x20 == b'e'
             };
             self.literal();
@@ -188,7 +253,7 @@ impl Lexer<'_> {
     }
 }
 
-impl Step for Lexer<'_> {
+impl Step for Pass<'_> {
     #[inline(always)]
     fn step(&mut self) -> bool {
         let rest = self.end.wrapping_sub(self.position);
@@ -200,7 +265,7 @@ impl Step for Lexer<'_> {
         } else {
             u64::MAX
         };
-        let word = self.window.le64(self.position);
+        let word = self.scratch.window.le64(self.position);
         match self.mode {
             Mode::Code => return self.code(word, limit_mask),
             Mode::Number => {
@@ -216,7 +281,7 @@ impl Step for Lexer<'_> {
                 };
                 let stops = swar::equal(word, b'\'') | swar::zero(word) | escape;
                 if self.skip(stops, limit_mask) {
-                    let byte = self.window.byte(self.position);
+                    let byte = self.scratch.window.byte(self.position);
                     if byte == 0 {
                         return false;
                     }
@@ -230,11 +295,11 @@ impl Step for Lexer<'_> {
             }
             Mode::BlockComment => {
                 if self.skip(swar::equal(word, b'*') | swar::zero(word), limit_mask) {
-                    if self.window.byte(self.position) == 0 {
+                    if self.scratch.window.byte(self.position) == 0 {
                         return false;
                     }
                     self.position += 1;
-                    if self.window.byte(self.position) == b'/' {
+                    if self.scratch.window.byte(self.position) == b'/' {
                         self.position += 1;
                         self.mode = Mode::Code;
                     }
@@ -257,39 +322,28 @@ fn is_word(byte: u8) -> bool {
 
 /// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
 /// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
-#[inline(always)]
-pub fn fingerprint(window: &mut Window, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
+#[inline(never)]
+pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
     let end = if end - start > CAPTURE {
         start + CAPTURE
     } else {
         end
     };
-    let mut lexer = Lexer {
-        window,
-        keys,
-        position: start,
-        end,
-        hash: keys[1],
-        mark: 0,
-        mode: Mode::Code,
-        in_word: false,
-        in_list: false,
-        semicolon: false,
-        several: false,
-    };
+    scratch.lexer.begin(start, end, keys);
+    let mut pass = Pass { scratch };
     // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.
-    repeat(2 * CAPTURE, &mut lexer);
-    let position = if lexer.position < end {
-        lexer.position
+    repeat(2 * CAPTURE, &mut pass);
+    let position = if pass.position < end {
+        pass.position
     } else {
         end
     };
-    let product = (lexer.hash ^ (lexer.hash >> 29)).wrapping_mul(lexer.keys[0]);
+    let product = (pass.hash ^ (pass.hash >> 29)).wrapping_mul(keys[0]);
     Hashed {
         // The lowest bit keeps zero free for "no statement".
         fingerprint: (product ^ (product >> 32)) | 1,
         length: position - start,
-        several: lexer.several,
+        several: pass.several,
     }
 }
 
@@ -299,7 +353,8 @@ mod tests {
     use crate::bytes::BASE;
 
     fn hash(text: &str) -> Hashed {
-        let mut window = Window::boxed();
+        let mut scratch = Scratch::boxed();
+        let window = &mut scratch.window;
         for (i, byte) in text.bytes().enumerate() {
             window.set(BASE + i as u32, byte);
         }
@@ -308,7 +363,7 @@ mod tests {
             window.set(BASE + text.len() as u32 + i, b'7');
         }
         fingerprint(
-            &mut window,
+            &mut scratch,
             BASE,
             BASE + text.len() as u32,
             [0x9e37_79b9_7f4a_7c15, 42],

@@ -8,4 +8,5 @@ pub mod fingerprint;
 pub mod loops;
 pub mod protocol;
 pub mod record;
+pub mod scratch;
 pub mod settings;

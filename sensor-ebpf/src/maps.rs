@@ -5,9 +5,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use sensor_ebpf::{
-    bytes::Window,
     connection::{Connection, NameKey, Partial, Queue},
     record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader, UserVolume},
+    scratch::Scratch,
     settings::Settings,
 };
 
@@ -55,9 +55,9 @@ pub static PORTS: Array<u64, 1024> = Array::new();
 #[btf_map]
 pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
-/// Bytes of the operation that is parsed.
+/// Working memory.
 #[btf_map]
-pub static WINDOWS: PerCpuArray<Window, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
 /// A text on its way into the ring, header in front.
 #[btf_map]

@@ -55,7 +55,7 @@ pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHe
 }
 
 /// A finished statement, or bytes outside of any.
-#[inline(always)]
+#[inline(never)]
 pub fn statement(c: &Connection, outcome: &Outcome) {
     let sent = emit(|record: &mut StatementRecord| {
         *record = StatementRecord {
@@ -77,7 +77,7 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
 }
 
 /// A statement that still streams.
-#[inline(always)]
+#[inline(never)]
 pub fn progress(c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) {
     let sent = emit(|record: &mut ProgressRecord| {
         *record = ProgressRecord {
@@ -105,7 +105,7 @@ pub fn progress(c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) 
 }
 
 /// Keeps the volume of a record that found no place.
-#[inline(never)]
+#[inline(always)]
 pub fn overflow(c: &Connection, outcome: &Outcome) {
     count!(ring_full, 1);
     let key = OverflowKey {

@@ -17,7 +17,7 @@ use crate::{
     client,
     hook::{Direction, Operation, registers},
     identity,
-    maps::{CONNECTIONS, WINDOWS, count, raw},
+    maps::{CONNECTIONS, SCRATCH, count, raw},
     ring,
     surroundings::{CREATE, KernelSurroundings, storage},
     task,
@@ -58,13 +58,13 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
         count!(opaque_bytes, u64::from(length));
         return;
     };
-    let Some(window) = WINDOWS.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return;
     };
     let mut surroundings = KernelSurroundings {
         sk: operation.sk,
         buffer,
-        window,
+        scratch,
     };
     if !connection.has(CONNECTION_ANNOUNCED) {
         announce(operation.sk, connection);
@@ -82,7 +82,7 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
     if operation.length == AGAIN && (direction == Direction::Sent || connection.follow == 0) {
         return;
     }
-    let Some(window) = WINDOWS.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return;
     };
     let mut surroundings = KernelSurroundings {
@@ -91,7 +91,7 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
             address: 0,
             vectors: 0,
         },
-        window,
+        scratch,
     };
     if operation.length == AGAIN {
         postgres::wants_input(&mut surroundings, connection);

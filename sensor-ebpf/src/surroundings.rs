@@ -6,11 +6,12 @@ use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete, bpf_sk_storage_get,
 };
 use sensor_ebpf::{
-    bytes::{COPY_MASK, Window, opaque},
+    bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
     loops::{Step, repeat},
     protocol::{Outcome, Surroundings, postgres::mergeable},
     record::{CloseRecord, PhaseRecord, RecordKind},
+    scratch::Scratch,
 };
 
 use crate::{
@@ -29,8 +30,8 @@ pub struct KernelSurroundings {
     pub sk: *mut c_void,
     /// The process's buffer.
     pub buffer: Buffer,
-    /// This CPU's window.
-    pub window: *mut Window,
+    /// This CPU's working memory.
+    pub scratch: *mut Scratch,
 }
 
 /// Entries of an `iovec` array that are followed.
@@ -38,9 +39,9 @@ const VECTORS: u32 = 64;
 
 impl Surroundings for KernelSurroundings {
     #[inline(always)]
-    fn window(&mut self) -> &mut Window {
+    fn scratch(&mut self) -> &mut Scratch {
         // SAFETY: this CPU's slot; programs do not migrate, and one program runs on a CPU at a time.
-        unsafe { &mut *self.window }
+        unsafe { &mut *self.scratch }
     }
 
     #[inline(always)]
@@ -53,7 +54,7 @@ impl Surroundings for KernelSurroundings {
             );
         }
         let mut gather = Gather {
-            window: self.window,
+            scratch: self.scratch,
             vector: self.buffer.address,
             vectors: self.buffer.vectors,
             skip: offset,
@@ -124,8 +125,8 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
-    fn statement(&mut self, c: &Connection, outcome: &Outcome) {
-        ring::statement(c, outcome);
+    fn statement(&mut self, c: &Connection) {
+        ring::statement(c, &self.scratch().walk.outcome);
     }
 
     #[inline(always)]
@@ -335,7 +336,7 @@ fn copy(destination: *mut u8, length: u32, address: u64) -> bool {
 
 /// Puts a range of a scattered buffer together.
 struct Gather {
-    window: *mut Window,
+    scratch: *mut Scratch,
     vector: u64,
     vectors: u32,
     skip: u32,
@@ -364,8 +365,8 @@ impl Step for Gather {
         } else {
             available as u32
         };
-        // SAFETY: this CPU's window.
-        let destination = unsafe { (*self.window).copy_at(self.position) };
+        // SAFETY: this CPU's working memory.
+        let destination = unsafe { (*self.scratch).window.copy_at(self.position) };
         if !copy(destination, take, address + u64::from(self.skip)) {
             return false;
         }

@@ -4,14 +4,20 @@ use crate::{
     bytes::Window,
     connection::{Connection, Request},
     record::CommandTag,
+    scratch::Scratch,
 };
 
 pub mod postgres;
 
 /// What a protocol needs from the kernel program that runs it, or from the unit test.
 pub trait Surroundings {
+    /// Working memory.
+    fn scratch(&mut self) -> &mut Scratch;
     /// The window that `read` fills.
-    fn window(&mut self) -> &mut Window;
+    #[inline(always)]
+    fn window(&mut self) -> &mut Window {
+        &mut self.scratch().window
+    }
     /// Copies `length` bytes at `offset` of this operation's data to `position` of the window; false when the
     /// process's memory can't be read.
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool;
@@ -27,8 +33,8 @@ pub trait Surroundings {
     fn text(&mut self, connection: &mut Connection, fingerprint: u64, start: u32, length: u32, truncated: bool);
     /// Hands on the parameters of a start-up packet.
     fn startup(&mut self, connection: &mut Connection, start: u32, length: u32, truncated: bool);
-    /// Hands on a finished statement.
-    fn statement(&mut self, connection: &Connection, outcome: &Outcome);
+    /// Hands on the finished statement in `scratch().walk.outcome`.
+    fn statement(&mut self, connection: &Connection);
     /// Hands on progress of an unfinished one.
     fn progress(&mut self, connection: &Connection, rows_exact: u64, rows_estimated: u64, now: u64);
     /// Hands on bytes of a phase that is not parsed, or the change to another phase.
@@ -76,4 +82,23 @@ pub struct Outcome {
     pub started: u64,
     /// Now.
     pub ended: u64,
+}
+
+/// Where a walk over messages is. Lives in [`Scratch`], see there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// Next byte in the window.
+    pub position: u32,
+    /// End of the bytes in the window.
+    pub end: u32,
+    /// Bytes of the operation that are done with.
+    pub offset: u32,
+    /// Bytes of the operation.
+    pub length: u32,
+    /// Sent: a statement completed and is reported with the `ReadyForQuery` that usually follows.
+    /// Received: the client said goodbye.
+    pub pending: bool,
+    /// That statement.
+    pub outcome: Outcome,
 }

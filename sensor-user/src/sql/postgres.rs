@@ -78,13 +78,14 @@ pub fn analyse(text: &[u8], truncated: bool) -> Vec<Shape> {
     shapes
 }
 
-/// The place after the last `;` that ends a statement, 0 without one.
+/// The place after the last `;` that is certain to end a statement, 0 without one.
 fn last_semicolon(sql: &str) -> usize {
     let tokens = lex(sql, Rules::default());
     tokens
         .iter()
-        .rev()
-        .find(|token| sql.get(token.start..token.end) == Some(";"))
+        .take_while(|token| !token.ambiguous)
+        .filter(|token| sql.get(token.start..token.end) == Some(";"))
+        .last()
         .map_or(0, |token| token.end)
 }
 

@@ -63,7 +63,7 @@ fn is_parsed(connection: &Connection) -> bool {
 }
 
 /// The stream makes no sense: count its bytes as blind until it does again.
-#[inline(always)]
+#[inline(never)]
 fn lose_track<S: Surroundings>(surroundings: &mut S, connection: &mut Connection) {
     outcome::abandon(surroundings, connection);
     connection.phase = Phase::Blind as u8;

@@ -37,7 +37,8 @@ pub fn rows(c: &Connection, tag: CommandTag, count: u64, messages: u64) -> (u64,
     }
 }
 
-/// The front request's statement completed. Takes it off, but for the `ReadyForQuery` that may belong to it.
+/// The front request's statement completed: its outcome is put where [`report_pending`] finds it, and the request taken
+/// off, but for the `ReadyForQuery` that may belong to it.
 #[inline(always)]
 pub fn complete<S: Surroundings>(
     s: &mut S,
@@ -46,9 +47,10 @@ pub fn complete<S: Surroundings>(
     returned: u64,
     written: u64,
     flags: u8,
-) -> Outcome {
+) {
     let request = c.front;
-    let outcome = Outcome {
+    let ended = s.now();
+    s.scratch().walk.outcome = Outcome {
         fingerprint: request.fingerprint,
         rows_returned: returned.wrapping_sub(c.rows_reported) as i64,
         rows_written: written,
@@ -61,7 +63,7 @@ pub fn complete<S: Surroundings>(
         tag,
         queries: u32::from(request.flags & REQUEST_CONTINUES == 0),
         started: request.started,
-        ended: s.now(),
+        ended,
     };
     c.last_fingerprint = request.fingerprint;
     forget_response(c);
@@ -71,13 +73,12 @@ pub fn complete<S: Surroundings>(
             next(s, c);
         }
     }
-    outcome
 }
 
-/// Hands on an outcome with all bytes that no record holds yet.
+/// Hands on the outcome that [`complete`] left, with all bytes that no record holds yet.
 #[inline(always)]
-pub fn report<S: Surroundings>(s: &mut S, c: &mut Connection, outcome: &Outcome) {
-    s.statement(c, outcome);
+pub fn report_pending<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    s.statement(c);
     c.sent = 0;
     c.received = 0;
     // The statement's place in its message is reported with it.
@@ -86,18 +87,17 @@ pub fn report<S: Surroundings>(s: &mut S, c: &mut Connection, outcome: &Outcome)
 
 /// `ErrorResponse` in a response.
 #[inline(always)]
-pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) -> Outcome {
+pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) {
     let extended = c.front.flags & REQUEST_SIMPLE == 0;
     let rows = c.rows;
-    let outcome = complete(s, c, CommandTag::Other, rows, 0, STATEMENT_FAILED);
+    complete(s, c, CommandTag::Other, rows, 0, STATEMENT_FAILED);
     if extended {
         c.set(CONNECTION_FAILED);
     }
-    outcome
 }
 
 /// `ReadyForQuery`, its bytes already counted.
-#[inline(always)]
+#[inline(never)]
 pub fn ready<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if c.phase == Phase::Authentication as u8 {
         c.phase = Phase::Ready as u8;
@@ -109,12 +109,14 @@ pub fn ready<S: Surroundings>(s: &mut S, c: &mut Connection) {
         // The completion left in an earlier record: these bytes follow it. Without one (Parse, Describe, Sync) they
         // belong to no statement's execution.
         if c.ordinal > 0 {
-            let outcome = Outcome {
+            let now = s.now();
+            s.scratch().walk.outcome = Outcome {
                 fingerprint: c.last_fingerprint,
-                ended: s.now(),
+                started: now,
+                ended: now,
                 ..Outcome::default()
             };
-            report(s, c, &outcome);
+            report_pending(s, c);
         } else {
             overhead(s, c);
         }
@@ -155,27 +157,25 @@ impl<S: Surroundings> Step for Skipped<'_, S> {
 pub fn overhead<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if c.sent | c.received != 0 {
         let now = s.now();
-        s.statement(
-            c,
-            &Outcome {
-                flags: STATEMENT_OVERHEAD,
-                started: now,
-                ended: now,
-                ..Outcome::default()
-            },
-        );
+        s.scratch().walk.outcome = Outcome {
+            flags: STATEMENT_OVERHEAD,
+            started: now,
+            ended: now,
+            ..Outcome::default()
+        };
+        s.statement(c);
         c.sent = 0;
         c.received = 0;
     }
 }
 
 /// What is outstanding will never be known: report its rows as far as they were counted or can be estimated.
-#[inline(always)]
+#[inline(never)]
 pub fn abandon<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if c.outstanding > 0 && c.response_bytes > 0 {
         let estimate = super::skim::estimate(c);
         let rows = c.rows + estimate;
-        let outcome = complete(
+        complete(
             s,
             c,
             CommandTag::Other,
@@ -183,7 +183,7 @@ pub fn abandon<S: Surroundings>(s: &mut S, c: &mut Connection) {
             0,
             STATEMENT_FAILED | STATEMENT_ESTIMATED,
         );
-        report(s, c, &outcome);
+        report_pending(s, c);
     }
     c.outstanding = 0;
     c.ordinal = 0;
@@ -194,7 +194,7 @@ pub fn abandon<S: Surroundings>(s: &mut S, c: &mut Connection) {
 }
 
 /// The connection ended.
-#[inline(always)]
+#[inline(never)]
 pub fn close<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if c.has(CONNECTION_CLOSED) {
         return;

@@ -2,14 +2,14 @@
 
 use super::{lose_track, messages::{self, HEADER}, outcome};
 use crate::{
-    bytes::{BASE, CHUNK, swar},
+    bytes::{BASE, CHUNK},
     connection::{
         CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_CONTINUES, REQUEST_SEVERAL,
         REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
     },
     fingerprint::{CAPTURE, fingerprint},
     loops::{Step, repeat},
-    protocol::Surroundings,
+    protocol::{Surroundings, Walk},
 };
 
 /// With this many bytes of a message at hand its text is as complete as it will get.
@@ -25,67 +25,75 @@ const CHUNKS: u32 = 64;
 /// Takes the client's bytes apart.
 #[inline(always)]
 pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
-    let mut chunks = Chunks { s, c, offset: 0, length };
+    let walk = &mut s.scratch().walk;
+    walk.offset = 0;
+    walk.length = length;
+    walk.pending = false;
+    let mut chunks = Chunks { s: &mut *s, c: &mut *c };
     // The common case in one go: PostgreSQL never reads more than a chunk.
     if chunks.step() {
         repeat(CHUNKS - 1, &mut chunks);
-        if chunks.offset < chunks.length {
+        let walk = &chunks.s.scratch().walk;
+        if walk.offset < walk.length {
             lose_track(chunks.s, chunks.c);
         }
+    }
+    if s.scratch().walk.pending {
+        outcome::close(s, c);
     }
 }
 
 struct Chunks<'a, S> {
     s: &'a mut S,
     c: &'a mut Connection,
-    offset: u32,
-    length: u32,
 }
 
 impl<S: Surroundings> Step for Chunks<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        let rest = self.length - self.offset;
+        let Walk { offset, length, .. } = self.s.scratch().walk;
+        let rest = length.wrapping_sub(offset);
         let take = if rest > CHUNK { CHUNK } else { rest };
         let saved = self.c.partial;
-        if !self.s.read(self.offset, take, BASE)
+        if !self.s.read(offset, take, BASE)
             || saved > 0 && !self.s.restore_partial(BASE - saved, saved)
         {
             lose_track(self.s, self.c);
-            self.offset = self.length;
+            self.s.scratch().walk.offset = length;
             return false;
         }
         if saved > 0 {
             self.s.drop_partial();
             self.c.partial = 0;
         }
+        let walk = &mut self.s.scratch().walk;
+        walk.position = BASE - saved;
+        walk.end = BASE + take;
         let mut messages = Messages {
             s: &mut *self.s,
             c: &mut *self.c,
-            position: BASE - saved,
-            end: BASE + take,
         };
         // One message a read is the common case; the loop costs more than the step.
         if messages.step() {
             repeat(CHUNK / HEADER, &mut messages);
         }
-        self.offset += take;
-        self.offset < self.length
+        let offset = offset + take;
+        self.s.scratch().walk.offset = offset;
+        offset < length
     }
 }
 
 struct Messages<'a, S> {
     s: &'a mut S,
     c: &'a mut Connection,
-    position: u32,
-    end: u32,
 }
 
 impl<S: Surroundings> Step for Messages<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        let available = self.end.wrapping_sub(self.position);
-        if self.position >= self.end {
+        let Walk { position, end, .. } = self.s.scratch().walk;
+        let available = end.wrapping_sub(position);
+        if position >= end {
             return false;
         }
         if self.c.received_skip > 0 {
@@ -95,30 +103,30 @@ impl<S: Surroundings> Step for Messages<'_, S> {
                 available
             };
             self.c.received_skip -= skip;
-            self.position += skip;
+            self.s.scratch().walk.position = position + skip;
             return true;
         }
         if available < HEADER {
-            self.keep(available);
+            self.keep(position, available);
             return false;
         }
-        let kind = self.s.window().byte(self.position);
-        let length = self.s.window().be32(self.position + 1);
+        let kind = self.s.window().byte(position);
+        let length = self.s.window().be32(position + 1);
         if !messages::is_frontend(kind) || !(4..=messages::LARGEST).contains(&length) {
             lose_track(self.s, self.c);
             return false;
         }
         let total = length + 1;
         if total > available {
-            if is_captured(kind) && available < ENOUGH && self.keep(available) {
+            if is_captured(kind) && available < ENOUGH && self.keep(position, available) {
                 return false;
             }
-            self.message(kind, self.end);
+            self.message(kind, position + HEADER, end);
             self.c.received_skip = total - available;
             return false;
         }
-        self.message(kind, self.position + total);
-        self.position += total;
+        self.message(kind, position + HEADER, position + total);
+        self.s.scratch().walk.position = position + total;
         true
     }
 }
@@ -126,8 +134,8 @@ impl<S: Surroundings> Step for Messages<'_, S> {
 impl<S: Surroundings> Messages<'_, S> {
     /// Keeps the beginning of a message for the next read.
     #[inline(always)]
-    fn keep(&mut self, available: u32) -> bool {
-        if self.s.save_partial(self.position, available) {
+    fn keep(&mut self, position: u32, available: u32) -> bool {
+        if self.s.save_partial(position, available) {
             self.c.partial = available;
             return true;
         }
@@ -137,9 +145,8 @@ impl<S: Surroundings> Messages<'_, S> {
         false
     }
 
-    #[inline(always)]
-    fn message(&mut self, kind: u8, end: u32) {
-        let body = self.position + HEADER;
+    #[inline(never)]
+    fn message(&mut self, kind: u8, body: u32, end: u32) {
         match kind {
             b'Q' => self.query(body, end),
             b'P' => self.parse(body, end),
@@ -151,7 +158,8 @@ impl<S: Surroundings> Messages<'_, S> {
                 count: 1,
                 ..Request::default()
             }),
-            b'X' => outcome::close(self.s, self.c),
+            // Closed when the walk is over: calls nest eight deep at most.
+            b'X' => self.s.scratch().walk.pending = true,
             // Close, Describe, Flush, CopyData, CopyDone, CopyFail, password and SASL responses change no counts.
             _ => {}
         }
@@ -175,7 +183,7 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn statement(&mut self, start: u32, end: u32) -> (u64, bool, bool) {
         let keys = self.s.keys();
-        let hashed = fingerprint(self.s.window(), start, end, keys);
+        let hashed = fingerprint(self.s.scratch(), start, end, keys);
         let truncated = hashed.length == CAPTURE && end - start > CAPTURE + 1;
         if truncated {
             self.s.count_truncated();
@@ -281,7 +289,7 @@ impl<S: Surroundings> Messages<'_, S> {
     }
 
     /// Hash of a NUL-terminated name (zero when empty) and the position behind its NUL.
-    #[inline(always)]
+    #[inline(never)]
     fn name(&mut self, start: u32, end: u32) -> (u64, u32) {
         if start >= end {
             return (0, end);
@@ -290,40 +298,24 @@ impl<S: Surroundings> Messages<'_, S> {
             return (0, start + 1);
         }
         let keys = self.s.keys();
-        let mut name = Name {
-            s: &mut *self.s,
-            keys,
-            position: start,
-            end,
-            hash: keys[1],
-        };
+        let lexer = &mut self.s.scratch().lexer;
+        lexer.begin(start, end, keys);
+        let mut name = Name { s: &mut *self.s };
         repeat(CAPTURE / 8, &mut name);
+        let (hash, position) = self.s.scratch().lexer.result();
         // Two bits are taken: portal or statement, and never zero.
-        (name.hash | 2, name.position + 1)
+        (hash | 2, position + 1)
     }
 }
 
 struct Name<'a, S> {
     s: &'a mut S,
-    keys: [u64; 2],
-    position: u32,
-    end: u32,
-    hash: u64,
 }
 
 impl<S: Surroundings> Step for Name<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        if self.position >= self.end {
-            return false;
-        }
-        let word = self.s.window().le64(self.position);
-        let mask = swar::mask_before(swar::zero(word));
-        let length = swar::length(mask);
-        let product = (self.hash ^ (word & mask)).wrapping_mul(self.keys[0]);
-        self.hash = (product ^ (product >> 32)).wrapping_add(u64::from(length));
-        self.position += length;
-        length == 8
+        self.s.scratch().name_step()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         REQUEST_SEVERAL, REQUEST_SYNC, TAIL,
     },
     loops::{Step, repeat},
-    protocol::{Outcome, Surroundings},
+    protocol::{Surroundings, Walk},
     record::CommandTag,
 };
 
@@ -85,8 +85,8 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
         return false;
     };
     c.sent += u64::from(length);
-    let outcome = outcome::complete(s, c, tag, returned, written, flags);
-    outcome::report(s, c, &outcome);
+    outcome::complete(s, c, tag, returned, written, flags);
+    outcome::report_pending(s, c);
     outcome::ready(s, c);
     true
 }
@@ -97,30 +97,20 @@ fn is_acknowledgement(kind: u8) -> bool {
 }
 
 /// Message by message.
-#[inline(always)]
+#[inline(never)]
 fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
-    let mut chunks = Chunks {
-        s,
-        c,
-        offset: 0,
-        length,
-        pending: false,
-        outcome: Outcome::default(),
-    };
+    let walk = &mut s.scratch().walk;
+    walk.offset = 0;
+    walk.length = length;
+    walk.pending = false;
+    let mut chunks = Chunks { s, c };
     repeat(CHUNKS, &mut chunks);
-    if chunks.offset < chunks.length {
-        lose_track(chunks.s, chunks.c);
+    let Chunks { s, c } = chunks;
+    let Walk { offset, .. } = s.scratch().walk;
+    if offset < length {
+        lose_track(s, c);
     }
-    let Chunks {
-        s,
-        c,
-        pending,
-        outcome,
-        ..
-    } = chunks;
-    if pending {
-        outcome::report(s, c, &outcome);
-    }
+    flush(s, c);
     if c.outstanding > 0 {
         if skim::may_begin(s, c) {
             skim::begin(s, c, length);
@@ -144,36 +134,39 @@ pub fn progress<S: Surroundings>(s: &mut S, c: &mut Connection) {
     }
 }
 
+/// Reports the completed statement with the bytes up to here.
+#[inline(always)]
+fn flush<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if s.scratch().walk.pending {
+        s.scratch().walk.pending = false;
+        outcome::report_pending(s, c);
+    }
+}
+
 struct Chunks<'a, S> {
     s: &'a mut S,
     c: &'a mut Connection,
-    offset: u32,
-    length: u32,
-    /// A statement completed; it is reported with the `ReadyForQuery` that usually follows.
-    pending: bool,
-    outcome: Outcome,
 }
 
 impl<S: Surroundings> Step for Chunks<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        let rest = self.length.wrapping_sub(self.offset);
-        if self.offset >= self.length {
+        let Walk { offset, length, .. } = self.s.scratch().walk;
+        let rest = length.wrapping_sub(offset);
+        if offset >= length {
             return false;
         }
         // What a long message still covers need not be read.
-        if self.c.sent_skip >= rest {
-            self.c.sent_skip -= rest;
-            self.c.sent += u64::from(rest);
-            self.c.response_bytes += u64::from(rest);
-            self.offset = self.length;
+        let skip = self.c.sent_skip;
+        if skip >= rest {
+            self.c.sent_skip = skip - rest;
+            self.count(rest);
+            self.s.scratch().walk.offset = length;
             return false;
         }
-        let skip = self.c.sent_skip;
         self.c.sent_skip = 0;
-        self.c.sent += u64::from(skip);
-        self.c.response_bytes += u64::from(skip);
-        self.offset += skip;
+        self.count(skip);
+        let offset = offset + skip;
         let rest = rest - skip;
         let take = if rest > CHUNK { CHUNK } else { rest };
         let carried = u32::from(self.c.carried) & (TAIL as u32 - 1);
@@ -182,47 +175,50 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
             skim::restore_tail(self.s, self.c, BASE - TAIL as u32);
         }
         self.c.carried = 0;
-        if !self.s.read(self.offset, take, BASE) {
+        if !self.s.read(offset, take, BASE) {
             lose_track(self.s, self.c);
-            self.offset = self.length;
+            self.s.scratch().walk.offset = length;
             return false;
         }
+        let walk = &mut self.s.scratch().walk;
+        walk.position = BASE - carried;
+        walk.end = BASE + take;
         let mut messages = Messages {
             s: &mut *self.s,
             c: &mut *self.c,
-            position: BASE - carried,
-            end: BASE + take,
-            pending: self.pending,
-            outcome: self.outcome,
         };
         repeat(CHUNK / HEADER + 1, &mut messages);
-        self.pending = messages.pending;
-        self.outcome = messages.outcome;
-        self.offset += take;
-        self.offset < self.length
+        let offset = offset + take;
+        self.s.scratch().walk.offset = offset;
+        offset < length
+    }
+}
+
+impl<S> Chunks<'_, S> {
+    #[inline(always)]
+    fn count(&mut self, bytes: u32) {
+        self.c.sent += u64::from(bytes);
+        self.c.response_bytes += u64::from(bytes);
     }
 }
 
 struct Messages<'a, S> {
     s: &'a mut S,
     c: &'a mut Connection,
-    position: u32,
-    end: u32,
-    pending: bool,
-    outcome: Outcome,
 }
 
 impl<S: Surroundings> Step for Messages<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        if self.position >= self.end {
+        let Walk { position, end, .. } = self.s.scratch().walk;
+        if position >= end {
             return false;
         }
         if super::is_parsed(self.c) {
-            self.message()
+            self.message(position, end)
         } else {
             // The phase changed on the way (replication, or no sense): the rest is only counted.
-            self.consume(self.end - self.position);
+            self.consume(position, end - position);
             false
         }
     }
@@ -230,33 +226,33 @@ impl<S: Surroundings> Step for Messages<'_, S> {
 
 impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
-    fn message(&mut self) -> bool {
-        let available = self.end - self.position;
+    fn message(&mut self, position: u32, end: u32) -> bool {
+        let available = end - position;
         if available < HEADER {
-            self.carry(available);
+            self.carry(end, available);
             return false;
         }
-        let kind = self.s.window().byte(self.position);
-        let length = self.s.window().be32(self.position + 1);
+        let kind = self.s.window().byte(position);
+        let length = self.s.window().be32(position + 1);
         if !messages::is_backend(kind) || !(4..=messages::LARGEST).contains(&length) {
-            self.flush();
-            self.consume(available);
+            flush(self.s, self.c);
+            self.consume(position, available);
             lose_track(self.s, self.c);
             return false;
         }
         let total = length + 1;
         if total > available && (kind == b'C' || kind == b'Z') && total < TAIL as u32 {
-            self.carry(available);
+            self.carry(end, available);
             return false;
         }
         let taken = if total > available { available } else { total };
         if kind == b'D' || kind == b'd' {
             // The hot case of a long walk.
-            self.flush();
+            flush(self.s, self.c);
             self.c.rows += 1;
-            self.consume(taken);
+            self.consume(position, taken);
         } else {
-            self.other(kind, taken);
+            self.other(kind, position, taken);
         }
         if total > available {
             self.c.sent_skip = total - available;
@@ -266,16 +262,15 @@ impl<S: Surroundings> Messages<'_, S> {
     }
 
     #[inline(always)]
-    fn other(&mut self, kind: u8, taken: u32) {
+    fn other(&mut self, kind: u8, start: u32, taken: u32) {
         if kind == b'Z' {
-            self.consume(taken);
-            self.flush();
+            self.consume(start, taken);
+            flush(self.s, self.c);
             outcome::ready(self.s, self.c);
             return;
         }
-        self.flush();
-        let start = self.position;
-        self.consume(taken);
+        flush(self.s, self.c);
+        self.consume(start, taken);
         match kind {
             b'C' => {
                 let (tag, count) = parse_tag(self.s.window(), start + HEADER, taken - HEADER);
@@ -285,8 +280,8 @@ impl<S: Surroundings> Messages<'_, S> {
             b's' => self.completed(CommandTag::Suspended, 0),
             b'V' => self.completed(CommandTag::Other, 0),
             b'E' if self.c.outstanding > 0 && self.c.phase == Phase::Ready as u8 => {
-                self.outcome = outcome::failed(self.s, self.c);
-                self.pending = true;
+                outcome::failed(self.s, self.c);
+                self.s.scratch().walk.pending = true;
             }
             b'G' => self.c.set(CONNECTION_COPY_IN),
             b'H' => self.c.set(CONNECTION_COPY_OUT),
@@ -306,32 +301,22 @@ impl<S: Surroundings> Messages<'_, S> {
         }
         let messages = self.c.rows;
         let (returned, written, flags) = outcome::rows(self.c, tag, count, messages);
-        self.outcome = outcome::complete(self.s, self.c, tag, returned, written, flags);
-        self.pending = true;
-    }
-
-    /// Reports the completed statement with the bytes up to here.
-    #[inline(always)]
-    fn flush(&mut self) {
-        if self.pending {
-            self.pending = false;
-            outcome::report(self.s, self.c, &self.outcome);
-        }
+        outcome::complete(self.s, self.c, tag, returned, written, flags);
+        self.s.scratch().walk.pending = true;
     }
 
     #[inline(always)]
-    fn consume(&mut self, bytes: u32) {
-        self.position += bytes;
+    fn consume(&mut self, position: u32, bytes: u32) {
+        self.s.scratch().walk.position = position + bytes;
         self.c.sent += u64::from(bytes);
         self.c.response_bytes += u64::from(bytes);
     }
 
     /// Keeps the beginning of a message for the next send.
     #[inline(always)]
-    fn carry(&mut self, available: u32) {
-        skim::keep_tail(self.s, self.c, self.end - TAIL as u32);
+    fn carry(&mut self, end: u32, available: u32) {
+        skim::keep_tail(self.s, self.c, end - TAIL as u32);
         self.c.carried = available as u8;
-        self.position = self.end;
+        self.s.scratch().walk.position = end;
     }
 }
-

@@ -43,7 +43,7 @@ pub fn begin<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 }
 
 /// One send in the middle of a result.
-#[inline(always)]
+#[inline(never)]
 pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.sent += u64::from(length);
     c.response_bytes += u64::from(length);
@@ -81,7 +81,7 @@ pub fn estimate(c: &Connection) -> u64 {
 }
 
 /// The server asks for input: the response is over.
-#[inline(always)]
+#[inline(never)]
 pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if c.follow != Follow::Ending as u8 {
         // No end was seen, so bytes were missed: an estimate is all there is.
@@ -98,22 +98,22 @@ pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
         (CommandTag::Other, 0)
     };
     let estimated = estimate(c);
-    let outcome = if suspended_before(s, end) {
+    if suspended_before(s, end) {
         let limit = u64::from(c.front.limit);
         let (returned, written, flags) = outcome::rows(c, CommandTag::Suspended, 0, limit);
-        outcome::complete(s, c, CommandTag::Suspended, returned, written, flags)
+        outcome::complete(s, c, CommandTag::Suspended, returned, written, flags);
     } else if total == 0 || matches!(tagged.0, CommandTag::Other) {
         // An error after many rows, or a command that counts none: an estimate is all there is.
         let rows = c.rows + estimated;
         let flags = STATEMENT_ESTIMATED | if total == 0 { STATEMENT_FAILED } else { 0 };
-        outcome::complete(s, c, CommandTag::Other, rows, 0, flags)
+        outcome::complete(s, c, CommandTag::Other, rows, 0, flags);
     } else {
         // With rows on the wire, RETURNING returned as many as the tag counts.
         let (returned, written, flags) = outcome::rows(c, tagged.0, tagged.1, tagged.1);
-        outcome::complete(s, c, tagged.0, returned, written, flags)
-    };
+        outcome::complete(s, c, tagged.0, returned, written, flags);
+    }
     c.follow = Follow::Walk as u8;
-    outcome::report(s, c, &outcome);
+    outcome::report_pending(s, c);
     outcome::ready(s, c);
 }
 

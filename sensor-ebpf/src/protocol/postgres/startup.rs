@@ -58,7 +58,7 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let saved = c.partial;
     let start = BASE - saved;
@@ -105,7 +105,7 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 
 /// A blind connection makes sense again when the client sends one whole message that begins a request: the server
 /// reads at message borders only, so that this can't be the middle of another.
-#[inline(always)]
+#[inline(never)]
 fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     if length >= messages::HEADER && length <= CHUNK && s.read(0, length, BASE) {
         let kind = s.window().byte(BASE);

@@ -120,9 +120,14 @@ fn uri_host(uri: &str) -> &str {
     let Some((_, rest)) = uri.split_once("://") else {
         return "";
     };
-    // A password may hold any of `/?#` unescaped by mistake: what is before the last `@` is never a host.
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    // A password may hold an `@` unescaped by mistake: what is before the last one is never a host.
+    let (user, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.contains('?') {
+        // Or that is a `@` in the options, and then the password may follow it.
+        return "";
+    }
+    let authority = authority.split('?').next().unwrap_or_default();
     let bracketed = authority
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
@@ -132,15 +137,16 @@ fn uri_host(uri: &str) -> &str {
 
 /// The value of `key = value` or `key='value'` in a connection string.
 fn option<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    // With an escape the end of a value is not known to this simple reading: better no destination than a wrong one.
+    if text.contains('\\') {
+        return None;
+    }
     let mut rest = text;
     loop {
         let (found, after) = rest.split_once('=')?;
         let after = after.trim_start();
         let (value, next) = match after.strip_prefix('\'') {
-            // With an escaped quote the end is not known to this simple reading: no destination rather than a wrong one.
-            Some(quoted) => quoted
-                .split_once('\'')
-                .filter(|(value, _)| !value.contains('\\'))?,
+            Some(quoted) => quoted.split_once('\'')?,
             None => after.split_once(char::is_whitespace).unwrap_or((after, "")),
         };
         if found.trim() == key {

@@ -280,6 +280,21 @@ fn ways_out() {
             "10.0.0.1",
         ),
         (
+            "SELECT dblink_connect('postgresql://db6?password=a@pw')",
+            RemoteServer,
+            "",
+        ),
+        (
+            "SELECT dblink_connect('postgresql://db7/x?password=a@pw')",
+            RemoteServer,
+            "db7",
+        ),
+        (
+            r"SELECT dblink_connect('password=a\ host=pw')",
+            RemoteServer,
+            "",
+        ),
+        (
             "SELECT dblink_connect('service=x password=pw')",
             RemoteServer,
             "",

@@ -1,0 +1,190 @@
+//! Loads the programs, tells them what they need, attaches them.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
+    programs::BtfTracePoint,
+};
+use sensor_ebpf::{
+    record::{KernelCounters, OverflowKey, OverflowVolume, UserVolume},
+    settings::{COMMANDS, Settings},
+};
+
+use super::{offsets, pod::Plain};
+use crate::config::Config;
+
+/// The object that `build.rs` has compiled, inside the binary.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-bpf"));
+
+/// Programs, each with the tracepoint it hooks; attached in this order: processes first, then reads before writes, so
+/// that no answer is seen without its request.
+const PROGRAMS: [&str; 4] = [
+    "sched_process_exec",
+    "sched_process_exit",
+    "sock_recv_length",
+    "sock_send_length",
+];
+
+/// Command names of PostgreSQL servers.
+const COMMAND_NAMES: [&str; 2] = ["postgres", "postmaster"];
+
+/// Progress records of a streaming statement: at least this often.
+const PROGRESS_BYTES: u64 = 256 << 10;
+/// See [`PROGRESS_BYTES`].
+const PROGRESS_NANOS: u64 = 100_000_000;
+
+/// The attached programs and their maps. Dropping it detaches.
+pub struct Kernel {
+    /// Records.
+    pub ring: RingBuf<MapData>,
+    /// Volumes without detail.
+    pub overflow: HashMap<MapData, Plain<OverflowKey>, Plain<OverflowVolume>>,
+    /// Known fingerprints.
+    pub seen: HashMap<MapData, u64, u64>,
+    /// Local clients' volumes by uid.
+    pub user_volumes: PerCpuHashMap<MapData, u32, Plain<UserVolume>>,
+    /// Watched TCP ports.
+    pub ports: Array<MapData, u64>,
+    /// What the kernel side could not do.
+    pub counters: PerCpuArray<MapData, Plain<KernelCounters>>,
+    ebpf: Ebpf,
+}
+
+/// Run time statistics of one program.
+#[derive(Clone, Debug)]
+pub struct ProgramStatistics {
+    /// Its name.
+    pub name: &'static str,
+    /// Nanoseconds; counts only while `kernel.bpf_stats_enabled` is on.
+    pub run_time: u64,
+    /// Runs, likewise.
+    pub runs: u64,
+    /// Runs that the kernel skipped because the program was already running on that CPU: operations not seen.
+    pub misses: u64,
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+pub fn boot_time() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes to a local; the clock exists since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+impl Kernel {
+    /// Loads and verifies the programs; nothing runs yet.
+    ///
+    /// # Errors
+    /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
+    pub fn load(config: &Config) -> Result<Self> {
+        let settings = settings(config)?;
+        // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
+        let bytes = unsafe {
+            std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
+        };
+        let ring_bytes = u32::try_from(config.kernel.ring_bytes).unwrap_or(8 << 20);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SETTINGS", bytes, true)
+            .map_max_entries("RING", ring_bytes)
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .load(OBJECT)
+            .context("cannot create the sensor's BPF maps; `sensor check` says what this host lacks")?;
+        let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
+        for name in PROGRAMS {
+            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+            program.load(name, &btf).with_context(|| {
+                format!("the kernel refused the BPF program {name}; `sensor check` says what this host lacks")
+            })?;
+        }
+        Ok(Self {
+            ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
+            overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
+            seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
+            user_volumes: PerCpuHashMap::try_from(take(&mut ebpf, "USER_VOLUMES")?)?,
+            ports: Array::try_from(take(&mut ebpf, "PORTS")?)?,
+            counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
+            ebpf,
+        })
+    }
+
+    /// Attaches the programs: from here on everything is seen.
+    ///
+    /// # Errors
+    /// When a hook can't be attached.
+    pub fn attach(&mut self) -> Result<()> {
+        for name in PROGRAMS {
+            program(&mut self.ebpf, name)?
+                .attach()
+                .with_context(|| format!("cannot attach to the tracepoint {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Run time of each program.
+    pub fn statistics(&self) -> Vec<ProgramStatistics> {
+        PROGRAMS
+            .into_iter()
+            .filter_map(|name| {
+                let info = self.ebpf.program(name)?.info().ok()?;
+                Some(ProgramStatistics {
+                    name,
+                    run_time: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+                    runs: info.run_count(),
+                    misses: 0,
+                })
+            })
+            .collect()
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint> {
+    Ok(ebpf
+        .program_mut(name)
+        .ok_or_else(|| anyhow!("the embedded BPF object has no program {name}: build error"))?
+        .try_into()?)
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+    ebpf.take_map(name)
+        .ok_or_else(|| anyhow!("the embedded BPF object has no map {name}: build error"))
+}
+
+fn settings(config: &Config) -> Result<Settings> {
+    let mut settings = Settings {
+        skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
+        progress_bytes: PROGRESS_BYTES,
+        progress_nanos: PROGRESS_NANOS,
+        loaded_at: boot_time(),
+        offsets: offsets::read()?,
+        ..Settings::default()
+    };
+    for key in &mut settings.fingerprint_keys {
+        *key = random()? | 1;
+    }
+    let names = COMMAND_NAMES
+        .iter()
+        .copied()
+        .chain(config.discover.extra_command_names.iter().map(String::as_str));
+    for (i, name) in names.enumerate() {
+        if i == COMMANDS || name.is_empty() || name.len() > 15 {
+            bail!("discover.extra_command_names: at most {} names of 1 to 15 bytes", COMMANDS - 2);
+        }
+        settings.commands[i][..name.len()].copy_from_slice(name.as_bytes());
+    }
+    Ok(settings)
+}
+
+/// Eight bytes of the kernel's randomness.
+fn random() -> Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: writes at most eight bytes to a local array of eight.
+    let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if read != 8 {
+        bail!("getrandom failed: {}", std::io::Error::last_os_error());
+    }
+    Ok(u64::from_ne_bytes(bytes))
+}
