@@ -1,1 +1,7 @@
-fn main() {}
+//! The `sensor` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sensor_user::cli::main()
+}

@@ -1,1 +1,22 @@
-//! Test harness.
+//! Test harness: throwaway database servers, the sensor, real clients, and independent counts to hold against each other.
+//!
+//! A test takes its [`Turn`] first (one sensor under test at a time on a machine), then starts a [`Postgres`] and a
+//! [`Sensor`], runs clients, stops the sensor and compares [`Volume`]s.
+
+mod environment;
+mod postgres;
+mod sensor;
+mod tokio_client;
+mod truth;
+mod volume;
+
+pub mod clients;
+pub mod otlp;
+pub mod raw;
+pub mod relay;
+
+pub use environment::{Turn, require_root_and_bpf, sensor_binary, workspace};
+pub use postgres::{Options, Postgres};
+pub use sensor::{Output, Sensor};
+pub use truth::{Statements, statements};
+pub use volume::Volume;

@@ -1,5 +1,7 @@
 //! Loads the programs, tells them what they need, attaches them.
 
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
@@ -25,9 +27,6 @@ const PROGRAMS: [&str; 4] = [
     "sock_recv_length",
     "sock_send_length",
 ];
-
-/// Command names of PostgreSQL servers.
-const COMMAND_NAMES: [&str; 2] = ["postgres", "postmaster"];
 
 /// Progress records of a streaming statement: at least this often.
 const PROGRESS_BYTES: u64 = 256 << 10;
@@ -124,17 +123,23 @@ impl Kernel {
         Ok(())
     }
 
-    /// Run time of each program.
+    /// Run time of each program, from the kernel's `fdinfo` of it.
     pub fn statistics(&self) -> Vec<ProgramStatistics> {
         PROGRAMS
             .into_iter()
             .filter_map(|name| {
-                let info = self.ebpf.program(name)?.info().ok()?;
+                let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+                let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+                let field = |key: &str| {
+                    info.lines()
+                        .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+                        .unwrap_or(0)
+                };
                 Some(ProgramStatistics {
                     name,
-                    run_time: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
-                    runs: info.run_count(),
-                    misses: 0,
+                    run_time: field("run_time_ns:"),
+                    runs: field("run_cnt:"),
+                    misses: field("recursion_misses:"),
                 })
             })
             .collect()
@@ -165,11 +170,7 @@ fn settings(config: &Config) -> Result<Settings> {
     for key in &mut settings.fingerprint_keys {
         *key = random()? | 1;
     }
-    let names = COMMAND_NAMES
-        .iter()
-        .copied()
-        .chain(config.discover.extra_command_names.iter().map(String::as_str));
-    for (i, name) in names.enumerate() {
+    for (i, name) in config.discover.command_names().iter().enumerate() {
         if i == COMMANDS || name.is_empty() || name.len() > 15 {
             bail!("discover.extra_command_names: at most {} names of 1 to 15 bytes", COMMANDS - 2);
         }

@@ -5,6 +5,8 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use crate::time::Timestamp;
 
 pub mod resolver;
+pub mod startup;
+pub mod users;
 
 /// Index of an interned [`Principal`]; dense, never reused while the sensor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,4 +110,23 @@ pub struct Session {
     pub since: Timestamp,
     /// True when the connection is older than the sensor, so that its start-up was not seen.
     pub preexisting: bool,
+}
+
+#[cfg(test)]
+impl Session {
+    /// A session for unit tests of what lies behind.
+    pub fn for_tests(connection: ConnectionId, principal: PrincipalId, database: &str) -> Self {
+        Self {
+            connection,
+            principal,
+            database: database.into(),
+            application_name: "".into(),
+            program: "".into(),
+            client_pid: None,
+            client_port: 0,
+            server_pid: 1,
+            since: Timestamp(0),
+            preexisting: false,
+        }
+    }
 }

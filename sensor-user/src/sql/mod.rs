@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 pub mod postgres;
+pub mod shapes;
 
 /// The shape of one SQL statement: everything that is kept and exported about it.
 ///
 /// No literal of the statement survives in any field.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Shape {
     /// `db.operation.name`: the leading keyword in upper case (`SELECT`, `COPY`, `FETCH`, …), empty when unknown.
     pub operation: Arc<str>,
@@ -27,7 +28,7 @@ pub struct Shape {
 }
 
 /// A cursor named in a statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cursor {
     /// `DECLARE name CURSOR FOR …`: rows that later `FETCH`es return belong to this statement's tables.
     Declares(Arc<str>),
@@ -38,7 +39,7 @@ pub enum Cursor {
 }
 
 /// Data leaving by the server's own hands: the rows never cross the client's socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Egress {
     /// How.
     pub route: EgressRoute,
@@ -48,7 +49,7 @@ pub struct Egress {
 }
 
 /// The routes of [`Egress`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EgressRoute {
     /// `COPY … TO 'file'`, `pg_file_write`.
     CopyToFile,

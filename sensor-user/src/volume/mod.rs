@@ -2,6 +2,10 @@
 
 use std::ops::AddAssign;
 
+pub mod completeness;
+pub mod live;
+pub mod totals;
+
 use crate::{
     principal::{PrincipalId, Session},
     sql::Shape,

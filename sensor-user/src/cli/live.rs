@@ -1,0 +1,282 @@
+//! The running sensor: kernel, pipeline, exporter and console, moved by the ticks of `run`.
+
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow};
+use sensor_ebpf::record::UserVolume;
+
+use crate::{
+    config::Config,
+    console::Console,
+    discover,
+    export::{AlertRecord, Exporter, describe},
+    ingest::{Clock, decode},
+    inventory::Measured,
+    kernel::load::{Kernel, boot_time},
+    pipeline::{Pipeline, Request},
+    time::Timestamp,
+};
+
+mod telemetry;
+
+/// After a server process began, look for its server this often …
+const BURST_INTERVAL: Duration = Duration::from_millis(100);
+/// … for this long: it writes `postmaster.pid` only when it listens.
+const BURST: Duration = Duration::from_secs(10);
+/// Overflow entries of ended connections are deleted this long after they were last looked at.
+const OVERFLOW_REST: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub struct Live {
+    config: Config,
+    kernel: Kernel,
+    pipeline: Pipeline,
+    exporter: Exporter,
+    console: Option<Console>,
+    started: Timestamp,
+    servers: Vec<discover::Server>,
+    ports: HashMap<u32, u64>,
+    discovered: Instant,
+    burst_until: Option<Instant>,
+    ring_full: u64,
+    overflow_swept: Instant,
+}
+
+impl Live {
+    /// Everything made, nothing attached.
+    pub fn new(config: Config, kernel: Kernel, console: bool) -> Result<Self> {
+        let exporter = Exporter::start(telemetry::export_config(&config.export))?;
+        let seed = boot_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
+        Ok(Self {
+            pipeline: Pipeline::new(&config, seed),
+            exporter,
+            console: console.then(Console::default),
+            started: Timestamp::now(),
+            servers: Vec::new(),
+            ports: HashMap::new(),
+            discovered: Instant::now(),
+            burst_until: None,
+            ring_full: 0,
+            overflow_swept: Instant::now(),
+            config,
+            kernel,
+        })
+    }
+
+    /// Finds the servers that run, then attaches.
+    pub fn start(&mut self) -> Result<()> {
+        // Ports first: from the first operation on, clients of running servers are told from others.
+        self.discover();
+        self.kernel.attach()?;
+        if self.servers.is_empty() {
+            log::info!("no PostgreSQL server runs here yet");
+        }
+        Ok(())
+    }
+
+    /// Takes in what the kernel has recorded.
+    pub fn drain(&mut self) {
+        let clock = Clock::now();
+        let mut forget = Vec::new();
+        let mut discover = false;
+        while let Some(record) = self.kernel.ring.next() {
+            match decode(&record) {
+                Ok(observation) => match self.pipeline.observe(observation, clock) {
+                    Request::None => {}
+                    Request::Discover => discover = true,
+                    Request::Forget(fingerprint) => forget.push(fingerprint),
+                },
+                Err(malformed) => {
+                    self.pipeline.malformed += 1;
+                    log::error!("the kernel side sent a {malformed}: not counted");
+                }
+            }
+        }
+        for fingerprint in forget {
+            // Gone already when the kernel has forgotten it by itself.
+            let _ = self.kernel.seen.remove(&fingerprint);
+        }
+        if discover {
+            self.burst_until = Some(Instant::now() + BURST);
+        }
+        self.take_overflow(clock);
+        self.raise_alerts();
+    }
+
+    /// Volumes of records that found the ring full.
+    fn take_overflow(&mut self, clock: Clock) {
+        let ring_full = self.kernel_counters().ring_full;
+        if ring_full == self.ring_full {
+            return;
+        }
+        if self.ring_full == 0 {
+            log::warn!("the ring is full: detail (time, order) of some statements is lost, volumes are not; raise kernel.ring_bytes or lower kernel.drain_interval");
+        }
+        self.ring_full = ring_full;
+        self.sweep_overflow(clock);
+    }
+
+    fn sweep_overflow(&mut self, clock: Clock) {
+        let entries: Vec<_> = self.kernel.overflow.iter().flatten().collect();
+        for (key, value) in entries {
+            self.pipeline.overflowed(key.0, value.0, clock);
+        }
+    }
+
+    /// Deletes overflow entries of connections that are over.
+    fn tidy_overflow(&mut self) {
+        if self.ring_full == 0 || self.overflow_swept.elapsed() < OVERFLOW_REST {
+            return;
+        }
+        self.overflow_swept = Instant::now();
+        let clock = Clock::now();
+        self.sweep_overflow(clock);
+        let keys: Vec<_> = self.kernel.overflow.keys().flatten().collect();
+        for key in keys {
+            if self.pipeline.overflow_entry_is_over(key.0) && self.kernel.overflow.remove(&key).is_ok() {
+                self.pipeline.overflow_forgotten(key.0);
+            }
+        }
+    }
+
+    fn raise_alerts(&mut self) {
+        for alert in self.pipeline.take_alerts() {
+            let (principal, session) = self.pipeline.who(alert.principal, alert.connection.0);
+            let egress = alert
+                .statements
+                .iter()
+                .filter_map(|statement| {
+                    let egress = self.pipeline.shapes.shape(statement.shape_id).egress.as_ref()?;
+                    Some(format!("{} {}", egress.route.as_str(), egress.destination))
+                })
+                .collect();
+            let record = AlertRecord {
+                completeness: self.pipeline.completeness(alert.principal),
+                alert,
+                principal,
+                session,
+                egress,
+            };
+            if let Some(console) = &mut self.console {
+                console.erase();
+            }
+            let _ = writeln!(std::io::stderr(), "\n{}\n", describe(&record));
+            self.exporter.alert(record);
+        }
+    }
+
+    /// What is due now and then.
+    pub fn housekeeping(&mut self) {
+        let bursting = self.burst_until.is_some_and(|until| Instant::now() < until);
+        let interval = if bursting {
+            BURST_INTERVAL
+        } else {
+            self.config.discover.interval
+        };
+        if self.discovered.elapsed() >= interval {
+            self.discover();
+        }
+        self.tidy_overflow();
+        if let Some(console) = &mut self.console {
+            console.tick(&self.pipeline);
+        }
+    }
+
+    fn discover(&mut self) {
+        self.discovered = Instant::now();
+        let servers = discover::servers(&self.config.discover.command_names());
+        if servers == self.servers {
+            return;
+        }
+        for server in servers.iter().filter(|server| !self.servers.contains(server)) {
+            log::info!("watching PostgreSQL {} (pid {}, {})", server.name, server.pid, server.data_directory.display());
+            if server.ssl {
+                log::warn!("PostgreSQL {} has ssl = on: of TLS connections only bytes are counted", server.name);
+            }
+        }
+        for server in self.servers.iter().filter(|server| !servers.contains(server)) {
+            log::info!("PostgreSQL {} (pid {}) is gone", server.name, server.pid);
+        }
+        let ports = discover::port_bitmap(&servers);
+        for word in self.ports.keys().chain(ports.keys()) {
+            let bits = ports.get(word).copied().unwrap_or(0);
+            if let Err(error) = self.kernel.ports.set(*word, bits, 0) {
+                log::error!("cannot tell the kernel side which ports to watch: {error}");
+            }
+        }
+        self.ports = ports;
+        self.pipeline.resolver.set_servers(&servers);
+        self.servers = servers;
+    }
+
+    /// Sizes of tables have been measured.
+    pub fn measured(&mut self, measured: Measured) {
+        self.pipeline.sizes.measure(&measured.database, measured.tables);
+    }
+
+    /// Puts a changed configuration in force.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.pipeline.lane.reconfigure(&config.thresholds);
+        self.pipeline.sizes.replace_configured(&config.tables);
+        self.config.thresholds.clone_from(&config.thresholds);
+    }
+
+    /// Detaches nothing yet, but takes in and sends all there is.
+    pub async fn finish(mut self, patience: Duration) -> Result<()> {
+        self.drain();
+        self.sweep_overflow(Clock::now());
+        self.raise_alerts();
+        self.export_metrics();
+        if let Some(console) = &mut self.console {
+            console.draw(&self.pipeline);
+        }
+        let undelivered = self.exporter.shutdown(patience).await;
+        if undelivered.alerts > 0 {
+            return Err(anyhow!(
+                "{} alerts could not be delivered within {patience:?}: is the OTLP endpoint up? They were printed on standard error when they were raised",
+                undelivered.alerts
+            ));
+        }
+        Ok(())
+    }
+
+    fn kernel_counters(&self) -> sensor_ebpf::record::KernelCounters {
+        let mut sum = sensor_ebpf::record::KernelCounters::default();
+        if let Ok(values) = self.kernel.counters.get(&0, 0) {
+            for value in values.iter() {
+                let one = value.0;
+                sum.ring_full += one.ring_full;
+                sum.lost_rows += one.lost_rows;
+                sum.lost_bytes += one.lost_bytes;
+                sum.lost_queries += one.lost_queries;
+                sum.fault_bytes += one.fault_bytes;
+                sum.opaque_bytes += one.opaque_bytes;
+                sum.stateless_bytes += one.stateless_bytes;
+                sum.truncated_texts += one.truncated_texts;
+                sum.merged_pipeline += one.merged_pipeline;
+            }
+        }
+        sum
+    }
+
+    /// Bytes by local uid, all CPUs summed.
+    fn user_volumes(&self) -> Vec<(u32, UserVolume)> {
+        self.kernel
+            .user_volumes
+            .iter()
+            .flatten()
+            .map(|(uid, values)| {
+                let mut sum = UserVolume::default();
+                for value in values.iter() {
+                    sum.bytes_sent += value.0.bytes_sent;
+                    sum.bytes_received += value.0.bytes_received;
+                }
+                (uid, sum)
+            })
+            .collect()
+    }
+}

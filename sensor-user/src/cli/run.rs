@@ -1,0 +1,154 @@
+//! `sensor run`: load, attach, watch, flush.
+
+use std::{
+    os::linux::net::SocketAddrExt as _,
+    os::unix::net::{SocketAddr, UnixListener},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::MissedTickBehavior,
+};
+
+use super::{Failure, RunArguments, live::Live, load};
+use crate::{config::Config, inventory, kernel::{capability, load::Kernel}};
+
+/// Only one sensor watches a host (a network namespace): two would double the cost and each alert.
+const LOCK: &[u8] = b"data-access-sensor";
+/// How long a flush at the end may take.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Runs until SIGINT or SIGTERM.
+pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let mut config = load(arguments.config.as_deref())?;
+    apply(&mut config, arguments)?;
+    if !capability::is_privileged() {
+        return Err(anyhow!(
+            "loading BPF programs takes root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run `sudo sensor run …`"
+        )
+        .into());
+    }
+    let _lock = lock()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(watch(config, arguments))
+}
+
+/// Command line options win over the file.
+fn apply(config: &mut Config, arguments: &RunArguments) -> Result<(), Failure> {
+    if let Some(path) = &arguments.otlp_file {
+        config.export.otlp_file = Some(path.clone());
+    }
+    if let Some(url) = &arguments.otlp_endpoint {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(Failure::Usage(format!(
+                "--otlp-endpoint: `{url}` is no URL\nhint: write http://localhost:4317 (gRPC) or http://localhost:4318 (HTTP)"
+            )));
+        }
+        config.export.otlp_endpoint = Some(url.clone());
+    }
+    Ok(())
+}
+
+/// An abstract socket: goes with the process, whatever ends it, and leaves no file behind.
+fn lock() -> Result<UnixListener, Failure> {
+    let address = SocketAddr::from_abstract_name(LOCK).context("cannot name the lock")?;
+    UnixListener::bind_addr(&address).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            anyhow!("another sensor is already running on this host: stop it first (`pgrep -x sensor`)").into()
+        } else {
+            Failure::Runtime(anyhow!("cannot take the lock @data-access-sensor: {error}"))
+        }
+    })
+}
+
+async fn watch(config: Config, arguments: &RunArguments) -> Result<(), Failure> {
+    // Before anything is attached, so that an early signal is not lost.
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+
+    let kernel = Kernel::load(&config)?;
+    let (found, mut measured) = mpsc::channel(16);
+    let mut live = Live::new(config.clone(), kernel, arguments.console)?;
+    live.start()?;
+    eprintln!("sensor ready");
+    tokio::spawn(inventory::measure(config.inventory.clone(), found));
+
+    let mut drain = tokio::time::interval(config.kernel.drain_interval);
+    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut export = tokio::time::interval(config.export.interval);
+    export.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut housekeeping = tokio::time::interval(Duration::from_millis(100));
+    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reload = Reload::new(arguments);
+    loop {
+        tokio::select! {
+            _ = drain.tick() => live.drain(),
+            _ = export.tick() => live.export_metrics(),
+            _ = housekeeping.tick() => {
+                live.housekeeping();
+                if let Some(config) = reload.changed(arguments) {
+                    live.reconfigure(&config);
+                }
+            }
+            Some(sizes) = measured.recv() => live.measured(sizes),
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    live.finish(FLUSH).await?;
+    Ok(())
+}
+
+/// Notices when the configuration file changes.
+struct Reload {
+    modified: Option<std::time::SystemTime>,
+    checked: Instant,
+}
+
+impl Reload {
+    fn new(arguments: &RunArguments) -> Self {
+        Self {
+            modified: modified(arguments),
+            checked: Instant::now(),
+        }
+    }
+
+    /// The new configuration when the file has changed and is valid; the old one stays in force otherwise.
+    fn changed(&mut self, arguments: &RunArguments) -> Option<Config> {
+        if self.checked.elapsed() < Duration::from_secs(1) {
+            return None;
+        }
+        self.checked = Instant::now();
+        let now = modified(arguments);
+        if now == self.modified || now.is_none() {
+            return None;
+        }
+        self.modified = now;
+        match load(arguments.config.as_deref()) {
+            Ok(config) => {
+                log::info!("configuration read again");
+                Some(config)
+            }
+            Err(Failure::Usage(message)) => {
+                log::error!("the changed configuration is wrong, the old one stays in force:\n{message}");
+                None
+            }
+            Err(Failure::Runtime(error)) => {
+                log::error!("the changed configuration can't be read, the old one stays in force: {error:#}");
+                None
+            }
+        }
+    }
+}
+
+fn modified(arguments: &RunArguments) -> Option<std::time::SystemTime> {
+    let path = arguments.config.as_ref()?;
+    std::fs::metadata(path).ok()?.modified().ok()
+}

@@ -1,0 +1,60 @@
+//! `[kernel]`: the kernel side's buffers.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{error::Problem, units};
+
+/// See the example file for what each means.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Bytes of the ring, a power of two and a multiple of the page size.
+    pub ring_bytes: u64,
+    /// How often the ring is drained.
+    pub drain_interval: Duration,
+    /// Bytes of one result after which its rows are estimated while they stream; `None`: never.
+    pub skim_after: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Section {
+    ring_bytes: Option<Spanned<String>>,
+    drain_interval: Option<Spanned<String>>,
+    skim_after: Option<Spanned<String>>,
+}
+
+impl Section {
+    pub fn build(self) -> Result<Kernel, Problem> {
+        let ring_bytes = match &self.ring_bytes {
+            None => 8 << 20,
+            Some(text) => {
+                let bytes = units::bytes(text)?;
+                if !bytes.is_power_of_two() || !(4096..=1 << 30).contains(&bytes) {
+                    return Err(Problem::new(
+                        text.span(),
+                        format!("`{}` can't be the size of the ring", text.get_ref()),
+                        "give a power of two from 4KiB to 1GiB, such as \"8MiB\"",
+                    ));
+                }
+                bytes
+            }
+        };
+        Ok(Kernel {
+            ring_bytes,
+            drain_interval: match &self.drain_interval {
+                None => Duration::from_millis(25),
+                Some(text) => {
+                    units::duration_within(text, Duration::from_millis(1), Duration::from_secs(1))?
+                }
+            },
+            skim_after: match &self.skim_after {
+                None => Some(64 << 10),
+                Some(text) if text.get_ref() == "never" => None,
+                Some(text) => Some(units::bytes(text)?),
+            },
+        })
+    }
+}

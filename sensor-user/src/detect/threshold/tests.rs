@@ -1,0 +1,247 @@
+use std::{path::Path, time::Duration};
+
+use super::*;
+use crate::{
+    config::Config,
+    principal::{ClientAddress, DbSystem, OsUser, Session},
+    sql::Shape,
+    volume::Volume,
+};
+
+struct Bench {
+    lane: ThresholdLane,
+    sizes: TableSizes,
+    alerts: Vec<Alert>,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+fn principal(user: &str) -> Principal {
+    Principal {
+        system: DbSystem::PostgreSql,
+        server: "15/main:5432".into(),
+        server_port: 5432,
+        user: Some(user.into()),
+        client: ClientAddress::Unix,
+        os_user: Some(OsUser {
+            uid: 0,
+            name: "root".into(),
+        }),
+        login_user: None,
+    }
+}
+
+fn rules(text: &str) -> Config {
+    Config::parse(text, Path::new("test")).expect("valid configuration")
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        let config = rules(text);
+        Self {
+            lane: ThresholdLane::new(&config.thresholds, 100, 1),
+            sizes: config.tables.clone(),
+            alerts: Vec::new(),
+        }
+    }
+
+    /// One access of user `who` on connection `who` to `table`; returns the alerts it raised.
+    fn access(&mut self, who: u32, at: u64, table: &str, rows: u64, kind: AccessKind) -> Vec<Alert> {
+        let session = Session::for_tests(ConnectionId(u64::from(who)), PrincipalId(who), "crm");
+        let shape = Shape {
+            operation: "SELECT".into(),
+            tables: vec![table.into()],
+            summary: format!("SELECT {table}").into(),
+            ..Shape::default()
+        };
+        let shape_id = table.bytes().map(u32::from).sum::<u32>();
+        self.lane.observe(
+            &Access {
+                time: Timestamp(at),
+                started: Timestamp(at.saturating_sub(1)),
+                principal: PrincipalId(who),
+                session: &session,
+                shape_id,
+                shape: &shape,
+                volume: Volume {
+                    rows_returned: rows,
+                    bytes_sent: rows * 100,
+                    queries: 1,
+                    ..Volume::default()
+                },
+                kind,
+            },
+            &principal(&format!("user{who}")),
+            &self.sizes,
+            &mut self.alerts,
+        );
+        std::mem::take(&mut self.alerts)
+    }
+
+    fn rows(&mut self, who: u32, at: u64, table: &str, rows: u64) -> Vec<Alert> {
+        self.access(who, at, table, rows, AccessKind::Completed)
+    }
+}
+
+const BULK: &str = "[[threshold]]\nname = \"bulk\"\ntable = \"customers\"\nwindow = \"10m\"\nlimit = 1000\n";
+
+#[test]
+fn fires_once_when_the_limit_is_crossed() {
+    let mut bench = Bench::new(BULK);
+    assert!(bench.rows(1, 1000 * SECOND, "customers", 1000).is_empty());
+    assert!(bench.rows(2, 1000 * SECOND, "customers", 999).is_empty(), "principals are apart");
+    assert!(bench.rows(1, 1001 * SECOND, "tickets", 50_000).is_empty(), "another table");
+    let alerts = bench.rows(1, 1002 * SECOND, "customers", 1);
+    assert_eq!(alerts.len(), 1);
+    let alert = &alerts[0];
+    assert_eq!((alert.observed, alert.limit, alert.estimated), (1001, 1000, 0));
+    assert_eq!(alert.since, Timestamp(1000 * SECOND - 1));
+    assert_eq!(alert.tables, ["customers".into()]);
+    assert_eq!(alert.statements[0].amount, 1001);
+    assert!(bench.rows(1, 1003 * SECOND, "customers", 1).is_empty(), "silent until rearmed");
+    assert_eq!(bench.rows(1, 1004 * SECOND, "customers", 1001).len(), 1, "doubled");
+}
+
+#[test]
+fn the_window_slides() {
+    let mut bench = Bench::new(BULK);
+    assert!(bench.rows(1, 1000 * SECOND, "customers", 900).is_empty());
+    // 10 minutes and a bucket later nothing of it is left.
+    assert!(bench.rows(1, 1000 * SECOND + 620 * SECOND, "customers", 900).is_empty());
+    assert_eq!(bench.rows(1, 1000 * SECOND + 1100 * SECOND, "customers", 200).len(), 1);
+}
+
+#[test]
+fn streaming_rows_count_while_they_stream() {
+    let mut bench = Bench::new(BULK);
+    let streaming = |estimated_rows| AccessKind::Streaming { estimated_rows };
+    assert!(bench.access(1, 1000 * SECOND, "customers", 100, streaming(300)).is_empty());
+    assert!(bench.access(1, 1001 * SECOND, "customers", 0, streaming(800)).is_empty());
+    let alerts = bench.access(1, 1002 * SECOND, "customers", 0, streaming(950));
+    assert_eq!(alerts.len(), 1);
+    assert_eq!((alerts[0].observed, alerts[0].estimated), (1050, 950));
+    // The exact count replaces the estimate.
+    assert!(bench.rows(1, 1003 * SECOND, "customers", 500).is_empty());
+    let alerts = bench.rows(1, 1003 * SECOND + 700 * SECOND, "customers", 1001);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].estimated, 0);
+}
+
+#[test]
+fn an_estimate_of_a_failed_statement_stays() {
+    let mut bench = Bench::new(BULK);
+    bench.access(1, 1000 * SECOND, "customers", 0, AccessKind::Streaming { estimated_rows: 900 });
+    bench.access(1, 1001 * SECOND, "customers", 0, AccessKind::Failed { estimated_rows: 950 });
+    assert_eq!(bench.rows(1, 1002 * SECOND, "customers", 51).len(), 1);
+}
+
+#[test]
+fn a_statement_limit_is_a_statements() {
+    let mut bench = Bench::new("[[threshold]]\nname = \"one\"\nper = \"statement\"\nlimit = 1000\n");
+    for second in 0..10 {
+        assert!(bench.rows(1, (1000 + second) * SECOND, "customers", 999).is_empty());
+    }
+    assert!(bench.access(1, 1020 * SECOND, "customers", 600, AccessKind::Streaming { estimated_rows: 0 }).is_empty());
+    assert_eq!(bench.rows(1, 1021 * SECOND, "customers", 401).len(), 1);
+    assert_eq!(bench.lane.windows(), 0, "nothing is left of a finished statement");
+}
+
+#[test]
+fn a_share_needs_and_uses_the_tables_size() {
+    let mut bench = Bench::new("[[threshold]]\nname = \"share\"\nwindow = \"10m\"\nshare = 0.01\n[tables]\n\"crm.customers\" = 100000\n");
+    assert!(bench.rows(1, 1000 * SECOND, "unknown", 1_000_000).is_empty());
+    assert!(bench.rows(1, 1000 * SECOND, "customers", 1000).is_empty());
+    let alerts = bench.rows(1, 1001 * SECOND, "customers", 1);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].limit, 1000);
+    assert!((alerts[0].share_of_table.expect("size is known") - 0.01001).abs() < 1e-9);
+}
+
+#[test]
+fn exceptions_hold_until_they_expire() {
+    // 1970-01-01 00:30 is 1800 s.
+    let mut bench = Bench::new(&format!(
+        "{BULK}[[threshold.exception]]\nuser = \"user1\"\nreason = \"backup\"\nuntil = 1970-01-01T00:30:00Z\n"
+    ));
+    assert!(bench.rows(1, 1000 * SECOND, "customers", 5000).is_empty());
+    assert_eq!(bench.rows(2, 1000 * SECOND, "customers", 5000).len(), 1);
+    assert_eq!(bench.rows(1, 1801 * SECOND, "customers", 5000).len(), 1);
+}
+
+#[test]
+fn a_clock_that_goes_backwards_loses_nothing() {
+    let mut bench = Bench::new(BULK);
+    bench.rows(1, 5000 * SECOND, "customers", 600);
+    assert_eq!(bench.rows(1, 10 * SECOND, "customers", 600).len(), 1);
+}
+
+#[test]
+fn a_changed_limit_keeps_the_window() {
+    let mut bench = Bench::new(BULK);
+    bench.rows(1, 1000 * SECOND, "customers", 900);
+    let stricter = rules(&BULK.replace("1000", "901"));
+    bench.lane.reconfigure(&stricter.thresholds);
+    assert_eq!(bench.rows(1, 1001 * SECOND, "customers", 2).len(), 1);
+    let other = rules(&BULK.replace("10m", "20m"));
+    bench.lane.reconfigure(&other.thresholds);
+    assert_eq!(bench.lane.windows(), 0);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let config = rules(BULK);
+    let mut bench = Bench::new(BULK);
+    bench.lane = ThresholdLane::new(&config.thresholds, 50, 1);
+    for who in 0..1000 {
+        bench.rows(who, 1000 * SECOND, "customers", u64::from(who));
+    }
+    assert!(bench.lane.windows() <= 50);
+    assert!(bench.lane.evicted > 0);
+    // The largest is still known.
+    assert_eq!(bench.rows(999, 1001 * SECOND, "customers", 2).len(), 1);
+}
+
+/// Against a naive list of all amounts: never less than the last window's length, never more than a bucket beyond.
+#[test]
+fn windows_agree_with_a_naive_model() {
+    let mut state = 42u64;
+    let mut random = move |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let length = Duration::from_secs(600);
+    let bucket = length.as_nanos().div_ceil(32);
+    let session = Session::for_tests(ConnectionId(1), PrincipalId(1), "crm");
+    let shape = Shape::default();
+    let mut window = Sliding::new(length);
+    let mut all: Vec<(u64, u64)> = Vec::new();
+    let mut now = 10_000 * SECOND;
+    for _ in 0..20_000 {
+        now += random(20) * SECOND + if random(50) == 0 { random(2000) * SECOND } else { 0 };
+        let amount = random(100);
+        window.add(
+            &Access {
+                time: Timestamp(now),
+                started: Timestamp(now),
+                principal: PrincipalId(1),
+                session: &session,
+                shape_id: 1,
+                shape: &shape,
+                volume: Volume::default(),
+                kind: AccessKind::Completed,
+            },
+            amount,
+        );
+        all.push((now, amount));
+        let within = |nanos: u128| -> u64 {
+            all.iter()
+                .rev()
+                .take_while(|(time, _)| u128::from(now - time) < nanos)
+                .map(|(_, amount)| amount)
+                .sum()
+        };
+        let least = within(length.as_nanos());
+        let most = within(length.as_nanos() + 2 * bucket);
+        assert!(least <= window.sum() && window.sum() <= most, "{least} <= {} <= {most}", window.sum());
+    }
+}

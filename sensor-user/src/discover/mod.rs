@@ -1,0 +1,173 @@
+//! Database servers on this host: found by their processes, running ones and ones that start later.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A PostgreSQL server (a postmaster and its data directory).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Process id of the postmaster.
+    pub pid: u32,
+    /// Short name: `15/main:5432`.
+    pub name: Arc<str>,
+    /// Major version from `PG_VERSION`, empty when unreadable.
+    pub version: String,
+    /// Data directory, as the server itself sees it.
+    pub data_directory: PathBuf,
+    /// `port`.
+    pub port: u16,
+    /// Directory of its unix socket, if it has one.
+    pub socket_directory: Option<PathBuf>,
+    /// Does it listen on TCP?
+    pub tcp: bool,
+    /// `ssl = on` in its configuration, as far as that can be read.
+    pub ssl: bool,
+}
+
+/// All servers that run now.
+///
+/// `commands` are the command names to look for. Processes of other users are readable as root only; what can't be
+/// read is left out.
+pub fn servers(commands: &[String]) -> Vec<Server> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let mut processes = HashMap::new();
+    for entry in entries.flatten() {
+        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            && let Some((command, parent)) = command_and_parent(pid)
+            && commands.contains(&command)
+        {
+            processes.insert(pid, parent);
+        }
+    }
+    let mut servers: Vec<Server> = processes
+        .iter()
+        // Backends and workers are children of the postmaster.
+        .filter(|(_, parent)| !processes.contains_key(*parent))
+        .filter_map(|(pid, _)| server(*pid))
+        .collect();
+    servers.sort_by_key(|server| server.pid);
+    servers
+}
+
+/// Command name and parent of a process.
+pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // pid (comm) state ppid …: the name may hold blanks and parentheses.
+    let open = stat.find('(')?;
+    let close = stat.rfind(')')?;
+    let parent = stat.get(close + 1..)?.split_whitespace().nth(1)?.parse().ok()?;
+    Some((stat.get(open + 1..close)?.to_owned(), parent))
+}
+
+fn server(pid: u32) -> Option<Server> {
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    // A postmaster works in its data directory; through its own root, so that containers are seen too.
+    let data_directory = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    let data = inside(&data_directory);
+    let lock = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let lines: Vec<&str> = lock.lines().collect();
+    // pid, data directory, start time, port, socket directory, first listen address, shared memory, status.
+    let port: u16 = lines.get(3)?.trim().parse().ok()?;
+    let socket_directory = lines
+        .get(4)
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .map(PathBuf::from);
+    let tcp = lines.get(5).is_some_and(|line| !line.trim().is_empty());
+    let version = fs::read_to_string(data.join("PG_VERSION"))
+        .map(|version| version.trim().to_owned())
+        .unwrap_or_default();
+    let directory = data_directory
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Some(Server {
+        pid,
+        name: format!("{version}/{directory}:{port}").into(),
+        version,
+        ssl: ssl(&data, &inside, pid),
+        data_directory,
+        port,
+        socket_directory,
+        tcp,
+    })
+}
+
+/// The last `ssl = …` of the configuration that the server was started with.
+fn ssl(data: &Path, inside: &dyn Fn(&Path) -> PathBuf, pid: u32) -> bool {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments = String::from_utf8_lossy(&arguments);
+    let given = arguments
+        .split('\0')
+        .find_map(|argument| {
+            argument
+                .strip_prefix("config_file=")
+                .or_else(|| argument.strip_prefix("--config-file="))
+        })
+        .map(|path| inside(Path::new(path)));
+    let mut ssl = false;
+    for path in [
+        given.unwrap_or_else(|| data.join("postgresql.conf")),
+        data.join("postgresql.auto.conf"),
+    ] {
+        let Ok(text) = fs::read_to_string(path) else {
+            continue;
+        };
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut parts = line.splitn(2, |c: char| c == '=' || c.is_whitespace());
+            if parts.next().map(str::trim) == Some("ssl") {
+                let value = parts
+                    .next()
+                    .unwrap_or_default()
+                    .trim_matches(|c: char| c.is_whitespace() || c == '=' || c == '\'');
+                ssl = matches!(value, "on" | "true" | "yes" | "1");
+            }
+        }
+    }
+    ssl
+}
+
+/// The 64-bit words of the kernel's port bitmap that watch these servers.
+pub fn port_bitmap(servers: &[Server]) -> HashMap<u32, u64> {
+    let mut words = HashMap::new();
+    for server in servers.iter().filter(|server| server.tcp) {
+        *words.entry(u32::from(server.port >> 6)).or_insert(0) |= 1u64 << (server.port & 63);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_command_and_parent_of_this_process() {
+        let (command, parent) = command_and_parent(std::process::id()).expect("own /proc entry");
+        assert!(!command.is_empty());
+        assert_eq!(parent, std::os::unix::process::parent_id());
+    }
+
+    #[test]
+    fn ports_become_bits() {
+        let server = |port, tcp| Server {
+            pid: 1,
+            name: "".into(),
+            version: String::new(),
+            data_directory: PathBuf::new(),
+            port,
+            socket_directory: None,
+            tcp,
+            ssl: false,
+        };
+        let words = port_bitmap(&[server(5432, true), server(5433, true), server(5434, false)]);
+        assert_eq!(words, HashMap::from([(84, 0b11 << (5432 & 63))]));
+    }
+}

@@ -1,0 +1,190 @@
+//! From the ring's bytes to typed observations. No attribution here: bytes in, observations out.
+
+use std::fmt;
+
+use sensor_ebpf::record::{
+    CloseRecord, ExitRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord,
+    RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
+};
+
+mod clock;
+
+pub use clock::Clock;
+
+/// One record of the kernel side.
+#[derive(Debug)]
+pub enum Observation<'a> {
+    /// A server-side connection seen for the first time.
+    Opened(OpenRecord),
+    /// Its start-up packet's parameters: `name NUL value NUL … NUL`.
+    Startup {
+        /// Connection.
+        connection: u64,
+        /// The parameters.
+        parameters: &'a [u8],
+        /// More parameters followed than were captured.
+        truncated: bool,
+    },
+    /// The text behind a fingerprint.
+    Text {
+        /// Fingerprint.
+        fingerprint: u64,
+        /// The statement.
+        text: &'a [u8],
+        /// The text goes on.
+        truncated: bool,
+    },
+    /// A statement ended, or bytes outside of any.
+    Statement(StatementRecord),
+    /// A statement streams.
+    Progress(ProgressRecord),
+    /// Another phase, or bytes of one that is not parsed.
+    Phase(PhaseRecord),
+    /// A connection ended.
+    Closed(CloseRecord),
+    /// A server process ended.
+    ProcessExited(ExitRecord),
+    /// A server process began.
+    ProcessExecuted(ExitRecord),
+    /// A local process talks to a watched server.
+    LocalClient(LocalClientRecord),
+}
+
+/// A record that makes no sense: kernel and user half are not of one build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Its kind byte.
+    pub kind: u8,
+    /// Its length.
+    pub length: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record of kind {} with {} bytes", self.kind, self.length)
+    }
+}
+
+/// Shared records: integers only, so that any bytes are a valid value.
+///
+/// # Safety
+/// Implementors are `repr(C)` and made of integers and arrays of integers.
+unsafe trait Shared: Copy {}
+
+macro_rules! shared {
+    ($($record:ty),* $(,)?) => {
+        $(
+            // SAFETY: see its definition: `repr(C)`, integers only.
+            unsafe impl Shared for $record {}
+        )*
+    };
+}
+
+shared! {
+    CloseRecord, ExitRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord, RecordHeader,
+    StatementRecord, TextHeader,
+}
+
+fn read<T: Shared>(bytes: &[u8]) -> Option<T> {
+    (bytes.len() >= size_of::<T>()).then(|| {
+        // SAFETY: the length was checked, any bytes are a valid `T`, and the read is unaligned.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    })
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// When kind or length are not those of any record.
+pub fn decode(bytes: &[u8]) -> Result<Observation<'_>, Malformed> {
+    let malformed = Malformed {
+        kind: bytes.first().copied().unwrap_or(0),
+        length: bytes.len(),
+    };
+    decode_known(bytes).ok_or(malformed)
+}
+
+fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
+    let kind = *bytes.first()?;
+    Some(match kind {
+        k if k == RecordKind::Statement as u8 => Observation::Statement(read(bytes)?),
+        k if k == RecordKind::Progress as u8 => Observation::Progress(read(bytes)?),
+        k if k == RecordKind::Text as u8 || k == RecordKind::Startup as u8 => {
+            let header: TextHeader = read(bytes)?;
+            let rest = &bytes[size_of::<TextHeader>()..];
+            let text = rest.get(..header.header.len as usize)?;
+            let truncated = header.header.flags & TEXT_TRUNCATED != 0;
+            if k == RecordKind::Text as u8 {
+                Observation::Text {
+                    fingerprint: header.fingerprint,
+                    text,
+                    truncated,
+                }
+            } else {
+                Observation::Startup {
+                    connection: header.header.connection,
+                    parameters: text,
+                    truncated,
+                }
+            }
+        }
+        k if k == RecordKind::Open as u8 => Observation::Opened(read(bytes)?),
+        k if k == RecordKind::Close as u8 => Observation::Closed(read(bytes)?),
+        k if k == RecordKind::Phase as u8 => Observation::Phase(read(bytes)?),
+        k if k == RecordKind::ProcessExit as u8 => Observation::ProcessExited(read(bytes)?),
+        k if k == RecordKind::ProcessExec as u8 => Observation::ProcessExecuted(read(bytes)?),
+        k if k == RecordKind::LocalClient as u8 => Observation::LocalClient(read(bytes)?),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<T: Shared>(value: &T) -> Vec<u8> {
+        // SAFETY: `Shared` types are plain integers without padding.
+        unsafe {
+            std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>())
+        }
+        .to_vec()
+    }
+
+    #[test]
+    fn decodes_what_the_kernel_writes() {
+        let record = StatementRecord {
+            header: RecordHeader {
+                kind: RecordKind::Statement as u8,
+                connection: 7,
+                ..RecordHeader::default()
+            },
+            rows_returned: -3,
+            ..StatementRecord::default()
+        };
+        let bytes = bytes_of(&record);
+        let Ok(Observation::Statement(decoded)) = decode(&bytes) else {
+            panic!("not a statement");
+        };
+        assert_eq!(decoded.header.connection, 7);
+        assert_eq!(decoded.rows_returned, -3);
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        assert!(decode(&[]).is_err());
+        assert!(decode(&[99; 200]).is_err());
+        assert!(decode(&[RecordKind::Statement as u8; 10]).is_err());
+        // A text that claims to be longer than its record.
+        let header = TextHeader {
+            header: RecordHeader {
+                kind: RecordKind::Text as u8,
+                len: 100,
+                ..RecordHeader::default()
+            },
+            fingerprint: 1,
+        };
+        let mut bytes = bytes_of(&header);
+        bytes.extend(b"short");
+        assert!(decode(&bytes).is_err());
+    }
+}

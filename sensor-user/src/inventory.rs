@@ -1,0 +1,87 @@
+//! How large tables are, by a read-only login: planner statistics only, no data.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_postgres::NoTls;
+
+use crate::config::inventory::Inventory;
+
+/// Sizes of one database's tables.
+#[derive(Debug)]
+pub struct Measured {
+    /// Database.
+    pub database: String,
+    /// `schema.table` and rows.
+    pub tables: Vec<(String, u64)>,
+}
+
+const DATABASES: &str = "SELECT datname FROM pg_database \
+    WHERE datallowconn AND NOT datistemplate AND has_database_privilege(datname, 'CONNECT')";
+const TABLES: &str = "SELECT n.nspname || '.' || c.relname, greatest(c.reltuples, 0)::bigint \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+/// A server that does not answer must not hold a connection for long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Measures now and then until the receiver is gone. Failures are logged when they begin.
+pub async fn measure(inventory: Inventory, found: mpsc::Sender<Measured>) {
+    let Some(connection) = inventory.postgresql else {
+        return;
+    };
+    let mut failing = false;
+    while !found.is_closed() {
+        match tokio::time::timeout(PATIENCE, all(&connection, &found)).await {
+            Ok(Ok(())) => failing = false,
+            Ok(Err(error)) if !failing => {
+                failing = true;
+                log::warn!("inventory: cannot read table sizes: {error}; trying again, shares of tables are unknown until then");
+            }
+            Err(_) if !failing => {
+                failing = true;
+                log::warn!("inventory: the server does not answer within {PATIENCE:?}; trying again");
+            }
+            _ => {}
+        }
+        // Soon after a failure: the server may just be starting.
+        let pause = if failing { Duration::from_secs(5) } else { inventory.interval };
+        tokio::time::sleep(pause.min(inventory.interval)).await;
+    }
+}
+
+async fn all(connection: &str, found: &mpsc::Sender<Measured>) -> anyhow::Result<()> {
+    let config: tokio_postgres::Config = connection.parse()?;
+    let databases = {
+        let client = connect(&config).await?;
+        client.query(DATABASES, &[]).await?
+    };
+    for row in databases {
+        let database: String = row.get(0);
+        let mut config = config.clone();
+        config.dbname(&database);
+        let client = connect(&config).await?;
+        let tables = client
+            .query(TABLES, &[])
+            .await?
+            .into_iter()
+            .map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
+            .filter(|(_, rows)| *rows > 0)
+            .collect();
+        if found.send(Measured { database, tables }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgres::Client> {
+    let mut config = config.clone();
+    config.application_name("data-access-sensor");
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            log::debug!("inventory: {error}");
+        }
+    });
+    Ok(client)
+}

@@ -1,0 +1,437 @@
+//! One observation after the other: who, what, how much; then on to volumes, detection and export.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sensor_ebpf::{
+    connection::Phase,
+    record::{
+        CloseRecord, CommandTag, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
+        STATEMENT_CORRECTION, STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD,
+        STATEMENT_SERVER_SIDE_COPY, STATEMENT_TRUNCATED, StatementRecord,
+    },
+};
+
+use crate::{
+    config::Config,
+    detect::{Alert, threshold::ThresholdLane},
+    ingest::{Clock, Observation},
+    principal::{Principal, PrincipalId, Session, resolver::Resolver},
+    sql::{
+        Cursor, EgressRoute, Shape,
+        shapes::{self, Shapes},
+    },
+    time::Timestamp,
+    volume::{
+        Access, AccessKind, Volume,
+        completeness::{BlindSpot, Completeness},
+        live::LiveView,
+        totals::Totals,
+    },
+};
+
+mod flight;
+mod overflow;
+
+use flight::Flight;
+use overflow::Overflow;
+
+/// Everything between the ring and the exporters. Pure: time comes with the observations.
+pub struct Pipeline {
+    /// Connections and principals.
+    pub resolver: Resolver,
+    /// Statement shapes.
+    pub shapes: Shapes,
+    /// Cumulative volumes.
+    pub totals: Totals,
+    /// Principals as a person wants to see them.
+    pub live: LiveView,
+    /// The thresholds.
+    pub lane: ThresholdLane,
+    /// Sizes of tables.
+    pub sizes: crate::detect::threshold::TableSizes,
+    /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
+    completeness: Vec<Completeness>,
+    flights: HashMap<u64, Flight>,
+    overflow: Overflow,
+    alerts: Vec<Alert>,
+    /// Records that made no sense.
+    pub malformed: u64,
+    /// Records whose detail was lost because the ring was full.
+    pub lost_detail: u64,
+}
+
+/// What an observation asks of the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Nothing.
+    None,
+    /// A server began or ended: look for servers.
+    Discover,
+    /// Ask for this fingerprint's text again when it comes back.
+    Forget(u64),
+}
+
+impl Pipeline {
+    /// With the bounds and thresholds of a configuration. `seed` makes alert ids unique to this host and start.
+    pub fn new(config: &Config, seed: u64) -> Self {
+        Self {
+            resolver: Resolver::new(config.volumes.max_principals),
+            shapes: Shapes::new(config.volumes.max_statements),
+            totals: Totals::new(config.volumes.max_keys, config.volumes.max_statements),
+            live: LiveView::new(config.volumes.max_principals),
+            lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, seed),
+            sizes: config.tables.clone(),
+            completeness: Vec::new(),
+            flights: HashMap::new(),
+            overflow: Overflow::default(),
+            alerts: Vec::new(),
+            malformed: 0,
+            lost_detail: 0,
+        }
+    }
+
+    /// Takes one observation in.
+    pub fn observe(&mut self, observation: Observation<'_>, clock: Clock) -> Request {
+        match observation {
+            Observation::Statement(record) => self.statement(&record, clock),
+            Observation::Progress(record) => self.progress(&record, clock),
+            Observation::Text {
+                fingerprint,
+                text,
+                truncated,
+            } => {
+                if let Some(evicted) = self.shapes.learn(fingerprint, text, truncated) {
+                    return Request::Forget(evicted);
+                }
+            }
+            Observation::Opened(record) => {
+                self.resolver.opened(&record, clock.convert(record.time));
+            }
+            Observation::Startup {
+                connection,
+                parameters,
+                truncated,
+            } => {
+                self.resolver.started(connection, parameters, truncated);
+            }
+            Observation::Phase(record) => self.phase(&record, clock),
+            Observation::Closed(record) => self.closed(&record, clock),
+            Observation::ProcessExited(record) => {
+                for connection in self.resolver.connections_of(record.pid) {
+                    self.ended(connection, clock.convert(record.time));
+                }
+                return if self.resolver.knows_server(record.pid) {
+                    Request::Discover
+                } else {
+                    Request::None
+                };
+            }
+            Observation::ProcessExecuted(_) => return Request::Discover,
+            Observation::LocalClient(record) => self.resolver.local_client(&record),
+        }
+        Request::None
+    }
+
+    /// Alerts since the last call.
+    pub fn take_alerts(&mut self) -> Vec<Alert> {
+        std::mem::take(&mut self.alerts)
+    }
+
+    /// How much of a principal's bytes was understood.
+    pub fn completeness(&self, principal: PrincipalId) -> Completeness {
+        self.completeness
+            .get(principal.0 as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The same over all principals.
+    pub fn total_completeness(&self) -> Completeness {
+        let mut total = Completeness::default();
+        for one in &self.completeness {
+            total += *one;
+        }
+        total
+    }
+
+    /// A principal and, while it is open, the session of a connection.
+    pub fn who(&self, principal: PrincipalId, connection: u64) -> (Arc<Principal>, Option<Session>) {
+        (
+            self.resolver.principal(principal).clone(),
+            self.resolver.session(connection).cloned(),
+        )
+    }
+
+    /// Takes in what has been added to the overflow map since the last call.
+    pub fn overflowed(&mut self, key: OverflowKey, value: OverflowVolume, clock: Clock) {
+        let Some(delta) = self.overflow.difference(key, value) else {
+            return;
+        };
+        self.lost_detail += delta.records;
+        let record = StatementRecord {
+            header: sensor_ebpf::record::RecordHeader {
+                connection: key.connection,
+                ..Default::default()
+            },
+            fingerprint: key.fingerprint,
+            rows_returned: delta.rows_returned,
+            rows_written: delta.rows_written,
+            bytes_sent: delta.bytes_sent,
+            bytes_received: delta.bytes_received,
+            started: delta.time,
+            ended: delta.time,
+            queries: u32::try_from(delta.queries).unwrap_or(u32::MAX),
+            ordinal: 0,
+        };
+        self.statement(&record, clock);
+        let principal = self.session(key.connection, clock.convert(delta.time)).principal;
+        self.completeness_mut(principal).lost_detail_records += delta.records;
+    }
+
+    /// Forgets overflow entries of connections that are gone.
+    pub fn overflow_entry_is_over(&self, key: OverflowKey) -> bool {
+        self.resolver.session(key.connection).is_none()
+    }
+
+    /// The entry was deleted from the kernel's map.
+    pub fn overflow_forgotten(&mut self, key: OverflowKey) {
+        self.overflow.forget(key);
+    }
+
+    fn session(&mut self, connection: u64, time: Timestamp) -> Session {
+        if self.resolver.session(connection).is_none() {
+            self.resolver.placeholder(connection, time);
+        }
+        // Present: made right above when it was not.
+        self.resolver
+            .session(connection)
+            .cloned()
+            .unwrap_or_else(|| unreachable!("placeholder"))
+    }
+
+    fn completeness_mut(&mut self, principal: PrincipalId) -> &mut Completeness {
+        let at = principal.0 as usize;
+        if self.completeness.len() <= at {
+            self.completeness.resize(at + 1, Completeness::default());
+        }
+        &mut self.completeness[at]
+    }
+
+    fn statement(&mut self, record: &StatementRecord, clock: Clock) {
+        let time = clock.convert(record.ended);
+        let connection = record.header.connection;
+        let session = self.session(connection, time);
+        let flags = record.header.flags;
+        let mut shape_id = if flags & STATEMENT_OVERHEAD != 0 {
+            shapes::NONE
+        } else {
+            self.shapes.lookup(record.fingerprint, record.ordinal)
+        };
+        let flight = self.flights.entry(connection).or_default();
+        shape_id = flight.resolve_cursor(shape_id, &mut self.shapes);
+        let shape = self.shapes.shape(shape_id).clone();
+
+        // Corrections and estimates that were too high lower a count; a total never falls below what was reported.
+        let exact = flight.settle(record.rows_returned);
+        let mut volume = Volume {
+            rows_returned: exact,
+            rows_written: record.rows_written,
+            bytes_sent: record.bytes_sent,
+            bytes_received: record.bytes_received,
+            queries: u64::from(record.queries),
+        };
+        if flags & STATEMENT_SERVER_SIDE_COPY != 0 && copies_in(&shape) {
+            volume.rows_written += volume.rows_returned;
+            volume.rows_returned = 0;
+        }
+        let estimated = flags & STATEMENT_ESTIMATED != 0;
+        let kind = if flags & STATEMENT_OVERHEAD != 0 {
+            AccessKind::Overhead
+        } else if flags & STATEMENT_FAILED != 0 || estimated {
+            AccessKind::Failed { estimated_rows: 0 }
+        } else if record.queries == 0 && flags & STATEMENT_CORRECTION == 0 && record.header.tag == CommandTag::Other as u8 {
+            // Bytes that follow a completed statement.
+            AccessKind::Completed
+        } else {
+            AccessKind::Completed
+        };
+        flight.finished(&shape, shape_id);
+        let completeness = self.completeness_mut(session.principal);
+        completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
+        completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
+        completeness.truncated_statements += u64::from(flags & STATEMENT_TRUNCATED != 0);
+        if estimated {
+            completeness.estimated_rows += volume.rows_returned;
+        }
+        if shape_id == shapes::UNKNOWN {
+            completeness.unknown_statement_bytes += volume.bytes_sent + volume.bytes_received;
+        }
+        if session.preexisting && self.resolver.principal(session.principal).user.is_none() {
+            self.completeness_mut(session.principal).unattributed_bytes +=
+                volume.bytes_sent + volume.bytes_received;
+        }
+        self.account(connection, volume.bytes_sent, volume.bytes_received);
+        let started = if record.started == 0 {
+            time
+        } else {
+            clock.convert(record.started)
+        };
+        self.deliver(Access {
+            time,
+            started,
+            principal: session.principal,
+            session: &session,
+            shape_id,
+            shape: &shape,
+            volume,
+            kind,
+        });
+    }
+
+    fn progress(&mut self, record: &ProgressRecord, clock: Clock) {
+        let time = clock.convert(record.time);
+        let connection = record.header.connection;
+        let session = self.session(connection, time);
+        let shape_id = self.shapes.lookup(record.fingerprint, 0);
+        let flight = self.flights.entry(connection).or_default();
+        let shape_id = flight.resolve_cursor(shape_id, &mut self.shapes);
+        let shape = self.shapes.shape(shape_id).clone();
+        let volume = Volume {
+            rows_returned: flight.settle(i64::try_from(record.rows_exact).unwrap_or(i64::MAX)),
+            bytes_sent: record.bytes_sent,
+            bytes_received: record.bytes_received,
+            ..Volume::default()
+        };
+        let completeness = self.completeness_mut(session.principal);
+        completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
+        completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
+        self.account(connection, volume.bytes_sent, volume.bytes_received);
+        self.deliver(Access {
+            time,
+            started: clock.convert(record.started),
+            principal: session.principal,
+            session: &session,
+            shape_id,
+            shape: &shape,
+            volume,
+            kind: AccessKind::Streaming {
+                estimated_rows: record.rows_estimated,
+            },
+        });
+    }
+
+    fn phase(&mut self, record: &PhaseRecord, clock: Clock) {
+        let bytes = record.bytes_sent + record.bytes_received;
+        if bytes == 0 {
+            return;
+        }
+        let time = clock.convert(record.time);
+        let connection = record.header.connection;
+        let session = self.session(connection, time);
+        let spot = match record.header.tag {
+            tag if tag == Phase::Encrypted as u8 => BlindSpot::Encrypted,
+            tag if tag == Phase::Replication as u8 => BlindSpot::Replication,
+            tag if tag == Phase::Cancel as u8 => BlindSpot::Control,
+            _ if session.preexisting => BlindSpot::BeforeStart,
+            _ => BlindSpot::Unparsable,
+        };
+        self.completeness_mut(session.principal).add_blind(spot, bytes);
+        self.account(connection, record.bytes_sent, record.bytes_received);
+        let shape = self.shapes.shape(shapes::NONE).clone();
+        self.deliver(Access {
+            time,
+            started: time,
+            principal: session.principal,
+            session: &session,
+            shape_id: shapes::NONE,
+            shape: &shape,
+            volume: Volume {
+                bytes_sent: record.bytes_sent,
+                bytes_received: record.bytes_received,
+                ..Volume::default()
+            },
+            kind: AccessKind::Overhead,
+        });
+    }
+
+    fn closed(&mut self, record: &CloseRecord, clock: Clock) {
+        let connection = record.header.connection;
+        let time = clock.convert(record.time);
+        let session = self.session(connection, time);
+        let (sent, received) = self
+            .flights
+            .get(&connection)
+            .map_or((0, 0), |flight| (flight.bytes_sent, flight.bytes_received));
+        // Bytes that the kernel saw on the socket but reported in no record, and bytes that the socket carried but the
+        // hooks did not see. Both are zero, or something is wrong; then it must show.
+        let unreported = record.seen_sent.abs_diff(sent) + record.seen_received.abs_diff(received);
+        let missed = if record.socket_sent | record.socket_received == 0 {
+            0
+        } else {
+            // The kernel counts the end of the stream (FIN) as one byte read.
+            let low = |seen: u64| u32::try_from(seen & u64::from(u32::MAX)).unwrap_or(0);
+            let sent = record.socket_sent.wrapping_sub(low(record.seen_sent));
+            let received = record.socket_received.wrapping_sub(low(record.seen_received));
+            u64::from(sent) + u64::from(if received == 1 { 0 } else { received })
+        };
+        let lost = self.overflow.pending(connection);
+        if !lost {
+            let completeness = self.completeness_mut(session.principal);
+            completeness.missed_bytes += unreported + missed;
+            completeness.bytes_seen += unreported + missed;
+        }
+        self.ended(connection, time);
+    }
+
+    /// A connection is over: an unfinished statement on it is, too.
+    fn ended(&mut self, connection: u64, time: Timestamp) {
+        let flight = self.flights.remove(&connection);
+        let Some(session) = self.resolver.session(connection).cloned() else {
+            return;
+        };
+        if let Some((shape_id, estimated_rows)) = flight.and_then(|flight| flight.unfinished()) {
+            // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
+            self.completeness_mut(session.principal).estimated_rows += estimated_rows;
+            let shape = self.shapes.shape(shape_id).clone();
+            self.deliver(Access {
+                time,
+                started: time,
+                principal: session.principal,
+                session: &session,
+                shape_id,
+                shape: &shape,
+                volume: Volume::default(),
+                kind: AccessKind::Failed { estimated_rows },
+            });
+        }
+        self.resolver.closed(connection);
+    }
+
+    fn account(&mut self, connection: u64, sent: u64, received: u64) {
+        let flight = self.flights.entry(connection).or_default();
+        flight.bytes_sent += sent;
+        flight.bytes_received += received;
+    }
+
+    fn deliver(&mut self, access: Access<'_>) {
+        if let AccessKind::Streaming { estimated_rows } = access.kind {
+            if let Some(flight) = self.flights.get_mut(&access.session.connection.0) {
+                flight.streaming(access.shape_id, estimated_rows);
+            }
+        }
+        self.totals.observe(&access);
+        let principal = self.resolver.principal(access.principal).clone();
+        self.live.observe(&access);
+        self.lane
+            .observe(&access, &principal, &self.sizes, &mut self.alerts);
+    }
+}
+
+/// Does a `COPY` whose data did not cross the socket read a file into a table?
+fn copies_in(shape: &Shape) -> bool {
+    shape
+        .egress
+        .as_ref()
+        .is_none_or(|egress| matches!(egress.route, EgressRoute::ServerFileRead))
+        || matches!(shape.cursor, Some(Cursor::Closes(_)))
+}

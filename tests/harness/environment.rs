@@ -1,0 +1,105 @@
+//! What a test needs of the machine: root, BPF, the binary, and its turn.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+/// Held while a sensor under test runs: one at a time on a machine, over all test binaries.
+const LOCK: &str = "/tmp/data-access-sensor-tests.lock";
+
+/// The right to run sensors. Taken in turn over threads and processes; given back when dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _lock: File,
+}
+
+impl Turn {
+    /// Waits for this test's turn, after checking that the machine can run it at all.
+    ///
+    /// # Panics
+    /// Without root or BPF, or when the lock file can't be made.
+    pub fn take() -> Self {
+        require_root_and_bpf();
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(LOCK)
+            .unwrap_or_else(|error| panic!("open {LOCK}: {error}"));
+        // SAFETY: the descriptor is open as long as `lock` lives.
+        let result = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
+        assert_eq!(result, 0, "lock {LOCK}: {}", std::io::Error::last_os_error());
+        Self { _lock: lock }
+    }
+}
+
+/// Root of the workspace.
+///
+/// # Panics
+/// Never: this crate has a parent directory.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate's parent")
+}
+
+/// The binary under test: `SENSOR_BIN`, or the workspace's release build.
+///
+/// # Panics
+/// When it was not built.
+pub fn sensor_binary() -> PathBuf {
+    let path = std::env::var_os("SENSOR_BIN")
+        .map_or_else(|| workspace().join("target/release/sensor"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "no sensor at {}: run `cargo xtask build` (or set SENSOR_BIN)",
+        path.display()
+    );
+    path
+}
+
+/// Fails, with what is missing, where these tests can't run. They never pass by being skipped.
+///
+/// # Panics
+/// Without root, without the kernel's BTF, or when the kernel refuses BPF.
+pub fn require_root_and_bpf() {
+    // SAFETY: takes nothing, can't fail.
+    let uid = unsafe { libc::geteuid() };
+    assert_eq!(
+        uid, 0,
+        "these tests load BPF programs and switch users: run them as root (effective uid is {uid})"
+    );
+    assert!(
+        fs::metadata("/sys/kernel/btf/vmlinux").is_ok(),
+        "no /sys/kernel/btf/vmlinux: this kernel was built without BTF, the sensor can't attach here"
+    );
+    if let Err(error) = bpf_map() {
+        panic!("the kernel refuses to make a BPF map ({error}): CAP_BPF is missing or a seccomp filter forbids bpf(2)");
+    }
+}
+
+/// Makes the smallest BPF map and closes it.
+fn bpf_map() -> std::io::Result<()> {
+    const BPF_MAP_CREATE: libc::c_long = 0;
+    const BPF_MAP_TYPE_ARRAY: u32 = 2;
+    // map_type, key_size, value_size, max_entries of `union bpf_attr`.
+    let attributes: [u32; 4] = [BPF_MAP_TYPE_ARRAY, 4, 4, 1];
+    // SAFETY: the attributes are valid for their length, which the kernel extends with zeros.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_CREATE,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    match i32::try_from(result) {
+        Ok(descriptor) if descriptor >= 0 => {
+            // SAFETY: just opened, ours.
+            unsafe { libc::close(descriptor) };
+            Ok(())
+        }
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,214 @@
+//! The sensor under test.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    Turn, Volume,
+    environment::sensor_binary,
+    otlp::{self, Alert, Series, Span},
+};
+
+/// A running sensor; killed when dropped.
+#[derive(Debug)]
+pub struct Sensor {
+    child: Child,
+    directory: TempDir,
+    log: Arc<Mutex<String>>,
+}
+
+/// What a sensor left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// How it exited.
+    pub status: ExitStatus,
+    /// What it wrote to standard error.
+    pub log: String,
+    file: PathBuf,
+    _directory: TempDir,
+}
+
+/// How long the sensor may take to attach, or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Sensor {
+    /// Starts `sensor run` with this configuration and further arguments, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start(turn: &Turn, configuration: &str, arguments: &[&str]) -> Self {
+        let mut sensor = Self::spawn(turn, configuration, arguments);
+        sensor.wait_ready();
+        sensor
+    }
+
+    /// Starts it without waiting.
+    ///
+    /// # Panics
+    /// When the binary is missing.
+    pub fn spawn(_turn: &Turn, configuration: &str, arguments: &[&str]) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("dst-sensor-")
+            .tempdir_in("/tmp")
+            .expect("temporary directory");
+        let path = directory.path().join("sensor.toml");
+        fs::write(&path, configuration).expect("write the configuration");
+        let mut child = Command::new(sensor_binary())
+            .arg("run")
+            .arg("--config")
+            .arg(&path)
+            .arg("--otlp-file")
+            .arg(directory.path().join("otlp.jsonl"))
+            .args(arguments)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(File::create(directory.path().join("stdout")).expect("create stdout"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start the sensor");
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = sink.lock().expect("log");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self {
+            child,
+            directory,
+            log,
+        }
+    }
+
+    /// Waits for `sensor ready`.
+    ///
+    /// # Panics
+    /// When it exits or takes too long.
+    pub fn wait_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().lines().any(|line| line.trim_end().ends_with("sensor ready")) {
+            if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
+                panic!("expected `sensor ready`, got {status}:\n{}", self.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "expected `sensor ready` within {PATIENCE:?}, got:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Standard error so far.
+    ///
+    /// # Panics
+    /// Never, unless the reading thread did.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("log").clone()
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it writes OTLP JSON lines.
+    pub fn otlp_file(&self) -> PathBuf {
+        self.directory.path().join("otlp.jsonl")
+    }
+
+    /// Last exported value of every series so far.
+    pub fn metrics(&self) -> Vec<Series> {
+        otlp::metrics(&self.otlp_file())
+    }
+
+    /// Alerts so far.
+    pub fn alerts(&self) -> Vec<Alert> {
+        otlp::alerts(&self.otlp_file())
+    }
+
+    /// Ends it with `SIGINT` and waits for its last export.
+    ///
+    /// # Panics
+    /// When it does not end, or not with status 0.
+    pub fn stop(mut self) -> Output {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
+        // SAFETY: our own child, not yet waited for.
+        unsafe { libc::kill(pid, libc::SIGINT) };
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
+                break status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "expected the sensor to end within {PATIENCE:?} of SIGINT, it runs on:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        // The thread that reads standard error ends with it.
+        std::thread::sleep(Duration::from_millis(50));
+        let log = self.log();
+        assert!(
+            status.success(),
+            "expected exit status 0 after SIGINT, got {status}:\n{log}"
+        );
+        let directory = std::mem::replace(
+            &mut self.directory,
+            tempfile::tempdir().expect("temporary directory"),
+        );
+        Output {
+            status,
+            log,
+            file: directory.path().join("otlp.jsonl"),
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            // Failing to kill what ends anyway is no error.
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the sensor's log ---\n{}", self.log());
+        }
+    }
+}
+
+impl Output {
+    /// Last exported value of every series.
+    pub fn metrics(&self) -> Vec<Series> {
+        otlp::metrics(&self.file)
+    }
+
+    /// Alerts.
+    pub fn alerts(&self) -> Vec<Alert> {
+        otlp::alerts(&self.file)
+    }
+
+    /// Spans.
+    pub fn spans(&self) -> Vec<Span> {
+        otlp::spans(&self.file)
+    }
+
+    /// What a database user did in a database.
+    pub fn volume(&self, database: &str, user: &str) -> Volume {
+        Volume::of(&self.metrics(), database, user)
+    }
+}
