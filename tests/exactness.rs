@@ -60,7 +60,11 @@ struct Differences(String);
 impl Differences {
     fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: &T, got: &T) {
         if expected != got {
-            writeln!(self.0, "{what}:\n  expected {expected:?}\n  got      {got:?}").expect("write");
+            writeln!(
+                self.0,
+                "{what}:\n  expected {expected:?}\n  got      {got:?}"
+            )
+            .expect("write");
         }
     }
 
@@ -99,7 +103,7 @@ fn every_client_over_every_socket() {
     let database = database(&server, &roles);
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
 
-    // Half of them at a time: several at once, on two cores.
+    // Three at a time.
     let mut runs = Vec::new();
     for batch in plan.chunks(3) {
         let batch: Vec<Run> = thread::scope(|scope| {
@@ -143,16 +147,23 @@ fn every_client_over_every_socket() {
         };
         eprintln!("{role}: {got:?}");
         assert!(run.counted.queries > 0, "{:?} counted nothing", run.client);
-        differences.check(&format!("{role}, client and relay | sensor"), &expected, &got);
+        differences.check(
+            &format!("{role}, client and relay | sensor"),
+            &expected,
+            &got,
+        );
         let by_server = statements(&server, &database, role);
         differences.check(
-            &format!("{role}, (calls, rows): client | server {:#?}", by_server.by_text),
+            &format!(
+                "{role}, (calls, rows): client | server {:#?}",
+                by_server.by_text
+            ),
             &run.counted.as_server(version),
             &(by_server.calls, by_server.rows),
         );
         let by_statement = Volume::by_statement(&series, &database, role)
             .into_values()
-            .fold(Volume::default(), sum);
+            .sum();
         differences.check(
             &format!("{role}, sum over statements"),
             &expected,
@@ -162,28 +173,60 @@ fn every_client_over_every_socket() {
     differences.none();
 }
 
-fn sum(a: Volume, b: Volume) -> Volume {
-    Volume {
-        queries: a.queries + b.queries,
-        rows_returned: a.rows_returned + b.rows_returned,
-        rows_written: a.rows_written + b.rows_written,
-        bytes_sent: a.bytes_sent + b.bytes_sent,
-        bytes_received: a.bytes_received + b.bytes_received,
-    }
-}
-
 /// Statements, and what each counts under its summary.
 #[test]
 fn every_statement_under_its_own_fingerprint() {
     // Text, times, rows returned and written each time, the sensor's summary.
     const SET: [(&str, u64, u64, u64, &str); 8] = [
-        ("SELECT id, name FROM items WHERE id <= {n}", 20, 11, 0, "SELECT items"),
-        ("SELECT i.id FROM items i JOIN accounts a USING (id) WHERE id <= 7", 9, 7, 0, "SELECT items accounts"),
-        ("INSERT INTO work VALUES ({n}, 'x'), ({n}, 'y')", 15, 0, 2, "INSERT work"),
-        ("UPDATE accounts SET balance = balance + {n} WHERE id <= 5", 6, 0, 5, "UPDATE accounts"),
-        ("DELETE FROM accounts WHERE id = 900 + {n}", 5, 0, 1, "DELETE accounts"),
-        ("SELECT max(balance) FROM accounts", 4, 1, 0, "SELECT accounts"),
-        ("WITH w AS (SELECT * FROM work) SELECT count(*) FROM w", 3, 1, 0, "SELECT work"),
+        (
+            "SELECT id, name FROM items WHERE id <= {n}",
+            20,
+            11,
+            0,
+            "SELECT items",
+        ),
+        (
+            "SELECT i.id FROM items i JOIN accounts a USING (id) WHERE id <= 7",
+            9,
+            7,
+            0,
+            "SELECT items accounts",
+        ),
+        (
+            "INSERT INTO work VALUES ({n}, 'x'), ({n}, 'y')",
+            15,
+            0,
+            2,
+            "INSERT work",
+        ),
+        (
+            "UPDATE accounts SET balance = balance + {n} WHERE id <= 5",
+            6,
+            0,
+            5,
+            "UPDATE accounts",
+        ),
+        (
+            "DELETE FROM accounts WHERE id = 900 + {n}",
+            5,
+            0,
+            1,
+            "DELETE accounts",
+        ),
+        (
+            "SELECT max(balance) FROM accounts",
+            4,
+            1,
+            0,
+            "SELECT accounts",
+        ),
+        (
+            "WITH w AS (SELECT * FROM work) SELECT count(*) FROM w",
+            3,
+            1,
+            0,
+            "SELECT work",
+        ),
         ("SHOW work_mem", 2, 1, 0, "SHOW"),
     ];
     let turn = Turn::take();
@@ -195,13 +238,24 @@ fn every_statement_under_its_own_fingerprint() {
     for (sql, times, returned, _, _) in SET {
         let mut bytes = (0, 0);
         for n in 0..times {
-            let text = sql.replace("{n}", &(if sql.contains("<= {n}") { 11 } else { n }).to_string());
+            let text = sql.replace(
+                "{n}",
+                &(if sql.contains("<= {n}") { 11 } else { n }).to_string(),
+            );
             let before = (client.received, client.sent);
             // Simple and extended by turns: one shape either way.
             let answer = if n % 2 == 0 {
                 client.query(&text)
             } else {
-                client.send(&[raw::parse("", &text), raw::bind("", "", &[]), raw::execute("", 0), raw::sync()].concat());
+                client.send(
+                    &[
+                        raw::parse("", &text),
+                        raw::bind("", "", &[]),
+                        raw::execute("", 0),
+                        raw::sync(),
+                    ]
+                    .concat(),
+                );
                 client.answer()
             };
             assert!(answer.errors.is_empty(), "{text}: {answer:?}");
@@ -225,7 +279,11 @@ fn every_statement_under_its_own_fingerprint() {
             bytes_received: received,
         };
         let got = by_statement.get(summary).copied().unwrap_or_default();
-        differences.check(&format!("{summary} ({sql}), client | sensor"), &expected, &got);
+        differences.check(
+            &format!("{summary} ({sql}), client | sensor"),
+            &expected,
+            &got,
+        );
         let prefix = sql.split(['{', '\'']).next().unwrap_or_default();
         let prefix = prefix.split_inclusive("<=").next().unwrap_or_default();
         let calls: u64 = by_server
@@ -234,7 +292,11 @@ fn every_statement_under_its_own_fingerprint() {
             .filter(|(text, _)| text.starts_with(prefix))
             .map(|(_, (calls, _))| calls)
             .sum();
-        differences.check(&format!("{summary}, calls: sensor | server"), &got.queries, &calls);
+        differences.check(
+            &format!("{summary}, calls: sensor | server"),
+            &got.queries,
+            &calls,
+        );
     }
     if !differences.0.is_empty() {
         writeln!(differences.0, "all statements: {by_statement:#?}").expect("write");
@@ -261,7 +323,10 @@ fn a_hundred_connections_at_once() {
                     barrier.wait();
                     let mut volume = Volume::default();
                     for i in 0..40 {
-                        let answer = client.query(&format!("SELECT id, payload FROM items WHERE id <= {}", n * 10 + i));
+                        let answer = client.query(&format!(
+                            "SELECT id, payload FROM items WHERE id <= {}",
+                            n * 10 + i
+                        ));
                         volume.queries += 1;
                         volume.rows_returned += answer.rows;
                     }
@@ -275,7 +340,7 @@ fn a_hundred_connections_at_once() {
             .map(|thread| thread.join().expect("a client"))
             .collect()
     });
-    let expected = volumes.into_iter().fold(Volume::default(), sum);
+    let expected = volumes.into_iter().sum();
     let bench = pgbench(&server.ipv4(), "bench", &database, &["100", "50"]);
     let output = finish(&server, sensor);
     let mut differences = Differences::default();
@@ -312,19 +377,17 @@ fn connections_opened_and_closed_at_500_a_second() {
                     for n in (worker..RATE * SECONDS).step_by(THREADS as usize) {
                         let due = start + Duration::from_secs(1) * n / RATE;
                         thread::sleep(due.saturating_duration_since(Instant::now()));
-                        let mut client = Raw::start(&endpoints[(n % 3) as usize], "short", database);
+                        let mut client =
+                            Raw::start(&endpoints[(n % 3) as usize], "short", database);
                         let answer = client.query("SELECT name FROM items WHERE id <= 3");
                         let (sent, received) = client.terminate();
-                        volume = sum(
-                            volume,
-                            Volume {
-                                queries: 1,
-                                rows_returned: answer.rows,
-                                rows_written: 0,
-                                bytes_sent: sent,
-                                bytes_received: received,
-                            },
-                        );
+                        volume += Volume {
+                            queries: 1,
+                            rows_returned: answer.rows,
+                            rows_written: 0,
+                            bytes_sent: sent,
+                            bytes_received: received,
+                        };
                     }
                     volume
                 })
@@ -337,8 +400,13 @@ fn connections_opened_and_closed_at_500_a_second() {
     });
     let rate = f64::from(RATE * SECONDS) / start.elapsed().as_secs_f64();
     eprintln!("{rate:.0} connections a second");
-    let expected = volumes.into_iter().fold(Volume::default(), sum);
-    let bench = pgbench(&server.unix(), "bench", &database, &["8", "250", "reconnect"]);
+    let expected = volumes.into_iter().sum();
+    let bench = pgbench(
+        &server.unix(),
+        "bench",
+        &database,
+        &["8", "250", "reconnect"],
+    );
     let output = finish(&server, sensor);
     let mut differences = Differences::default();
     differences.check(
@@ -374,19 +442,20 @@ fn a_gigabyte_in_one_statement() {
         // The connection is still understood afterwards.
         let after = client.query("SELECT id FROM items WHERE id <= 10");
         let (sent, received) = client.terminate();
-        expected = sum(
-            expected,
-            Volume {
-                queries: 2,
-                rows_returned: answer.rows + after.rows,
-                rows_written: 0,
-                bytes_sent: sent,
-                bytes_received: received,
-            },
-        );
+        expected += Volume {
+            queries: 2,
+            rows_returned: answer.rows + after.rows,
+            rows_written: 0,
+            bytes_sent: sent,
+            bytes_received: received,
+        };
     }
     let output = finish(&server, sensor);
-    assert!(expected.bytes_sent > 2_000_000_000, "expected 2 GB, got {}", expected.bytes_sent);
+    assert!(
+        expected.bytes_sent > 2_000_000_000,
+        "expected 2 GB, got {}",
+        expected.bytes_sent
+    );
     assert_eq!(
         expected,
         output.volume(&database, "giant"),

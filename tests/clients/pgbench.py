@@ -12,7 +12,7 @@ import tempfile
 HOST, PORT, USER, DATABASE = sys.argv[1:5]
 MANY = [int(argument) for argument in sys.argv[5:7]]
 RECONNECT = sys.argv[7:] == ["reconnect"]
-count = dict(queries=0, returned=0, written=0)
+count = dict(queries=0, returned=0, written=0, untracked=0)
 
 # Like TPC-B: 7 statements, 1 row returned, 4 written.
 TPCB = r"""
@@ -55,7 +55,12 @@ select name from items where id = 9;
 """
 
 
-def pgbench(script, statements, returned, written, *arguments):
+def pgbench(script, statements, returned, written, *arguments, utility=0, sessions=0):
+    """Runs a script whose every transaction has these counts.
+
+    pg_stat_statements (seen in version 15) keeps a prepared utility statement (BEGIN, END) only the first time that a
+    session executes it: of `utility` such statements a transaction, in `sessions` sessions, the rest is untracked.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
@@ -68,6 +73,7 @@ def pgbench(script, statements, returned, written, *arguments):
     count["queries"] += transactions * statements
     count["returned"] += transactions * returned
     count["written"] += transactions * written
+    count["untracked"] += (transactions - sessions) * utility if sessions else 0
 
 
 if MANY:
@@ -79,10 +85,11 @@ if MANY:
         pgbench(READ, 3, 42, 0, "-M", "prepared", *arguments)
 else:
     for mode in ["simple", "extended", "prepared"]:
-        # One client: concurrent updates would wait for each other, no more.
-        pgbench(TPCB, 7, 1, 4, "-M", mode, "-c", "4", "-t", "100")
+        sessions = 4 if mode == "prepared" else 0
+        pgbench(TPCB, 7, 1, 4, "-M", mode, "-c", "4", "-t", "100", utility=2, sessions=sessions)
         pgbench(READ, 3, 42, 0, "-M", mode, "-c", "4", "-t", "100")
     for mode in ["extended", "prepared"]:
-        pgbench(PIPELINE, 7, 12, 2, "-M", mode, "-t", "200")
+        sessions = 1 if mode == "prepared" else 0
+        pgbench(PIPELINE, 7, 12, 2, "-M", mode, "-t", "200", utility=2, sessions=sessions)
     pgbench(SHORT, 4, 4, 0, "-C", "-t", "20")
 print(json.dumps(count))

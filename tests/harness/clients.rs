@@ -33,7 +33,7 @@ pub struct Counted {
     pub written: u64,
     /// Of the queries: those that failed.
     pub failed: u64,
-    /// Of the queries: those that `pg_stat_statements` does not keep (empty, `PREPARE`, `DEALLOCATE`).
+    /// Of the queries: those that `pg_stat_statements` does not keep (see `truth.rs`).
     pub untracked: u64,
     /// Of the rows returned: by `RETURNING`, also among the written ones.
     pub returning: u64,
@@ -131,7 +131,13 @@ impl Client {
     ///
     /// # Panics
     /// Likewise.
-    pub fn run_with(self, endpoint: &Endpoint, user: &str, database: &str, more: &[&str]) -> Counted {
+    pub fn run_with(
+        self,
+        endpoint: &Endpoint,
+        user: &str,
+        database: &str,
+        more: &[&str],
+    ) -> Counted {
         let script = |name: &str| workspace().join("tests/clients").join(name);
         let python = || tool("venv/bin/python");
         let mut command = match self {

@@ -29,7 +29,12 @@ impl Turn {
             .unwrap_or_else(|error| panic!("open {LOCK}: {error}"));
         // SAFETY: the descriptor is open as long as `lock` lives.
         let result = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
-        assert_eq!(result, 0, "lock {LOCK}: {}", std::io::Error::last_os_error());
+        assert_eq!(
+            result,
+            0,
+            "lock {LOCK}: {}",
+            std::io::Error::last_os_error()
+        );
         Self { _lock: lock }
     }
 }
@@ -75,7 +80,9 @@ pub fn require_root_and_bpf() {
         "no /sys/kernel/btf/vmlinux: this kernel was built without BTF, the sensor can't attach here"
     );
     if let Err(error) = bpf_map() {
-        panic!("the kernel refuses to make a BPF map ({error}): CAP_BPF is missing or a seccomp filter forbids bpf(2)");
+        panic!(
+            "the kernel refuses to make a BPF map ({error}): CAP_BPF is missing or a seccomp filter forbids bpf(2)"
+        );
     }
 }
 

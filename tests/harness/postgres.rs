@@ -69,7 +69,14 @@ impl Postgres {
         let data = self.data();
         let output = self
             .command("initdb")
-            .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "-D"])
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--username=postgres",
+                "-D",
+            ])
             .arg(&data)
             .output()
             .expect("run initdb");
@@ -106,8 +113,11 @@ impl Postgres {
         .expect("write postgresql.conf");
         let hba = data.join("pg_hba.conf");
         let trusted = fs::read_to_string(&hba).expect("read pg_hba.conf");
-        fs::write(&hba, format!("{}\n{trusted}", options.authentication.join("\n")))
-            .expect("write pg_hba.conf");
+        fs::write(
+            &hba,
+            format!("{}\n{trusted}", options.authentication.join("\n")),
+        )
+        .expect("write pg_hba.conf");
     }
 
     /// Starts the server and waits until it answers.
@@ -185,8 +195,20 @@ impl Postgres {
     pub fn sql(&self, database: &str, sql: &str) -> String {
         let mut child = self
             .command("psql")
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"])
-            .args(["--set=ON_ERROR_STOP=1", "--username=postgres", "--dbname", database, "--host"])
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--tuples-only",
+                "--no-align",
+                "--field-separator=\t",
+            ])
+            .args([
+                "--set=ON_ERROR_STOP=1",
+                "--username=postgres",
+                "--dbname",
+                database,
+                "--host",
+            ])
             .arg(self.socket_directory())
             .args(["--port", &self.port.to_string()])
             .stdin(Stdio::piped())
@@ -203,7 +225,9 @@ impl Postgres {
             "psql failed on {sql}:\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     }
 
     /// Waits until no client but the asking one is connected.
@@ -221,7 +245,10 @@ impl Postgres {
             if busy == "0" {
                 return;
             }
-            assert!(Instant::now() < deadline, "{busy} clients are still connected");
+            assert!(
+                Instant::now() < deadline,
+                "{busy} clients are still connected"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

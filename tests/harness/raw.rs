@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clients::Endpoint, relay::Stream};
+use crate::{Volume, clients::Endpoint, relay::Stream};
 
 /// One connection.
 #[derive(Debug)]
@@ -33,12 +33,38 @@ pub struct Message {
 pub struct Answer {
     /// `DataRow` messages.
     pub rows: u64,
+    /// `CopyData` messages.
+    pub copied: u64,
     /// Tags of `CommandComplete`.
     pub tags: Vec<String>,
     /// SQLSTATEs of `ErrorResponse`.
     pub errors: Vec<String>,
     /// All types but `DataRow`, in order.
     pub kinds: String,
+}
+
+impl Answer {
+    /// What it amounts to. A portal that is executed several times ends in one completion; one that is given up before
+    /// has none and is to be added by hand.
+    pub fn volume(&self) -> Volume {
+        let written = |tag: &String| {
+            let command = tag.split(' ').next().unwrap_or_default();
+            let writes = match command {
+                "INSERT" | "UPDATE" | "DELETE" | "MERGE" => true,
+                "COPY" => self.kinds.contains('G'),
+                _ => false,
+            };
+            let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
+            if writes { count.unwrap_or(0) } else { 0_u64 }
+        };
+        let of = |kind: char| self.kinds.matches(kind).count() as u64;
+        Volume {
+            queries: of('C') + of('E') + of('I') + of('V'),
+            rows_returned: self.rows + self.copied,
+            rows_written: self.tags.iter().map(written).sum(),
+            ..Volume::default()
+        }
+    }
 }
 
 /// No answer of a server takes longer.
@@ -52,6 +78,10 @@ impl Raw {
     pub fn connect(endpoint: &Endpoint) -> Self {
         let stream = Stream::connect(endpoint)
             .unwrap_or_else(|error| panic!("connect to {endpoint:?}: {error}"));
+        Self::over(stream)
+    }
+
+    fn over(stream: Stream) -> Self {
         stream.set_read_timeout(PATIENCE).expect("set a timeout");
         Self {
             stream,
@@ -75,6 +105,15 @@ impl Raw {
             "start-up as {user} in {database}: expected ReadyForQuery, got {answer:?}"
         );
         raw
+    }
+
+    /// Connects and starts up, if the server is there.
+    pub fn try_start(endpoint: &Endpoint, user: &str, database: &str) -> Option<Self> {
+        let stream = Stream::connect(endpoint).ok()?;
+        let mut raw = Self::over(stream);
+        raw.try_send(&startup(&[("user", user), ("database", database)]))
+            .ok()?;
+        raw.answer().kinds.ends_with('Z').then_some(raw)
     }
 
     /// Writes all bytes at once.
@@ -185,6 +224,7 @@ impl Raw {
             match message.kind {
                 b'C' => answer.tags.push(string(&message.body)),
                 b'E' => answer.errors.push(field(&message.body, b'C')),
+                b'd' => answer.copied += 1,
                 _ => {}
             }
             if kind == last {
@@ -214,7 +254,10 @@ impl Raw {
     /// When none comes.
     pub fn byte(&mut self) -> u8 {
         while self.start == self.buffer.len() {
-            assert!(self.fill().expect("read"), "expected a byte, got the end of the stream");
+            assert!(
+                self.fill().expect("read"),
+                "expected a byte, got the end of the stream"
+            );
         }
         self.start += 1;
         self.buffer[self.start - 1]
@@ -244,7 +287,10 @@ impl Raw {
 }
 
 fn string(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
@@ -257,7 +303,9 @@ fn field(body: &[u8], code: u8) -> String {
 }
 
 fn length(bytes: usize) -> [u8; 4] {
-    u32::try_from(bytes).expect("a message below 4 GiB").to_be_bytes()
+    u32::try_from(bytes)
+        .expect("a message below 4 GiB")
+        .to_be_bytes()
 }
 
 /// A typed message.
@@ -331,11 +379,38 @@ pub fn bind(portal: &str, statement: &str, parameters: &[&str]) -> Vec<u8> {
     message(b'B', &body)
 }
 
+/// `Bind` without parameters whose results come in binary.
+pub fn bind_binary(portal: &str, statement: &str) -> Vec<u8> {
+    let mut body = text(portal);
+    body.extend(text(statement));
+    body.extend([0, 0, 0, 0, 0, 1, 0, 1]);
+    message(b'B', &body)
+}
+
+/// Unnamed `Parse`, `Bind` and `Execute` without `Sync`.
+pub fn extended(sql: &str, parameters: &[&str]) -> Vec<u8> {
+    [parse("", sql), bind("", "", parameters), execute("", 0)].concat()
+}
+
 /// `Execute`; no limit is 0.
 pub fn execute(portal: &str, limit: u32) -> Vec<u8> {
     let mut body = text(portal);
     body.extend(limit.to_be_bytes());
     message(b'E', &body)
+}
+
+/// `FunctionCall` with 4-byte integers, in binary.
+pub fn function_call(function: u32, arguments: &[u32]) -> Vec<u8> {
+    let count = u16::try_from(arguments.len()).expect("few").to_be_bytes();
+    let mut body = function.to_be_bytes().to_vec();
+    body.extend([0, 1, 0, 1]);
+    body.extend(count);
+    for argument in arguments {
+        body.extend(length(4));
+        body.extend(argument.to_be_bytes());
+    }
+    body.extend([0, 1]);
+    message(b'F', &body)
 }
 
 /// `Describe` of a portal.

@@ -133,7 +133,10 @@ impl Drop for Relay {
 
 impl Counters {
     fn pump(self: &Arc<Self>, client: Stream, server: Stream) {
-        let Ok(ends) = client.duplicate().and_then(|c| Ok((c, server.duplicate()?))) else {
+        let Ok(ends) = client
+            .duplicate()
+            .and_then(|c| Ok((c, server.duplicate()?)))
+        else {
             return;
         };
         let (up, down) = (self.clone(), self.clone());

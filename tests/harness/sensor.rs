@@ -97,7 +97,11 @@ impl Sensor {
     /// When it exits or takes too long.
     pub fn wait_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.log().lines().any(|line| line.trim_end().ends_with("sensor ready")) {
+        while !self
+            .log()
+            .lines()
+            .any(|line| line.trim_end().ends_with("sensor ready"))
+        {
             if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
                 panic!("expected `sensor ready`, got {status}:\n{}", self.log());
             }

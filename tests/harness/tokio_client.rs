@@ -15,7 +15,11 @@ pub(crate) fn run(endpoint: &Endpoint, user: &str, database: &str) -> Counted {
         .unwrap_or_else(|error| panic!("tokio-postgres as {user}: {error:?}"))
 }
 
-async fn workload(endpoint: &Endpoint, user: &str, database: &str) -> Result<Counted, tokio_postgres::Error> {
+async fn workload(
+    endpoint: &Endpoint,
+    user: &str,
+    database: &str,
+) -> Result<Counted, tokio_postgres::Error> {
     let mut counted = Counted::default();
     let (mut client, connection) = Config::new()
         .host(&endpoint.host)
@@ -35,15 +39,18 @@ async fn workload(endpoint: &Endpoint, user: &str, database: &str) -> Result<Cou
 
 async fn queries(client: &Client, counted: &mut Counted) -> Result<(), tokio_postgres::Error> {
     // One after the other, prepared once.
-    let statement = client.prepare("SELECT id, name FROM items WHERE id <= $1").await?;
+    let statement = client
+        .prepare("SELECT id, name FROM items WHERE id <= $1")
+        .await?;
     for limit in 1..=40 {
         counted.queries += 1;
         counted.returned += client.query(&statement, &[&limit]).await?.len() as u64;
     }
     // Pipelined: all are sent before the first is answered.
     let limits: Vec<i32> = (0..500).collect();
-    let rows = future::try_join_all(limits.iter().map(|limit| async {
-        let found = client.query_raw(&statement, [limit]).await?;
+    let pipelined = &statement;
+    let rows = future::try_join_all(limits.iter().map(|limit| async move {
+        let found = client.query_raw(pipelined, [limit]).await?;
         let found: Vec<_> = found.try_collect().await?;
         Ok::<_, tokio_postgres::Error>(found.len() as u64)
     }))
@@ -62,13 +69,18 @@ async fn queries(client: &Client, counted: &mut Counted) -> Result<(), tokio_pos
         }
     }
     counted.written += 2;
-    let insert = client.prepare("INSERT INTO work SELECT i, $1 FROM generate_series(1, $2) i").await?;
+    let insert = client
+        .prepare("INSERT INTO work SELECT i, $1 FROM generate_series(1, $2) i")
+        .await?;
     for rows in [0, 1, 10, 100] {
         counted.queries += 1;
         counted.written += client.execute(&insert, &[&"tokio", &rows]).await?;
     }
     let returning = client
-        .query("UPDATE work SET name = 'updated' WHERE id <= 10 RETURNING *", &[])
+        .query(
+            "UPDATE work SET name = 'updated' WHERE id <= 10 RETURNING *",
+            &[],
+        )
         .await?
         .len() as u64;
     counted.queries += 1;
@@ -113,7 +125,8 @@ async fn copies(client: &Client, counted: &mut Counted) -> Result<(), tokio_post
     let sink = client.copy_in("COPY work (id, name) FROM STDIN").await?;
     let mut sink = std::pin::pin!(sink);
     for i in 0..5000 {
-        sink.send(Bytes::from(format!("{i}\tcopied by tokio\n"))).await?;
+        sink.send(Bytes::from(format!("{i}\tcopied by tokio\n")))
+            .await?;
     }
     counted.written += sink.finish().await?;
     counted.queries += 1;

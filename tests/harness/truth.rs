@@ -7,6 +7,8 @@
 //! | a statement that completed | 1 query | 1 call (utility statements too, under `track_utility`) |
 //! | a statement that failed | 1 query, with the rows that reached the client | nothing |
 //! | an empty statement, `PREPARE`, `DEALLOCATE` | 1 query | nothing (`EXECUTE` is a call of what it executes) |
+//! | a utility statement executed again from a named prepared statement | 1 query | nothing (seen in version 15) |
+//! | a statement that only `Parse` refuses | 1 query | nothing |
 //! | `SELECT`, `VALUES`, `FETCH`, `COPY … TO STDOUT` | rows returned | rows |
 //! | `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `COPY … FROM STDIN` | rows written | rows |
 //! | the same with `RETURNING` | rows written and rows returned | rows |
@@ -48,7 +50,9 @@ pub fn statements(server: &Postgres, database: &str, user: &str) -> Statements {
         let mut fields = line.splitn(3, '\t');
         let mut number = || -> u64 {
             let field = fields.next().unwrap_or_default();
-            field.parse().unwrap_or_else(|_| panic!("expected a number in {line:?}"))
+            field
+                .parse()
+                .unwrap_or_else(|_| panic!("expected a number in {line:?}"))
         };
         let (calls, rows) = (number(), number());
         statements.calls += calls;

@@ -22,10 +22,23 @@ pub struct Volume {
 impl Volume {
     /// The sum over the series of a user in a database.
     pub fn of(series: &[Series], database: &str, user: &str) -> Self {
+        let is = |one: &Series| {
+            one.attributes
+                .get("db.namespace")
+                .is_some_and(|v| v == database)
+        };
+        Self::sum(series.iter().filter(|one| is(one)), user)
+    }
+
+    /// The sum over the series of a user, in whatever database or none (replication).
+    pub fn anywhere(series: &[Series], user: &str) -> Self {
+        Self::sum(series.iter(), user)
+    }
+
+    fn sum<'a>(series: impl Iterator<Item = &'a Series>, user: &str) -> Self {
         let mut volume = Self::default();
         for one in series {
-            let is = |key: &str, value: &str| one.attributes.get(key).is_some_and(|v| v == value);
-            if is("db.namespace", database) && is("user.name", user) {
+            if one.attributes.get("user.name").is_some_and(|v| v == user) {
                 volume.add("data_access.", one);
             }
         }
@@ -74,6 +87,16 @@ impl Volume {
         *field += value;
     }
 
+    /// Without rows and queries.
+    #[must_use]
+    pub fn bytes_only(self) -> Self {
+        Self {
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
+            ..Self::default()
+        }
+    }
+
     /// Without bytes.
     #[must_use]
     pub fn rows_only(self) -> Self {
@@ -82,5 +105,30 @@ impl Volume {
             bytes_received: 0,
             ..self
         }
+    }
+}
+
+impl std::ops::AddAssign for Volume {
+    fn add_assign(&mut self, other: Self) {
+        self.queries += other.queries;
+        self.rows_returned += other.rows_returned;
+        self.rows_written += other.rows_written;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+    }
+}
+
+impl std::ops::Add for Volume {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl std::iter::Sum for Volume {
+    fn sum<I: Iterator<Item = Self>>(volumes: I) -> Self {
+        volumes.fold(Self::default(), |sum, volume| sum + volume)
     }
 }

@@ -165,7 +165,7 @@ impl Live {
                 console.erase();
             }
             let _ = writeln!(std::io::stderr(), "\n{}\n", describe(&record));
-            self.exporter.alert(record);
+            self.exporter.alert(&record);
         }
     }
 

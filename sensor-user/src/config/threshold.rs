@@ -127,15 +127,12 @@ impl PartialEq for Selector {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum OneOrMore {
-    One(Spanned<String>),
-    More(Vec<Spanned<String>>),
+    One(String),
+    More(Vec<String>),
 }
 
-impl Default for OneOrMore {
-    fn default() -> Self {
-        Self::More(Vec::new())
-    }
-}
+/// Globs as the file holds them. (Spans don't get into an untagged enum, so the whole list has one.)
+type GlobList = Option<Spanned<OneOrMore>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -149,18 +146,12 @@ enum Amount {
 pub(super) struct Section {
     name: Spanned<String>,
     severity: Option<Severity>,
-    #[serde(default)]
-    user: OneOrMore,
-    #[serde(default)]
-    client_address: OneOrMore,
-    #[serde(default)]
-    os_user: OneOrMore,
-    #[serde(default)]
-    database: OneOrMore,
-    #[serde(default)]
-    table: OneOrMore,
-    #[serde(default)]
-    operation: OneOrMore,
+    user: GlobList,
+    client_address: GlobList,
+    os_user: GlobList,
+    database: GlobList,
+    table: GlobList,
+    operation: GlobList,
     measure: Option<Measure>,
     window: Option<Spanned<String>>,
     per: Option<Spanned<String>>,
@@ -176,18 +167,12 @@ pub(super) struct Section {
 struct ExceptionSection {
     reason: Spanned<String>,
     until: Spanned<toml::value::Datetime>,
-    #[serde(default)]
-    user: OneOrMore,
-    #[serde(default)]
-    client_address: OneOrMore,
-    #[serde(default)]
-    os_user: OneOrMore,
-    #[serde(default)]
-    database: OneOrMore,
-    #[serde(default)]
-    table: OneOrMore,
-    #[serde(default)]
-    operation: OneOrMore,
+    user: GlobList,
+    client_address: GlobList,
+    os_user: GlobList,
+    database: GlobList,
+    table: GlobList,
+    operation: GlobList,
 }
 
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
@@ -364,24 +349,28 @@ fn absolute(amount: &Spanned<Amount>, measure: Measure) -> Result<u64, Problem> 
     Ok(value)
 }
 
-fn globs(list: OneOrMore, case_insensitive: bool) -> Result<Globs, Problem> {
-    let list = match list {
+fn globs(list: GlobList, case_insensitive: bool) -> Result<Globs, Problem> {
+    let mut globs = Globs::default();
+    let Some(list) = list else {
+        return Ok(globs);
+    };
+    let span = list.span();
+    let list = match list.into_inner() {
         OneOrMore::One(one) => vec![one],
         OneOrMore::More(more) => more,
     };
-    let mut globs = Globs::default();
     for text in list {
-        let (pattern, excluded) = match text.get_ref().strip_prefix('!') {
+        let (pattern, excluded) = match text.strip_prefix('!') {
             Some(pattern) => (pattern, true),
-            None => (text.get_ref().as_str(), false),
+            None => (text.as_str(), false),
         };
         let glob = GlobBuilder::new(pattern)
             .case_insensitive(case_insensitive)
             .build()
             .map_err(|error| {
                 Problem::new(
-                    text.span(),
-                    format!("not a glob: {}", error.kind()),
+                    span.clone(),
+                    format!("`{text}` is not a glob: {}", error.kind()),
                     "use * and ?, [a-z] and {one,other}; a leading ! excludes",
                 )
             })?
@@ -391,7 +380,7 @@ fn globs(list: OneOrMore, case_insensitive: bool) -> Result<Globs, Problem> {
         } else {
             globs.any.push(glob);
         }
-        globs.source.push(text.into_inner());
+        globs.source.push(text);
     }
     Ok(globs)
 }

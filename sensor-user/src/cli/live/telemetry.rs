@@ -1,3 +1,198 @@
-use super::*;
-pub fn export_config(_: &crate::config::export::Export) -> crate::export::ExportConfig { crate::export::ExportConfig }
-impl Live { pub fn export_metrics(&mut self) {} }
+//! The sensor's state as metrics.
+
+use std::{cmp::Reverse, fs};
+
+use super::Live;
+use crate::{
+    config,
+    export::{
+        ExportConfig, MetricPoint, Value,
+        names::{self, Metric},
+        principal_attributes, volume_points,
+    },
+    time::Timestamp,
+    volume::Volume,
+};
+
+/// Messages of alerts that wait for a dead receiver.
+const QUEUE: usize = 10_000;
+
+/// What to export to, as the configuration says.
+pub fn export_config(config: &config::export::Export) -> ExportConfig {
+    ExportConfig {
+        otlp_endpoint: config.otlp_endpoint.clone(),
+        protocol: config.otlp_protocol,
+        headers: config
+            .headers
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        otlp_file: config.otlp_file.clone(),
+        queue: QUEUE,
+    }
+}
+
+impl Live {
+    /// Exports all metrics as they are now.
+    pub fn export_metrics(&mut self) {
+        let now = Timestamp::now();
+        let mut points = self.series(now);
+        points.extend(self.statements(now));
+        points.extend(self.users(now));
+        points.extend(self.health(now));
+        self.exporter.metrics(points);
+    }
+
+    /// Volumes by principal, database, table and operation: the largest apart, the rest as one.
+    fn series(&self, now: Timestamp) -> Vec<MetricPoint> {
+        let mut all: Vec<_> = self.pipeline.totals.series().collect();
+        let metrics = [&names::ROWS, &names::BYTES, &names::QUERIES];
+        let mut rest = Volume::default();
+        if all.len() > self.config.export.max_series {
+            all.sort_by_key(|series| Reverse(weight(&series.volume)));
+            for series in all.drain(self.config.export.max_series..) {
+                rest += series.volume;
+            }
+        }
+        let mut points = Vec::new();
+        for series in all {
+            let mut attributes = match series.key.principal {
+                Some(id) => principal_attributes(self.pipeline.resolver.principal(id)),
+                None => vec![(names::USER_NAME, "other".into())],
+            };
+            attributes.push((names::DB_NAMESPACE, series.key.database.clone().into()));
+            attributes.push((names::DB_COLLECTION_NAME, series.key.table.clone().into()));
+            attributes.push((names::DB_OPERATION_NAME, series.key.operation.clone().into()));
+            points.extend(volume_points(metrics, &attributes, &series.volume, series.first, now));
+        }
+        let other = vec![(names::USER_NAME, Value::from("other"))];
+        points.extend(volume_points(metrics, &other, &rest, self.started, now));
+        points
+    }
+
+    /// The largest statement series.
+    fn statements(&self, now: Timestamp) -> Vec<MetricPoint> {
+        let mut all: Vec<_> = self.pipeline.totals.statements().collect();
+        all.sort_by_key(|series| Reverse(weight(&series.volume)));
+        all.truncate(self.config.export.statement_series);
+        let metrics = [
+            &names::STATEMENT_ROWS,
+            &names::STATEMENT_BYTES,
+            &names::STATEMENT_QUERIES,
+        ];
+        let mut points = Vec::new();
+        for series in all {
+            let Some(id) = series.key.principal else {
+                continue;
+            };
+            let shape = self.pipeline.shapes.shape(series.key.shape_id);
+            let mut attributes = principal_attributes(self.pipeline.resolver.principal(id));
+            attributes.push((names::DB_QUERY_SUMMARY, shape.summary.clone().into()));
+            attributes.push((names::FINGERPRINT, Value::from(fingerprint(&shape.text).as_str())));
+            points.extend(volume_points(metrics, &attributes, &series.volume, series.first, now));
+        }
+        points
+    }
+
+    /// The client's end of local connections, by OS user.
+    fn users(&mut self, now: Timestamp) -> Vec<MetricPoint> {
+        let start = self.started;
+        let mut points = Vec::new();
+        for (uid, volume) in self.user_volumes() {
+            let user = self.pipeline.resolver.os_user(uid);
+            for (direction, value) in [("sent", volume.bytes_sent), ("received", volume.bytes_received)] {
+                points.push(MetricPoint {
+                    metric: &names::USER_BYTES,
+                    attributes: vec![
+                        (names::PROCESS_USER_ID, u64::from(uid).into()),
+                        (names::PROCESS_USER_NAME, user.name.clone().into()),
+                        (names::DIRECTION, direction.into()),
+                    ],
+                    start,
+                    time: now,
+                    value,
+                });
+            }
+        }
+        points
+    }
+
+    /// The sensor's own health.
+    fn health(&self, now: Timestamp) -> Vec<MetricPoint> {
+        let start = self.started;
+        let point = |metric: &'static Metric, value: u64| MetricPoint {
+            metric,
+            attributes: Vec::new(),
+            start,
+            time: now,
+            value,
+        };
+        let with = |metric: &'static Metric, key: &'static str, label: &str, value: u64| MetricPoint {
+            attributes: vec![(key, label.into())],
+            ..point(metric, value)
+        };
+        let counters = self.kernel_counters();
+        let completeness = self.pipeline.total_completeness();
+        let mut points = vec![
+            point(&names::PARSED_BYTES, completeness.bytes_parsed),
+            point(&names::LOST_DETAIL, counters.ring_full),
+            point(&names::LOST_ROWS, counters.lost_rows),
+            point(&names::TRUNCATED, counters.truncated_texts),
+            point(&names::ESTIMATED_ROWS, completeness.estimated_rows),
+            point(&names::MERGED_PIPELINE, counters.merged_pipeline),
+            point(&names::UNPARSED_STATEMENTS, self.pipeline.shapes.unparsed),
+            point(&names::MALFORMED, self.pipeline.malformed),
+            point(&names::EXPORT_DROPPED, self.exporter.dropped()),
+            point(&names::MEMORY, resident_bytes()),
+            point(&names::CONNECTIONS, self.pipeline.resolver.sessions().count() as u64),
+            point(&names::PRINCIPALS, self.pipeline.resolver.principals().len() as u64),
+            point(&names::SHAPES, self.pipeline.shapes.len() as u64),
+            point(&names::WINDOWS, self.pipeline.lane.windows() as u64),
+        ];
+        for (cause, bytes) in completeness.blind() {
+            points.push(with(&names::BLIND_BYTES, names::CAUSE, cause, bytes));
+        }
+        for (cause, bytes) in [
+            ("fault", counters.fault_bytes),
+            ("opaque", counters.opaque_bytes),
+            ("stateless", counters.stateless_bytes),
+            ("ring", counters.lost_bytes),
+        ] {
+            points.push(with(&names::BLIND_BYTES, names::CAUSE, cause, bytes));
+        }
+        for (cause, count) in [
+            ("series", self.pipeline.totals.folded()),
+            ("principals", self.pipeline.resolver.folded),
+            ("shapes", self.pipeline.shapes.folded),
+            ("windows", self.pipeline.lane.evicted),
+        ] {
+            points.push(with(&names::FOLDED, names::CAUSE, cause, count));
+        }
+        for program in self.kernel.statistics() {
+            points.push(with(&names::BPF_RUN_TIME, names::PROGRAM, program.name, program.run_time));
+            points.push(with(&names::BPF_RUNS, names::PROGRAM, program.name, program.runs));
+            points.push(with(&names::BPF_MISSES, names::PROGRAM, program.name, program.misses));
+        }
+        points
+    }
+}
+
+fn weight(volume: &Volume) -> (u64, u64) {
+    (volume.rows_returned + volume.rows_written, volume.bytes_sent + volume.bytes_received)
+}
+
+/// Fingerprint of a sanitised text that is equal on all hosts and over restarts (the kernel's is keyed).
+fn fingerprint(text: &str) -> String {
+    format!("{:016x}", crate::export::hash(text, 0))
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> u64 {
+    let pages: u64 = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| statm.split_whitespace().nth(1)?.parse().ok())
+        .unwrap_or(0);
+    // SAFETY: a pure query.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages * u64::try_from(size).unwrap_or(4096)
+}

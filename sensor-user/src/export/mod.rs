@@ -1,0 +1,17 @@
+//! Telemetry out: one definition of names, one form of data, one queue a sink.
+//!
+//! OTLP messages are built directly instead of through the SDK: the volumes are aggregated already, and a queue that
+//! outlives a dead collector needs finished messages (docs/decisions/otlp-messages.md).
+
+mod describe;
+mod exporter;
+pub mod names;
+mod otlp;
+mod point;
+mod resource;
+mod sink;
+
+pub use describe::describe;
+pub use exporter::{ExportConfig, Exporter, Undelivered};
+pub use otlp::hash;
+pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};

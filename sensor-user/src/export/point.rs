@@ -1,0 +1,131 @@
+//! What is exported, before any protocol.
+
+use std::sync::Arc;
+
+use super::names::{self, Metric};
+use crate::{
+    detect::Alert,
+    principal::{Principal, Session},
+    time::Timestamp,
+    volume::{Volume, completeness::Completeness},
+};
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text.
+    Text(Arc<str>),
+    /// Whole number.
+    Integer(i64),
+    /// Fraction.
+    Fraction(f64),
+    /// List of texts.
+    List(Vec<Arc<str>>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+/// Attributes with their values.
+pub type Attributes = Vec<(&'static str, Value)>;
+
+/// One value of one series.
+#[derive(Clone, Debug)]
+pub struct MetricPoint {
+    /// Metric.
+    pub metric: &'static Metric,
+    /// Attributes of the series.
+    pub attributes: Attributes,
+    /// Since when it counts.
+    pub start: Timestamp,
+    /// As of when.
+    pub time: Timestamp,
+    /// The value.
+    pub value: u64,
+}
+
+/// An alert with all that is needed to explain it.
+#[derive(Clone, Debug)]
+pub struct AlertRecord {
+    /// The alert.
+    pub alert: Alert,
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// The connection, while it is open.
+    pub session: Option<Session>,
+    /// How much of the principal's bytes was understood.
+    pub completeness: Completeness,
+    /// Ways by which data left through the server's own hands.
+    pub egress: Vec<String>,
+}
+
+/// Attributes of a principal.
+pub fn principal_attributes(principal: &Principal) -> Attributes {
+    let mut attributes: Attributes = vec![
+        (names::DB_SYSTEM_NAME, principal.system.as_str().into()),
+        (names::CLIENT_ADDRESS, principal.client.to_string().as_str().into()),
+        (names::SERVER, principal.server.clone().into()),
+        (names::SERVER_PORT, u64::from(principal.server_port).into()),
+    ];
+    if let Some(user) = &principal.user {
+        attributes.push((names::USER_NAME, user.clone().into()));
+    }
+    if let Some(user) = &principal.os_user {
+        attributes.push((names::PROCESS_USER_ID, u64::from(user.uid).into()));
+        attributes.push((names::PROCESS_USER_NAME, user.name.clone().into()));
+    }
+    if let Some(user) = &principal.login_user {
+        attributes.push((names::LOGIN_USER_ID, u64::from(user.uid).into()));
+        attributes.push((names::LOGIN_USER_NAME, user.name.clone().into()));
+    }
+    attributes
+}
+
+/// The three metrics of a volume: rows and bytes by direction, queries. Directions without anything are left out.
+pub fn volume_points(
+    [rows, bytes, queries]: [&'static Metric; 3],
+    attributes: &Attributes,
+    volume: &Volume,
+    start: Timestamp,
+    time: Timestamp,
+) -> Vec<MetricPoint> {
+    let directed = [
+        (rows, Some("returned"), volume.rows_returned),
+        (rows, Some("written"), volume.rows_written),
+        (bytes, Some("sent"), volume.bytes_sent),
+        (bytes, Some("received"), volume.bytes_received),
+        (queries, None, volume.queries),
+    ];
+    directed
+        .into_iter()
+        .filter(|(_, _, value)| *value > 0)
+        .map(|(metric, direction, value)| {
+            let mut attributes = attributes.clone();
+            if let Some(direction) = direction {
+                attributes.push((names::DIRECTION, direction.into()));
+            }
+            MetricPoint {
+                metric,
+                attributes,
+                start,
+                time,
+                value,
+            }
+        })
+        .collect()
+}
