@@ -207,7 +207,7 @@ fn every_statement_under_its_own_fingerprint() {
             "UPDATE accounts",
         ),
         (
-            "DELETE FROM accounts WHERE id = 900 + {n}",
+            "DELETE FROM accounts WHERE id = 90{n}",
             5,
             0,
             1,

@@ -1,1 +1,58 @@
-fn main() {}
+//! `cargo xtask VERB`: set-up, build, demo, test and run of the sensor. One file a verb.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod build;
+mod ci;
+mod command;
+mod demo;
+mod packages;
+mod progress;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+/// Set-up, build, demo, test and run of the sensor.
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install what is missing on this machine; does nothing where all is there.
+    Setup(setup::Arguments),
+    /// Build target/release/sensor, kernel programs included.
+    Build(build::Arguments),
+    /// Build, then run the sensor in place of this process.
+    Run(run::Arguments),
+    /// Play a day of a support team on a throwaway PostgreSQL, with an insider, and check the sensor's numbers.
+    Demo(demo::Arguments),
+    /// Formatting, lints, documentation, build and all tests.
+    Test(test::Arguments),
+    /// What continuous integration runs: the same as `test`.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Setup(arguments) => setup::setup(&arguments),
+        Verb::Build(arguments) => build::build(&arguments).map(drop),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Demo(arguments) => demo::demo(&arguments),
+        Verb::Test(arguments) => test::test(&arguments),
+        Verb::Ci => ci::ci(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

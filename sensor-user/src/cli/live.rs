@@ -144,9 +144,9 @@ impl Live {
     }
 
     fn raise_alerts(&mut self) {
-        for alert in self.pipeline.take_alerts() {
-            let (principal, session) = self.pipeline.who(alert.principal, alert.connection.0);
-            let egress = alert
+        for raised in self.pipeline.take_alerts() {
+            let egress = raised
+                .alert
                 .statements
                 .iter()
                 .filter_map(|statement| {
@@ -155,10 +155,10 @@ impl Live {
                 })
                 .collect();
             let record = AlertRecord {
-                completeness: self.pipeline.completeness(alert.principal),
-                alert,
-                principal,
-                session,
+                alert: raised.alert,
+                principal: raised.principal,
+                session: Some(raised.session),
+                completeness: raised.completeness,
                 egress,
             };
             if let Some(console) = &mut self.console {

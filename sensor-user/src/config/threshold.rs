@@ -27,7 +27,7 @@ pub struct Threshold {
     pub window: Window,
     /// How much.
     pub limit: Limit,
-    /// How long the same principal's next crossing is silent, unless the amount doubles.
+    /// How long the same principal's next crossing is silent, unless it is ten times as much by then.
     pub rearm: Duration,
     /// Who is let off, and until when.
     pub exceptions: Vec<Exception>,

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use sensor_ebpf::{
     connection::Phase,
     record::{
-        CloseRecord, CommandTag, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
-        STATEMENT_CORRECTION, STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD,
-        STATEMENT_SERVER_SIDE_COPY, STATEMENT_TRUNCATED, StatementRecord,
+        CloseRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord, STATEMENT_ESTIMATED,
+        STATEMENT_FAILED, STATEMENT_OVERHEAD, STATEMENT_SERVER_SIDE_COPY, STATEMENT_TRUNCATED,
+        StatementRecord,
     },
 };
 
@@ -17,7 +17,7 @@ use crate::{
     ingest::{Clock, Observation},
     principal::{Principal, PrincipalId, Session, resolver::Resolver},
     sql::{
-        Cursor, EgressRoute, Shape,
+        EgressRoute, Shape,
         shapes::{self, Shapes},
     },
     time::Timestamp,
@@ -53,11 +53,24 @@ pub struct Pipeline {
     completeness: Vec<Completeness>,
     flights: HashMap<u64, Flight>,
     overflow: Overflow,
-    alerts: Vec<Alert>,
+    alerts: Vec<Raised>,
     /// Records that made no sense.
     pub malformed: u64,
     /// Records whose detail was lost because the ring was full.
     pub lost_detail: u64,
+}
+
+/// An alert with who it is about, as of when it was raised: the connection may be gone a moment later.
+#[derive(Clone, Debug)]
+pub struct Raised {
+    /// The alert.
+    pub alert: Alert,
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// The connection.
+    pub session: Session,
+    /// How much of the principal's bytes was understood.
+    pub completeness: Completeness,
 }
 
 /// What an observation asks of the outside.
@@ -133,7 +146,7 @@ impl Pipeline {
     }
 
     /// Alerts since the last call.
-    pub fn take_alerts(&mut self) -> Vec<Alert> {
+    pub fn take_alerts(&mut self) -> Vec<Raised> {
         std::mem::take(&mut self.alerts)
     }
 
@@ -152,14 +165,6 @@ impl Pipeline {
             total += *one;
         }
         total
-    }
-
-    /// A principal and, while it is open, the session of a connection.
-    pub fn who(&self, principal: PrincipalId, connection: u64) -> (Arc<Principal>, Option<Session>) {
-        (
-            self.resolver.principal(principal).clone(),
-            self.resolver.session(connection).cloned(),
-        )
     }
 
     /// Takes in what has been added to the overflow map since the last call.
@@ -249,9 +254,6 @@ impl Pipeline {
             AccessKind::Overhead
         } else if flags & STATEMENT_FAILED != 0 || estimated {
             AccessKind::Failed { estimated_rows: 0 }
-        } else if record.queries == 0 && flags & STATEMENT_CORRECTION == 0 && record.header.tag == CommandTag::Other as u8 {
-            // Bytes that follow a completed statement.
-            AccessKind::Completed
         } else {
             AccessKind::Completed
         };
@@ -414,16 +416,25 @@ impl Pipeline {
     }
 
     fn deliver(&mut self, access: Access<'_>) {
-        if let AccessKind::Streaming { estimated_rows } = access.kind {
-            if let Some(flight) = self.flights.get_mut(&access.session.connection.0) {
-                flight.streaming(access.shape_id, estimated_rows);
-            }
+        if let AccessKind::Streaming { estimated_rows } = access.kind
+            && let Some(flight) = self.flights.get_mut(&access.session.connection.0)
+        {
+            flight.streaming(access.shape_id, estimated_rows);
         }
         self.totals.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
+        let mut alerts = Vec::new();
         self.lane
-            .observe(&access, &principal, &self.sizes, &mut self.alerts);
+            .observe(&access, &principal, &self.sizes, &mut alerts);
+        for alert in alerts {
+            self.alerts.push(Raised {
+                alert,
+                principal: principal.clone(),
+                session: access.session.clone(),
+                completeness: self.completeness(access.principal),
+            });
+        }
     }
 }
 
@@ -433,5 +444,4 @@ fn copies_in(shape: &Shape) -> bool {
         .egress
         .as_ref()
         .is_none_or(|egress| matches!(egress.route, EgressRoute::ServerFileRead))
-        || matches!(shape.cursor, Some(Cursor::Closes(_)))
 }

@@ -65,6 +65,8 @@ struct State {
 
 /// Shapes whose matches are remembered.
 const MATCHES: usize = 200_000;
+/// An alert is repeated before it is rearmed when the amount has grown this much: another order of magnitude is news.
+const ESCALATION: u64 = 10;
 /// Statement shapes in an alert.
 const STATEMENTS: usize = 5;
 
@@ -314,7 +316,7 @@ fn rearmed(
     observed: u64,
     rearm: Duration,
 ) -> bool {
-    last.is_none_or(|(time, amount)| now >= time + rearm || observed >= amount.saturating_mul(2))
+    last.is_none_or(|(time, amount)| now >= time + rearm || observed / ESCALATION >= amount)
 }
 
 fn selects(selector: &Selector, access: &Access<'_>, principal: &Principal) -> bool {

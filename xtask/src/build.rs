@@ -1,0 +1,126 @@
+//! `cargo xtask build`: the sensor, and a look at what the compiler made of the kernel programs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::{
+    command,
+    progress::Progress,
+    setup::{self, For},
+};
+
+/// Arguments of `cargo xtask build`.
+#[derive(Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// Accepted for habit's sake: the sensor is always built with the release profile.
+    #[arg(long)]
+    release: bool,
+}
+
+/// Section where the compiler puts code it thinks never runs: panics. The verifier refuses programs that reach into it.
+const PANICS: &[u8] = b".text.unlikely.";
+/// Name of the kernel programs' object in the build script's output.
+const OBJECT: &str = "sensor-bpf";
+
+/// Sets up what building takes, builds, and returns where the sensor is.
+pub fn build(_: &Arguments) -> Result<PathBuf> {
+    let progress = Progress::new();
+    setup::install(&progress, For::Build)?;
+    release(&progress)
+}
+
+/// Builds with the release profile and returns where the sensor is.
+pub fn release(progress: &Progress) -> Result<PathBuf> {
+    let mut built = None;
+    progress.loud("cargo build --release -p sensor-user", || {
+        built = Some(compile()?);
+        Ok(String::new())
+    })?;
+    let built = built.ok_or_else(|| anyhow!("cargo said nothing about what it built"))?;
+    progress.quiet("kernel programs have no path into a panic", || check(&built.object))?;
+    Ok(built.sensor)
+}
+
+struct Built {
+    sensor: PathBuf,
+    object: PathBuf,
+}
+
+fn compile() -> Result<Built> {
+    let mut cargo = command::cargo();
+    cargo
+        .args(["build", "--release", "--package", "sensor-user", "--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!(
+            "`cargo build --release --package sensor-user` failed ({}): the compiler's messages are above",
+            output.status
+        );
+    }
+    let mut sensor = None;
+    let mut object = None;
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(message) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let ours = message["package_id"].as_str().is_some_and(|id| id.contains("sensor-user"));
+        match message["reason"].as_str() {
+            Some("compiler-artifact") if ours && message["target"]["name"] == "sensor" => {
+                sensor = message["executable"].as_str().map(PathBuf::from);
+            }
+            Some("build-script-executed") if ours => {
+                object = message["out_dir"].as_str().map(|folder| Path::new(folder).join(OBJECT));
+            }
+            _ => {}
+        }
+    }
+    Ok(Built {
+        sensor: sensor.ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
+        object: object.ok_or_else(|| anyhow!("sensor-user's build script, which compiles the kernel programs, did not run"))?,
+    })
+}
+
+/// Refuses an object with panics in it.
+fn check(object: &Path) -> Result<String> {
+    let bytes = fs::read(object).with_context(|| format!("cannot read the kernel programs, {}", object.display()))?;
+    if !bytes.starts_with(b"\x7fELF") {
+        bail!("{} is no ELF object: delete the target directory and build again", object.display());
+    }
+    if bytes.windows(PANICS.len()).any(|window| window == PANICS) {
+        bail!(
+            "{} has a section .text.unlikely.*: somewhere a bounds check or an arithmetic check survived, and the verifier \
+             will refuse the call into its panic\n\
+             do: find it with `llvm-objdump -d --section=.text.unlikely. {0}`, then mask the index or use get_unchecked \
+             with a comment that says why it holds",
+            object.display()
+        );
+    }
+    Ok(format!("{} KiB", bytes.len() / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_with_panics_are_refused() {
+        let folder = std::env::temp_dir().join(format!("xtask-build-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("temporary directory");
+        let object = folder.join("object");
+        fs::write(&object, b"\x7fELF tp_btf/sock_recv_length").expect("write");
+        assert!(check(&object).is_ok());
+        fs::write(&object, b"\x7fELF tp_btf/x\0.text.unlikely._RNv4core9panicking").expect("write");
+        let error = check(&object).expect_err("refused").to_string();
+        assert!(error.contains(".text.unlikely"), "{error}");
+        fs::write(&object, b"no object").expect("write");
+        assert!(check(&object).is_err());
+        fs::remove_dir_all(&folder).expect("clean up");
+    }
+}

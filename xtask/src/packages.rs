@@ -1,0 +1,101 @@
+//! What setup installs, with versions: the one place to extend.
+
+use std::{fs, path::Path};
+
+use crate::command;
+
+/// A Debian package and how to see that it is not needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// Package.
+    pub package: &'static str,
+    /// When this is there, it need not be installed.
+    pub unless: Unless,
+}
+
+/// What stands for an installed package.
+#[derive(Clone, Copy, Debug)]
+pub enum Unless {
+    /// The package itself.
+    Installed,
+    /// A program on the search path, wherever it came from.
+    Program(&'static str),
+    /// A condition.
+    Holds(fn() -> bool),
+}
+
+/// To build userspace: a C compiler, and libclang for pg_query's bindings.
+pub const BUILD: &[Need] = &[
+    program("gcc", "gcc"),
+    program("make", "make"),
+    program("pkg-config", "pkg-config"),
+    installed("libc6-dev"),
+    installed("libclang-dev"),
+];
+
+/// A Rust toolchain that carries the standard library's source, for where rustup offers none.
+pub const BPF_TOOLCHAIN: &[Need] = &[
+    installed("rustc-web"),
+    installed("cargo-web"),
+    installed("rust-web-src"),
+];
+
+/// A database server for the demo.
+pub const POSTGRESQL: &[Need] = &[
+    Need { package: "postgresql", unless: Unless::Holds(has_postgresql) },
+    Need { package: "postgresql-contrib", unless: Unless::Holds(has_pg_stat_statements) },
+];
+
+/// Clients for the integration tests.
+pub const CLIENTS: &[Need] = &[
+    Need { package: "python3-venv", unless: Unless::Holds(has_venv) },
+    program("nodejs", "node"),
+    program("npm", "npm"),
+    program("default-jdk-headless", "javac"),
+    installed("libpostgresql-jdbc-java"),
+];
+
+/// Python packages of the integration tests (target/tools/venv): name and version.
+pub const PYTHON: &[(&str, &str)] = &[
+    ("psycopg", "3.3.9"),
+    ("psycopg-binary", "3.3.9"),
+    ("typing_extensions", "4.16.0"),
+];
+
+/// Node packages of the integration tests (target/tools/node): name and version.
+pub const NODE: &[(&str, &str)] = &[
+    ("pg", "8.23.1"),
+    ("pg-cursor", "2.22.0"),
+    ("pg-query-stream", "4.17.0"),
+];
+
+/// The linker of the kernel programs. Later versions need a system LLVM with headers.
+pub const BPF_LINKER: &str = "0.10.3";
+/// Major version of LLVM that it is made for; compiler and linker of the kernel programs must agree on it.
+pub const LLVM: u32 = 22;
+/// A release of Rust with that LLVM, for when nightly has moved on.
+pub const PINNED_RUST: &str = "1.95.0";
+
+const fn installed(package: &'static str) -> Need {
+    Need { package, unless: Unless::Installed }
+}
+
+const fn program(package: &'static str, program: &'static str) -> Need {
+    Need { package, unless: Unless::Program(program) }
+}
+
+fn has_postgresql() -> bool {
+    crate::demo::newest_postgresql().is_ok()
+}
+
+fn has_pg_stat_statements() -> bool {
+    crate::demo::newest_postgresql().is_ok_and(|bin| {
+        let version = bin.parent().and_then(Path::file_name).unwrap_or_default();
+        let share = Path::new("/usr/share/postgresql").join(version);
+        fs::exists(share.join("extension/pg_stat_statements.control")).unwrap_or(false)
+    })
+}
+
+fn has_venv() -> bool {
+    command::succeeds(command::command("python3").args(["-c", "import venv, ensurepip"]))
+}

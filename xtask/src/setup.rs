@@ -1,0 +1,56 @@
+//! `cargo xtask setup`: installs what is missing, and only that. Run again, it finds all there.
+
+use anyhow::Result;
+
+use crate::{packages, progress::Progress};
+
+mod clients;
+mod debian;
+mod linker;
+mod toolchain;
+
+/// Arguments of `cargo xtask setup`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Also what this needs.
+    #[arg(long = "for", value_enum, default_value_t = For::Build)]
+    purpose: For,
+}
+
+/// What a machine is set up for; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum For {
+    /// Compilers and linker.
+    Build,
+    /// A PostgreSQL server.
+    Demo,
+    /// The clients of the integration tests.
+    Test,
+}
+
+/// Installs what is missing.
+pub fn setup(arguments: &Arguments) -> Result<()> {
+    let progress = Progress::new();
+    install(&progress, arguments.purpose)?;
+    eprintln!("everything is there {}", progress.total());
+    Ok(())
+}
+
+/// Installs what is missing, as part of another verb.
+pub fn install(progress: &Progress, purpose: For) -> Result<()> {
+    let mut needs = packages::BUILD.to_vec();
+    if purpose >= For::Demo {
+        needs.extend(packages::POSTGRESQL);
+    }
+    if purpose >= For::Test {
+        needs.extend(packages::CLIENTS);
+    }
+    progress.quiet("Debian packages", || debian::install(&needs))?;
+    progress.quiet("Rust toolchain for the kernel programs", toolchain::install)?;
+    progress.quiet("bpf-linker", linker::install)?;
+    if purpose >= For::Test {
+        progress.quiet("Python clients", clients::python)?;
+        progress.quiet("Node clients", clients::node)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Clients of the integration tests, in folders of their own under target/tools.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{
+    command::{self, command},
+    packages::{NODE, PYTHON},
+    workspace,
+};
+
+/// A virtual environment with the pinned packages.
+pub fn python() -> Result<String> {
+    let venv = workspace::tools().join("venv");
+    let python = venv.join("bin/python");
+    if has_python(&python) {
+        return Ok("all there".to_owned());
+    }
+    workspace::directory(&workspace::tools())?;
+    if !command::succeeds(command(&python).args(["-m", "pip", "--version"])) {
+        command::logged(
+            command("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+            "python-venv",
+        )?;
+    }
+    let wanted: Vec<String> = PYTHON.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    command::logged(
+        command(&python)
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
+            .args(&wanted),
+        "python-packages",
+    )?;
+    Ok(format!("installed {}", wanted.join(" ")))
+}
+
+fn has_python(python: &Path) -> bool {
+    let wanted: Vec<String> = PYTHON
+        .iter()
+        .map(|(name, version)| format!("version('{name}') == '{version}'"))
+        .collect();
+    let program = format!(
+        "from importlib.metadata import version; raise SystemExit(not ({}))",
+        wanted.join(" and ")
+    );
+    command::succeeds(command(python).args(["-c", &program]))
+}
+
+/// A folder with the pinned packages.
+pub fn node() -> Result<String> {
+    let folder = workspace::tools().join("node");
+    if NODE.iter().all(|(name, version)| has_node(&folder, name, version)) {
+        return Ok("all there".to_owned());
+    }
+    workspace::directory(&folder)?;
+    let wanted: Vec<String> = NODE.iter().map(|(name, version)| format!("{name}@{version}")).collect();
+    command::logged(
+        command("npm")
+            .args(["install", "--save-exact", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&folder)
+            .args(&wanted),
+        "node-packages",
+    )?;
+    Ok(format!("installed {}", wanted.join(" ")))
+}
+
+fn has_node(folder: &Path, name: &str, version: &str) -> bool {
+    fs::read(folder.join("node_modules").join(name).join("package.json"))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+        .is_some_and(|package| package["version"] == version)
+}

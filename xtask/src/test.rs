@@ -1,0 +1,55 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    build, command,
+    progress::Progress,
+    setup::{self, For},
+    workspace,
+};
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// Handed on to `cargo test --workspace`, such as `--test exactness` or part of a test's name.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs all checks, the tests last, so that the output ends with their summary.
+pub fn test(arguments: &Arguments) -> Result<()> {
+    workspace::require_root_and_btf("test")?;
+    let progress = Progress::new();
+    setup::install(&progress, For::Test)?;
+    cargo(&progress, &["fmt", "--all", "--check"], &[])?;
+    cargo(
+        &progress,
+        &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        &[],
+    )?;
+    cargo(
+        &progress,
+        &["doc", "--workspace", "--no-deps"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    let sensor = build::release(&progress)?;
+
+    let mut tests = command::cargo();
+    tests.args(["test", "--workspace"]).args(&arguments.arguments);
+    if std::env::var_os("SENSOR_BIN").is_none() {
+        tests.env("SENSOR_BIN", sensor);
+    }
+    // No line after it: the runner's own summary is the last word.
+    eprintln!("▸ cargo test --workspace … (checks so far took {})", progress.total());
+    command::shown(&mut tests).context("step \"cargo test --workspace\" failed")
+}
+
+fn cargo(progress: &Progress, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    progress.loud(&format!("cargo {}", arguments.join(" ")), || {
+        let mut cargo = command::cargo();
+        cargo.args(arguments).envs(environment.iter().copied());
+        command::shown(&mut cargo)?;
+        Ok(String::new())
+    })
+}

@@ -1,0 +1,58 @@
+//! Where things are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Root of the workspace.
+pub fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// Tools that setup installs; `.cargo/config.toml` names the linker in there.
+pub fn tools() -> PathBuf {
+    root().join("target/tools")
+}
+
+/// What the demo writes.
+pub fn demo() -> PathBuf {
+    root().join("target/demo")
+}
+
+/// Logs of commands whose output is not shown.
+pub fn logs() -> PathBuf {
+    root().join("target/xtask/logs")
+}
+
+/// A directory, made if need be.
+pub fn directory(path: &Path) -> Result<&Path> {
+    fs::create_dir_all(path).with_context(|| format!("cannot make the directory {}", path.display()))?;
+    Ok(path)
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing, can't fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Fails, saying what to type instead, where this process can't load BPF programs.
+pub fn require_root_and_btf(verb: &str) -> Result<()> {
+    if !is_root() {
+        bail!(
+            "`cargo xtask {verb}` loads BPF programs and switches users, which takes root\n\
+             do: sudo -E env PATH=\"$PATH\" cargo xtask {verb}"
+        );
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        bail!(
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux), without which the sensor can't attach\n\
+             do: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y; distributions' kernels are"
+        );
+    }
+    Ok(())
+}
