@@ -96,7 +96,11 @@ impl Window {
     #[inline(always)]
     pub fn set_le64(&mut self, position: u32, value: u64) {
         // SAFETY: eight bytes lie within the slack.
-        unsafe { self.at(position).cast::<u64>().write_unaligned(value.to_le()) };
+        unsafe {
+            self.at(position)
+                .cast::<u64>()
+                .write_unaligned(value.to_le())
+        };
     }
 }
 

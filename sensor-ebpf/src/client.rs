@@ -48,7 +48,11 @@ pub fn operation(operation: &Operation, direction: Direction) {
         return;
     };
     if client.role == UNKNOWN {
-        client.role = if is_local(operation, family) { LOCAL } else { OTHER };
+        client.role = if is_local(operation, family) {
+            LOCAL
+        } else {
+            OTHER
+        };
     }
     if client.role == OTHER {
         return;

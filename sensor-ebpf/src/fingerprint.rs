@@ -7,8 +7,8 @@
 
 use crate::{
     bytes::swar,
-    scratch::Scratch,
     loops::{Step, repeat},
+    scratch::Scratch,
 };
 
 /// Bytes of a statement that are hashed and captured.
@@ -384,20 +384,35 @@ mod tests {
             "SELECT abalance FROM pgbench_accounts WHERE aid = 1;",
             "SELECT abalance FROM pgbench_accounts WHERE aid = 987654321;",
         );
-        same("SELECT * FROM t WHERE a='x'", "SELECT * FROM t WHERE a='a much longer text, with 123'");
+        same(
+            "SELECT * FROM t WHERE a='x'",
+            "SELECT * FROM t WHERE a='a much longer text, with 123'",
+        );
         same("SELECT 'it''s' FROM t", "SELECT 'its' FROM t");
         same(r"SELECT E'a\'b' FROM t", r"SELECT E'ab' FROM t");
         same("SELECT * FROM t WHERE a=$1", "SELECT * FROM t WHERE a=$12");
-        same("SELECT /* c 1 */ x FROM t", "SELECT /* other comment */ x FROM t");
+        same(
+            "SELECT /* c 1 */ x FROM t",
+            "SELECT /* other comment */ x FROM t",
+        );
         same("SELECT x FROM t -- a", "SELECT x FROM t -- bc");
         same("SELECT 1 WHERE a = '", "SELECT 2 WHERE a = 'unterminated");
     }
 
     #[test]
     fn lists_collapse() {
-        same("SELECT * FROM t WHERE a IN (1, 2, 3)", "SELECT * FROM t WHERE a IN (44)");
-        same("INSERT INTO t VALUES (1,'a'),(2,'b')", "INSERT INTO t VALUES (1,'a')");
-        same("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT INTO t VALUES (1)");
+        same(
+            "SELECT * FROM t WHERE a IN (1, 2, 3)",
+            "SELECT * FROM t WHERE a IN (44)",
+        );
+        same(
+            "INSERT INTO t VALUES (1,'a'),(2,'b')",
+            "INSERT INTO t VALUES (1,'a')",
+        );
+        same(
+            "INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+            "INSERT INTO t VALUES (1)",
+        );
     }
 
     #[test]
@@ -405,7 +420,10 @@ mod tests {
         differ("SELECT * FROM t1", "SELECT * FROM t2");
         differ("SELECT * FROM customers", "SELECT * FROM tickets");
         differ("SELECT a1 FROM t", "SELECT a2 FROM t");
-        differ("SELECT * FROM t WHERE a = 1 AND b = 2", "SELECT * FROM t WHERE a = 1 OR b = 2");
+        differ(
+            "SELECT * FROM t WHERE a = 1 AND b = 2",
+            "SELECT * FROM t WHERE a = 1 OR b = 2",
+        );
         differ("SELECT 1", "SELECT 1 FROM customers");
         differ("", "x");
         differ("SELECT a FROM b", "SELECT a FROM bb");
@@ -415,7 +433,10 @@ mod tests {
     fn alignment_behind_a_literal_does_not_count() {
         for digits in 1..20 {
             same(
-                &format!("SELECT * FROM t WHERE a = {} AND name = 'x' ORDER BY b2", "9".repeat(digits)),
+                &format!(
+                    "SELECT * FROM t WHERE a = {} AND name = 'x' ORDER BY b2",
+                    "9".repeat(digits)
+                ),
                 "SELECT * FROM t WHERE a = 1 AND name = 'yy' ORDER BY b2",
             );
         }

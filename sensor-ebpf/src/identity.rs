@@ -2,9 +2,7 @@
 
 use core::ffi::c_void;
 
-use sensor_ebpf::record::{
-    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, LocalClientRecord, OpenRecord,
-};
+use sensor_ebpf::record::{FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, LocalClientRecord, OpenRecord};
 
 use crate::{
     maps::setting,
@@ -161,8 +159,11 @@ pub fn same_host(sk: *mut c_void, family: u16) -> bool {
 /// Real uid of the current task.
 #[inline(always)]
 pub fn uid() -> u32 {
-    let credentials: u64 = load(task::current(), setting!(offsets.task_cred));
-    probe(credentials, setting!(offsets.cred_uid))
+    let credentials: task::Kernel = load(task::current(), setting!(offsets.task_cred));
+    if credentials.is_null() {
+        return u32::MAX;
+    }
+    load(credentials, setting!(offsets.cred_uid))
 }
 
 /// TCP's own counts: next byte to write and next byte to hand to the reader, modulo 2^32.

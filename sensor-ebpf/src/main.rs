@@ -3,10 +3,14 @@
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {
-    eprintln!("sensor-bpf is a kernel program: build it for bpfel-unknown-none (`cargo xtask build` does)");
+    eprintln!(
+        "sensor-bpf is a kernel program: build it for bpfel-unknown-none (`cargo xtask build` does)"
+    );
     std::process::exit(2);
 }
 
+#[cfg(target_arch = "bpf")]
+mod client;
 #[cfg(target_arch = "bpf")]
 mod hook;
 #[cfg(target_arch = "bpf")]
@@ -17,8 +21,6 @@ mod maps;
 mod ring;
 #[cfg(target_arch = "bpf")]
 mod server;
-#[cfg(target_arch = "bpf")]
-mod client;
 #[cfg(target_arch = "bpf")]
 mod surroundings;
 #[cfg(target_arch = "bpf")]

@@ -59,7 +59,12 @@ pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHe
 pub fn statement(c: &Connection, outcome: &Outcome) {
     let sent = emit(|record: &mut StatementRecord| {
         *record = StatementRecord {
-            header: header(RecordKind::Statement, outcome.flags, outcome.tag as u8, c.id),
+            header: header(
+                RecordKind::Statement,
+                outcome.flags,
+                outcome.tag as u8,
+                c.id,
+            ),
             fingerprint: outcome.fingerprint,
             rows_returned: outcome.rows_returned,
             rows_written: outcome.rows_written,
@@ -128,7 +133,10 @@ pub fn overflow(c: &Connection, outcome: &Outcome) {
         volume.time = outcome.ended;
         volume.flags |= u64::from(outcome.flags);
     } else {
-        count!(lost_rows, outcome.rows_returned as u64 + outcome.rows_written);
+        count!(
+            lost_rows,
+            outcome.rows_returned as u64 + outcome.rows_written
+        );
         count!(lost_bytes, c.sent + c.received);
         count!(lost_queries, u64::from(outcome.queries));
     }

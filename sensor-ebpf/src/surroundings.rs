@@ -47,11 +47,13 @@ impl Surroundings for KernelSurroundings {
     #[inline(always)]
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool {
         if self.buffer.vectors == 0 {
-            return copy(
-                self.window().copy_at(position),
-                length,
-                self.buffer.address + u64::from(offset),
-            );
+            let address = self.buffer.address + u64::from(offset);
+            if copy(self.window().copy_at(position), length, address) {
+                return true;
+            }
+            // Paged out or unmapped by another thread.
+            count!(fault_bytes, u64::from(length));
+            return false;
         }
         let mut gather = Gather {
             scratch: self.scratch,
@@ -87,7 +89,14 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
-    fn text(&mut self, c: &mut Connection, fingerprint: u64, start: u32, length: u32, truncated: bool) {
+    fn text(
+        &mut self,
+        c: &mut Connection,
+        fingerprint: u64,
+        start: u32,
+        length: u32,
+        truncated: bool,
+    ) {
         if c.known_fingerprint == fingerprint {
             return;
         }
@@ -285,8 +294,11 @@ impl Surroundings for KernelSurroundings {
         let source = self.window().at(position);
         // SAFETY: bounded right above.
         unsafe {
-            bpf_probe_read_kernel((&raw mut partial.data).cast(), length, source.cast_const().cast())
-                == 0
+            bpf_probe_read_kernel(
+                (&raw mut partial.data).cast(),
+                length,
+                source.cast_const().cast(),
+            ) == 0
         }
     }
 

@@ -61,8 +61,14 @@ pub fn is_server() -> bool {
                 command[7],
             ]),
             u64::from_ne_bytes([
-                command[8], command[9], command[10], command[11], command[12], command[13],
-                command[14], command[15],
+                command[8],
+                command[9],
+                command[10],
+                command[11],
+                command[12],
+                command[13],
+                command[14],
+                command[15],
             ]),
         ];
         if a == 0 {

@@ -35,16 +35,24 @@ pub async fn measure(inventory: Inventory, found: mpsc::Sender<Measured>) {
             Ok(Ok(())) => failing = false,
             Ok(Err(error)) if !failing => {
                 failing = true;
-                log::warn!("inventory: cannot read table sizes: {error}; trying again, shares of tables are unknown until then");
+                log::warn!(
+                    "inventory: cannot read table sizes: {error}; trying again, shares of tables are unknown until then"
+                );
             }
             Err(_) if !failing => {
                 failing = true;
-                log::warn!("inventory: the server does not answer within {PATIENCE:?}; trying again");
+                log::warn!(
+                    "inventory: the server does not answer within {PATIENCE:?}; trying again"
+                );
             }
             _ => {}
         }
         // Soon after a failure: the server may just be starting.
-        let pause = if failing { Duration::from_secs(5) } else { inventory.interval };
+        let pause = if failing {
+            Duration::from_secs(5)
+        } else {
+            inventory.interval
+        };
         tokio::time::sleep(pause.min(inventory.interval)).await;
     }
 }

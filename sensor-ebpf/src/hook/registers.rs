@@ -24,7 +24,11 @@ pub struct Buffer {
 fn system_call() -> (u32, u64, u64) {
     let registers = registers();
     // struct pt_regs: orig_ax, si, dx.
-    (load::<u64>(registers, 120) as u32, load(registers, 104), load(registers, 96))
+    (
+        load::<u64>(registers, 120) as u32,
+        load(registers, 104),
+        load(registers, 96),
+    )
 }
 
 /// Number and second and third argument of the current system call.
@@ -33,7 +37,11 @@ fn system_call() -> (u32, u64, u64) {
 fn system_call() -> (u32, u64, u64) {
     let registers = registers();
     // struct pt_regs: syscallno, regs[1], regs[2].
-    (load::<u32>(registers, 280), load(registers, 8), load(registers, 16))
+    (
+        load::<u32>(registers, 280),
+        load(registers, 8),
+        load(registers, 16),
+    )
 }
 
 #[inline(always)]

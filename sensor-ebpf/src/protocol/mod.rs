@@ -30,7 +30,14 @@ pub trait Surroundings {
     /// Is a progress record due, `bytes` after the last, which left at `reported_at`?
     fn progress_due(&self, bytes: u64, reported_at: u64) -> bool;
     /// Hands on the text of a statement unless it is known.
-    fn text(&mut self, connection: &mut Connection, fingerprint: u64, start: u32, length: u32, truncated: bool);
+    fn text(
+        &mut self,
+        connection: &mut Connection,
+        fingerprint: u64,
+        start: u32,
+        length: u32,
+        truncated: bool,
+    );
     /// Hands on the parameters of a start-up packet.
     fn startup(&mut self, connection: &mut Connection, start: u32, length: u32, truncated: bool);
     /// Hands on the finished statement in `scratch().walk.outcome`.

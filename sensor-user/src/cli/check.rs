@@ -27,14 +27,23 @@ pub fn check(config: &Config) -> ExitCode {
             let _ = writeln!(out, "       {:<20} to get it: {}", "", found.remedy);
         }
     }
-    let possible = capabilities.iter().all(|found| found.present || !found.required);
-    let hooks = if possible { "tp_btf on sock_recv_length and sock_send_length" } else { "none" };
+    let possible = capabilities
+        .iter()
+        .all(|found| found.present || !found.required);
+    let hooks = if possible {
+        "tp_btf on sock_recv_length and sock_send_length"
+    } else {
+        "none"
+    };
     let _ = writeln!(out, "hooks that would be used: {hooks}");
 
     let servers = discover::servers(&config.discover.command_names());
     let mut blind = false;
     if servers.is_empty() {
-        let _ = writeln!(out, "no PostgreSQL server runs here now; one that starts later will be watched");
+        let _ = writeln!(
+            out,
+            "no PostgreSQL server runs here now; one that starts later will be watched"
+        );
     }
     for server in &servers {
         let _ = writeln!(
@@ -46,15 +55,23 @@ pub fn check(config: &Config) -> ExitCode {
             server.data_directory.display()
         );
         let sockets = match (&server.socket_directory, server.tcp) {
-            (Some(directory), true) => format!("unix {} and TCP port {}", directory.display(), server.port),
+            (Some(directory), true) => {
+                format!("unix {} and TCP port {}", directory.display(), server.port)
+            }
             (Some(directory), false) => format!("unix {}", directory.display()),
             (None, _) => format!("TCP port {}", server.port),
         };
         let _ = writeln!(out, "  sockets: {sockets}");
-        let _ = writeln!(out, "  seen: users, statements, tables, rows and bytes of every connection in clear");
+        let _ = writeln!(
+            out,
+            "  seen: users, statements, tables, rows and bytes of every connection in clear"
+        );
         if server.ssl {
             blind = true;
-            let _ = writeln!(out, "  not seen: statements and rows of TLS connections (ssl = on); their bytes are counted");
+            let _ = writeln!(
+                out,
+                "  not seen: statements and rows of TLS connections (ssl = on); their bytes are counted"
+            );
         }
     }
     let code = match (possible, blind) {

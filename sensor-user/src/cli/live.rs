@@ -114,7 +114,9 @@ impl Live {
             return;
         }
         if self.ring_full == 0 {
-            log::warn!("the ring is full: detail (time, order) of some statements is lost, volumes are not; raise kernel.ring_bytes or lower kernel.drain_interval");
+            log::warn!(
+                "the ring is full: detail (time, order) of some statements is lost, volumes are not; raise kernel.ring_bytes or lower kernel.drain_interval"
+            );
         }
         self.ring_full = ring_full;
         self.sweep_overflow(clock);
@@ -137,7 +139,9 @@ impl Live {
         self.sweep_overflow(clock);
         let keys: Vec<_> = self.kernel.overflow.keys().flatten().collect();
         for key in keys {
-            if self.pipeline.overflow_entry_is_over(key.0) && self.kernel.overflow.remove(&key).is_ok() {
+            if self.pipeline.overflow_entry_is_over(key.0)
+                && self.kernel.overflow.remove(&key).is_ok()
+            {
                 self.pipeline.overflow_forgotten(key.0);
             }
         }
@@ -150,7 +154,12 @@ impl Live {
                 .statements
                 .iter()
                 .filter_map(|statement| {
-                    let egress = self.pipeline.shapes.shape(statement.shape_id).egress.as_ref()?;
+                    let egress = self
+                        .pipeline
+                        .shapes
+                        .shape(statement.shape_id)
+                        .egress
+                        .as_ref()?;
                     Some(format!("{} {}", egress.route.as_str(), egress.destination))
                 })
                 .collect();
@@ -192,13 +201,28 @@ impl Live {
         if servers == self.servers {
             return;
         }
-        for server in servers.iter().filter(|server| !self.servers.contains(server)) {
-            log::info!("watching PostgreSQL {} (pid {}, {})", server.name, server.pid, server.data_directory.display());
+        for server in servers
+            .iter()
+            .filter(|server| !self.servers.contains(server))
+        {
+            log::info!(
+                "watching PostgreSQL {} (pid {}, {})",
+                server.name,
+                server.pid,
+                server.data_directory.display()
+            );
             if server.ssl {
-                log::warn!("PostgreSQL {} has ssl = on: of TLS connections only bytes are counted", server.name);
+                log::warn!(
+                    "PostgreSQL {} has ssl = on: of TLS connections only bytes are counted",
+                    server.name
+                );
             }
         }
-        for server in self.servers.iter().filter(|server| !servers.contains(server)) {
+        for server in self
+            .servers
+            .iter()
+            .filter(|server| !servers.contains(server))
+        {
             log::info!("PostgreSQL {} (pid {}) is gone", server.name, server.pid);
         }
         let ports = discover::port_bitmap(&servers);
@@ -215,7 +239,9 @@ impl Live {
 
     /// Sizes of tables have been measured.
     pub fn measured(&mut self, measured: Measured) {
-        self.pipeline.sizes.measure(&measured.database, measured.tables);
+        self.pipeline
+            .sizes
+            .measure(&measured.database, measured.tables);
     }
 
     /// Puts a changed configuration in force.

@@ -73,7 +73,14 @@ const FAILURE: u8 = 1;
 /// Runs the verb that the command line names. Exits 0, 1 on run-time failures, 2 on usage and configuration errors.
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format(|out, record| writeln!(out, "sensor: {}: {}", record.level().as_str().to_lowercase(), record.args()))
+        .format(|out, record| {
+            writeln!(
+                out,
+                "sensor: {}: {}",
+                record.level().as_str().to_lowercase(),
+                record.args()
+            )
+        })
         .init();
     // clap exits 2 on usage errors itself.
     let cli = Cli::parse();
@@ -124,8 +131,9 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
 fn load(path: Option<&std::path::Path>) -> Result<crate::config::Config, Failure> {
     let config = match path {
         None => crate::config::Config::default(),
-        Some(path) => crate::config::Config::load(path)
-            .map_err(|error| Failure::Usage(error.to_string()))?,
+        Some(path) => {
+            crate::config::Config::load(path).map_err(|error| Failure::Usage(error.to_string()))?
+        }
     };
     for warning in &config.warnings {
         log::warn!("{warning}");

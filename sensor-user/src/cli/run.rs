@@ -14,7 +14,11 @@ use tokio::{
 };
 
 use super::{Failure, RunArguments, live::Live, load};
-use crate::{config::Config, inventory, kernel::{capability, load::Kernel}};
+use crate::{
+    config::Config,
+    inventory,
+    kernel::{capability, load::Kernel},
+};
 
 /// Only one sensor watches a host (a network namespace): two would double the cost and each alert.
 const LOCK: &[u8] = b"data-access-sensor";
@@ -61,7 +65,10 @@ fn lock() -> Result<UnixListener, Failure> {
     let address = SocketAddr::from_abstract_name(LOCK).context("cannot name the lock")?;
     UnixListener::bind_addr(&address).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AddrInUse {
-            anyhow!("another sensor is already running on this host: stop it first (`pgrep -x sensor`)").into()
+            anyhow!(
+                "another sensor is already running on this host: stop it first (`pgrep -x sensor`)"
+            )
+            .into()
         } else {
             Failure::Runtime(anyhow!("cannot take the lock @data-access-sensor: {error}"))
         }
@@ -137,11 +144,15 @@ impl Reload {
                 Some(config)
             }
             Err(Failure::Usage(message)) => {
-                log::error!("the changed configuration is wrong, the old one stays in force:\n{message}");
+                log::error!(
+                    "the changed configuration is wrong, the old one stays in force:\n{message}"
+                );
                 None
             }
             Err(Failure::Runtime(error)) => {
-                log::error!("the changed configuration can't be read, the old one stays in force: {error:#}");
+                log::error!(
+                    "the changed configuration can't be read, the old one stays in force: {error:#}"
+                );
                 None
             }
         }

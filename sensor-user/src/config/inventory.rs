@@ -42,9 +42,11 @@ impl Section {
             postgresql: self.postgresql.map(Spanned::into_inner),
             interval: match &self.interval {
                 None => Duration::from_secs(600),
-                Some(text) => {
-                    units::duration_within(text, Duration::from_secs(1), Duration::from_secs(86_400))?
-                }
+                Some(text) => units::duration_within(
+                    text,
+                    Duration::from_secs(1),
+                    Duration::from_secs(86_400),
+                )?,
             },
         })
     }

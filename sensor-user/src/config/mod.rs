@@ -66,7 +66,8 @@ impl Config {
     /// # Errors
     /// When it can't be read, or what it says is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
         Self::parse(&text, path)
     }
 
@@ -83,7 +84,12 @@ impl Config {
     fn build(file: File) -> Result<Self, Problem> {
         let mut warnings = Vec::new();
         let tables = file.tables.build()?;
-        let thresholds = threshold::build(file.threshold, &tables, file.inventory.is_set(), &mut warnings)?;
+        let thresholds = threshold::build(
+            file.threshold,
+            &tables,
+            file.inventory.is_set(),
+            &mut warnings,
+        )?;
         Ok(Self {
             kernel: file.kernel.build()?,
             discover: file.discover.build()?,

@@ -90,7 +90,13 @@ mod tests {
         let mut sizes = TableSizes::default();
         sizes.configured.insert("customers".into(), 10);
         sizes.configured.insert("crm.customers".into(), 20);
-        sizes.measure("crm", [("public.tickets".to_owned(), 30), ("public.customers".to_owned(), 40)]);
+        sizes.measure(
+            "crm",
+            [
+                ("public.tickets".to_owned(), 30),
+                ("public.customers".to_owned(), 40),
+            ],
+        );
         assert_eq!(sizes.rows("crm", "customers"), Some(20));
         assert_eq!(sizes.rows("other", "customers"), Some(10));
         assert_eq!(sizes.rows("other", "s.customers"), Some(10));

@@ -20,31 +20,110 @@ fn the_example_says_what_the_defaults_are() {
 #[test]
 fn wrong_files_are_refused_with_place_and_hint() {
     for (text, place, words) in [
-        ("[kernel]\nring_byte = \"8MiB\"", "sensor.toml:2:1:", "did you mean `ring_bytes`?"),
-        ("[kernel]\nring_bytes = \"7MiB\"", "sensor.toml:2:14:", "power of two"),
-        ("[kernel]\ndrain_interval = \"fast\"", "sensor.toml:2:18:", "number and a unit"),
-        ("[kernel]\ndrain_interval = \"2h\"", "sensor.toml:2:18:", "out of range"),
+        (
+            "[kernel]\nring_byte = \"8MiB\"",
+            "sensor.toml:2:1:",
+            "did you mean `ring_bytes`?",
+        ),
+        (
+            "[kernel]\nring_bytes = \"7MiB\"",
+            "sensor.toml:2:14:",
+            "power of two",
+        ),
+        (
+            "[kernel]\ndrain_interval = \"fast\"",
+            "sensor.toml:2:18:",
+            "number and a unit",
+        ),
+        (
+            "[kernel]\ndrain_interval = \"2h\"",
+            "sensor.toml:2:18:",
+            "out of range",
+        ),
         ("[kernl]\n", "sensor.toml:1:2:", "did you mean `kernel`?"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimt = 5", "sensor.toml:4:1:", "did you mean `limit`?"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"", "sensor.toml:2:8:", "`limit` or `share`"),
-        ("[[threshold]]\nname = \"a\"\nlimit = 5", "sensor.toml:2:8:", "`window` or `per`"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 0", "sensor.toml:4:9:", "above zero"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = \"5MiB\"", "sensor.toml:4:9:", "measure = \"bytes\""),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nshare = 1.5", "sensor.toml:4:9:", "at most 1"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\nuser = \"[a\"", "sensor.toml:5:8:", "not a glob"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\nseverity = \"urgent\"", "sensor.toml:5:12:", "critical"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\n[[threshold]]\nname = \"a\"\nwindow = \"1m\"\nlimit = 2", "sensor.toml:6:8:", "taken"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\n[[threshold.exception]]\nuser = \"b\"\nuntil = 2027-01-01", "sensor.toml:5:", "reason"),
-        ("[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\n[[threshold.exception]]\nreason = \"b\"\nuntil = 10:00:00", "sensor.toml:7:9:", "date"),
-        ("[export]\notlp_endpoint = \"localhost:4317\"", "sensor.toml:2:17:", "URL"),
-        ("[export]\notlp_protocol = \"udp\"", "sensor.toml:2:17:", "http/protobuf"),
-        ("[inventory]\npostgresql = \"nonsense\"", "sensor.toml:2:14:", "connection string"),
-        ("[tables]\n\"a.b.c.d\" = 5", "sensor.toml:2:13:", "size of a table"),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimt = 5",
+            "sensor.toml:4:1:",
+            "did you mean `limit`?",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"",
+            "sensor.toml:2:8:",
+            "`limit` or `share`",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nlimit = 5",
+            "sensor.toml:2:8:",
+            "`window` or `per`",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 0",
+            "sensor.toml:4:9:",
+            "above zero",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = \"5MiB\"",
+            "sensor.toml:4:9:",
+            "measure = \"bytes\"",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nshare = 1.5",
+            "sensor.toml:4:9:",
+            "at most 1",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\nuser = \"[a\"",
+            "sensor.toml:5:8:",
+            "not a glob",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\nseverity = \"urgent\"",
+            "sensor.toml:5:12:",
+            "critical",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\n[[threshold]]\nname = \"a\"\nwindow = \"1m\"\nlimit = 2",
+            "sensor.toml:6:8:",
+            "taken",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\n[[threshold.exception]]\nuser = \"b\"\nuntil = 2027-01-01",
+            "sensor.toml:5:",
+            "reason",
+        ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimit = 1\n[[threshold.exception]]\nreason = \"b\"\nuntil = 10:00:00",
+            "sensor.toml:7:9:",
+            "date",
+        ),
+        (
+            "[export]\notlp_endpoint = \"localhost:4317\"",
+            "sensor.toml:2:17:",
+            "URL",
+        ),
+        (
+            "[export]\notlp_protocol = \"udp\"",
+            "sensor.toml:2:17:",
+            "http/protobuf",
+        ),
+        (
+            "[inventory]\npostgresql = \"nonsense\"",
+            "sensor.toml:2:14:",
+            "connection string",
+        ),
+        (
+            "[tables]\n\"a.b.c.d\" = 5",
+            "sensor.toml:2:13:",
+            "size of a table",
+        ),
         ("[volumes]\nmax_keys = 1", "sensor.toml:2:12:", "allowed"),
         ("kernel = ", "sensor.toml:1:", "hint:"),
     ] {
         let message = parse(text).expect_err(text);
-        assert!(message.starts_with(place), "expected {place} in:\n{message}");
+        assert!(
+            message.starts_with(place),
+            "expected {place} in:\n{message}"
+        );
         assert!(message.contains(words), "expected {words} in:\n{message}");
         assert!(message.contains("hint: "), "{message}");
     }
@@ -80,12 +159,20 @@ fn thresholds_say_what_they_mean() {
     assert!(dump.selector.table.matches_table("crm.Customers"));
     let share = &config.thresholds[1];
     assert_eq!(share.window, Window::Sliding(Duration::from_secs(3600)));
-    assert_eq!(share.exceptions[0].until.to_string(), "2019-12-31T22:00:00.000Z");
+    assert_eq!(
+        share.exceptions[0].until.to_string(),
+        "2019-12-31T22:00:00.000Z"
+    );
     assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
 }
 
 #[test]
 fn a_missing_file_is_a_clear_error() {
-    let error = Config::load(Path::new("/nonexistent/sensor.toml")).expect_err("missing").to_string();
-    assert!(error.contains("/nonexistent/sensor.toml") && error.contains("hint:"), "{error}");
+    let error = Config::load(Path::new("/nonexistent/sensor.toml"))
+        .expect_err("missing")
+        .to_string();
+    assert!(
+        error.contains("/nonexistent/sensor.toml") && error.contains("hint:"),
+        "{error}"
+    );
 }

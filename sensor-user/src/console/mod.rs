@@ -79,12 +79,20 @@ pub fn table(pipeline: &Pipeline) -> String {
     for (id, row) in rows.iter().take(ROWS) {
         let principal = pipeline.resolver.principal(*id);
         let mark = if row.streaming > 0 { "~" } else { "" };
-        let tables = row.tables.iter().map(|table| &**table).collect::<Vec<_>>().join(" ");
+        let tables = row
+            .tables
+            .iter()
+            .map(|table| &**table)
+            .collect::<Vec<_>>()
+            .join(" ");
         let _ = writeln!(
             text,
             "{:<16} {:<10} {:<15} {:>12} {:>10} {:>9}  {}",
             cut(principal.user.as_deref().unwrap_or("(unknown)"), 16),
-            cut(principal.os_user.as_ref().map_or("-", |user| &user.name), 10),
+            cut(
+                principal.os_user.as_ref().map_or("-", |user| &user.name),
+                10
+            ),
             cut(&principal.client.to_string(), 15),
             format!("{mark}{}", shown_rows(row)),
             size(row.volume.bytes_sent),

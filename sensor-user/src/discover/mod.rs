@@ -38,7 +38,10 @@ pub fn servers(commands: &[String]) -> Vec<Server> {
     };
     let mut processes = HashMap::new();
     for entry in entries.flatten() {
-        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+        if let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
             && let Some((command, parent)) = command_and_parent(pid)
             && commands.contains(&command)
         {
@@ -61,7 +64,12 @@ pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
     // pid (comm) state ppid …: the name may hold blanks and parentheses.
     let open = stat.find('(')?;
     let close = stat.rfind(')')?;
-    let parent = stat.get(close + 1..)?.split_whitespace().nth(1)?.parse().ok()?;
+    let parent = stat
+        .get(close + 1..)?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
     Some((stat.get(open + 1..close)?.to_owned(), parent))
 }
 

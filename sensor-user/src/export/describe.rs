@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use super::AlertRecord;
-use crate::{console::size, detect::{Measure, Severity}, principal::ClientAddress};
+use crate::{
+    console::size,
+    detect::{Measure, Severity},
+    principal::ClientAddress,
+};
 
 /// The alert as a paragraph.
 pub fn describe(record: &AlertRecord) -> String {
@@ -15,9 +19,15 @@ pub fn describe(record: &AlertRecord) -> String {
         Severity::Critical => "CRITICAL",
     };
     let (amount, limit) = match alert.measure {
-        Measure::Rows => (format!("{} rows", alert.observed), format!("{} rows", alert.limit)),
+        Measure::Rows => (
+            format!("{} rows", alert.observed),
+            format!("{} rows", alert.limit),
+        ),
         Measure::Bytes => (size(alert.observed), size(alert.limit)),
-        Measure::Queries => (format!("{} queries", alert.observed), format!("{} queries", alert.limit)),
+        Measure::Queries => (
+            format!("{} queries", alert.observed),
+            format!("{} queries", alert.limit),
+        ),
     };
     let window = if alert.window.is_zero() {
         "in one statement".to_owned()
@@ -30,30 +40,57 @@ pub fn describe(record: &AlertRecord) -> String {
         alert.threshold,
         record.principal.user.as_deref().unwrap_or("(unknown user)")
     );
-    let _ = writeln!(text, "  when   {}, accumulating since {}", alert.time, alert.since);
+    let _ = writeln!(
+        text,
+        "  when   {}, accumulating since {}",
+        alert.time, alert.since
+    );
     let _ = writeln!(text, "  who    {}", who(record));
     let share = alert
         .share_of_table
-        .map(|share| format!(" ({:.2} % of {})", share * 100.0, alert.tables.first().map_or("", |table| table)))
+        .map(|share| {
+            format!(
+                " ({:.2} % of {})",
+                share * 100.0,
+                alert.tables.first().map_or("", |table| table)
+            )
+        })
         .unwrap_or_default();
     let _ = writeln!(
         text,
         "  what   {} of database {} on {}{share}",
-        if alert.tables.is_empty() { "no table".to_owned() } else { alert.tables.join(", ") },
+        if alert.tables.is_empty() {
+            "no table".to_owned()
+        } else {
+            alert.tables.join(", ")
+        },
         alert.database,
         record.principal.server
     );
     for statement in &alert.statements {
-        let _ = writeln!(text, "         {:>12}  {}", statement.amount, shortened(&statement.text, &statement.summary));
+        let _ = writeln!(
+            text,
+            "         {:>12}  {}",
+            statement.amount,
+            shortened(&statement.text, &statement.summary)
+        );
     }
     for egress in &record.egress {
         let _ = writeln!(text, "  left   by the server's own hands: {egress}");
     }
     if alert.estimated > 0 {
-        let _ = writeln!(text, "  note   {} of the rows are an estimate: they are still streaming", alert.estimated);
+        let _ = writeln!(
+            text,
+            "  note   {} of the rows are an estimate: they are still streaming",
+            alert.estimated
+        );
     }
     let completeness = &record.completeness;
-    let _ = write!(text, "  seen   {:.1} % of this principal's bytes were parsed", completeness.share() * 100.0);
+    let _ = write!(
+        text,
+        "  seen   {:.1} % of this principal's bytes were parsed",
+        completeness.share() * 100.0
+    );
     for (cause, bytes) in completeness.blind() {
         if bytes > 0 {
             let _ = write!(text, ", {} {cause}", size(bytes));
@@ -65,7 +102,10 @@ pub fn describe(record: &AlertRecord) -> String {
 
 fn who(record: &AlertRecord) -> String {
     let principal = &record.principal;
-    let mut text = format!("database user {}", principal.user.as_deref().unwrap_or("(unknown)"));
+    let mut text = format!(
+        "database user {}",
+        principal.user.as_deref().unwrap_or("(unknown)")
+    );
     if let Some(user) = &principal.os_user {
         let _ = write!(text, ", OS user {user}");
     }

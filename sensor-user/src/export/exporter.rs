@@ -88,7 +88,10 @@ impl Exporter {
         let mut sinks = Vec::new();
         if let Some(path) = &config.otlp_file {
             let file = OtlpFile::open(path).with_context(|| {
-                format!("cannot open the OTLP file {}: does its directory exist, and is it writable?", path.display())
+                format!(
+                    "cannot open the OTLP file {}: does its directory exist, and is it writable?",
+                    path.display()
+                )
             })?;
             sinks.push(Sink::File(file));
         }
@@ -148,7 +151,10 @@ impl Exporter {
             while waiting.alerts.len() > lane.queue.bound {
                 waiting.alerts.pop_front();
                 lane.queue.dropped.fetch_add(1, Ordering::Relaxed);
-                log::error!("export: more than {} alerts wait for a receiver: the oldest was dropped", lane.queue.bound / 2);
+                log::error!(
+                    "export: more than {} alerts wait for a receiver: the oldest was dropped",
+                    lane.queue.bound / 2
+                );
             }
             drop(waiting);
             lane.queue.wake.notify_one();
@@ -232,22 +238,38 @@ async fn work(mut sink: Sink, queue: Arc<Queue>) {
                 queue.lock().in_flight = Undelivered::default();
                 pause = PAUSE.0;
                 if let Some(since) = failing_since.take() {
-                    log::info!("export: {} takes telemetry again after {} s", sink.name(), since.elapsed().as_secs());
+                    log::info!(
+                        "export: {} takes telemetry again after {} s",
+                        sink.name(),
+                        since.elapsed().as_secs()
+                    );
                 }
                 if let Some((count, words)) = rejected {
                     queue.dropped.fetch_add(count, Ordering::Relaxed);
-                    log::warn!("export: {} rejected {count} items of {}: {words}", sink.name(), message.signal());
+                    log::warn!(
+                        "export: {} rejected {count} items of {}: {words}",
+                        sink.name(),
+                        message.signal()
+                    );
                 }
             }
             Err(Undeliverable::Never(reason)) => {
                 queue.lock().in_flight = Undelivered::default();
                 queue.dropped.fetch_add(1, Ordering::Relaxed);
-                log::error!("export: {} refuses {}: {reason}; dropped", sink.name(), message.signal());
+                log::error!(
+                    "export: {} refuses {}: {reason}; dropped",
+                    sink.name(),
+                    message.signal()
+                );
             }
             Err(Undeliverable::Later { reason, after }) => {
                 if failing_since.is_none() {
                     failing_since = Some(Instant::now());
-                    log::warn!("export: {} does not take {}: {reason}; trying again, alerts are kept", sink.name(), message.signal());
+                    log::warn!(
+                        "export: {} does not take {}: {reason}; trying again, alerts are kept",
+                        sink.name(),
+                        message.signal()
+                    );
                 }
                 queue.put_back(message);
                 // Up to a quarter more, so that many sensors do not come back at once.

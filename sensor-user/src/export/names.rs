@@ -113,55 +113,195 @@ pub const ANOMALY: &str = "data_access.anomaly";
 
 /// All attributes.
 pub const ATTRIBUTES: &[Attribute] = &[
-    Attribute { key: DB_SYSTEM_NAME, description: "Database system: `postgresql`." },
-    Attribute { key: DB_NAMESPACE, description: "Database connected to." },
-    Attribute { key: DB_COLLECTION_NAME, description: "Table; several of one statement joined by commas, so that a sum over the series counts each row once. Empty without a table." },
-    Attribute { key: DB_OPERATION_NAME, description: "Operation: `SELECT`, `COPY`, … Empty for bytes outside any statement." },
-    Attribute { key: DB_QUERY_SUMMARY, description: "Operation and tables." },
-    Attribute { key: DB_QUERY_TEXT, description: "Statement with every literal replaced by `?`." },
-    Attribute { key: DB_RESPONSE_RETURNED_ROWS, description: "Rows of a statement shape within an alert's window." },
-    Attribute { key: USER_NAME, description: "Database user. Absent while not known." },
-    Attribute { key: CLIENT_ADDRESS, description: "Client's IP address, `local` for unix sockets, `unknown`." },
-    Attribute { key: CLIENT_PORT, description: "Client's TCP port." },
-    Attribute { key: SERVER_PORT, description: "Server's port." },
-    Attribute { key: SERVER, description: "Server on this host: `version/directory:port`." },
-    Attribute { key: PROCESS_USER_ID, description: "uid of a client process on this host." },
-    Attribute { key: PROCESS_USER_NAME, description: "Its name." },
-    Attribute { key: PROCESS_EXECUTABLE_NAME, description: "Command name of a client process on this host." },
-    Attribute { key: PROCESS_PID, description: "Its process id." },
-    Attribute { key: LOGIN_USER_ID, description: "Audit login uid of a client process on this host: the person behind sudo." },
-    Attribute { key: LOGIN_USER_NAME, description: "Its name." },
-    Attribute { key: APPLICATION_NAME, description: "`application_name` as the client claims it." },
-    Attribute { key: DIRECTION, description: "`returned` or `written` for rows, `sent` or `received` (by the server) for bytes." },
-    Attribute { key: FINGERPRINT, description: "Hash of the sanitised text, equal on all hosts." },
-    Attribute { key: CAUSE, description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`." },
-    Attribute { key: PROGRAM, description: "BPF program." },
-    Attribute { key: LOG_RECORD_UID, description: "Unique id of an alert; equal when it is delivered twice." },
-    Attribute { key: THRESHOLD, description: "Threshold that was crossed." },
-    Attribute { key: MEASURE, description: "`rows`, `bytes` or `queries`." },
-    Attribute { key: OBSERVED, description: "Amount in the window." },
-    Attribute { key: ESTIMATED, description: "Part of it that is an estimate of rows still streaming." },
-    Attribute { key: LIMIT, description: "The limit." },
-    Attribute { key: WINDOW, description: "Length of the window in seconds, 0 for one statement." },
-    Attribute { key: SINCE, description: "Since when the amount has been accumulating (RFC 3339)." },
-    Attribute { key: SHARE, description: "Share of the table's rows, where its size is known." },
-    Attribute { key: TABLES, description: "Tables, largest part first." },
-    Attribute { key: COMPLETENESS, description: "Share of the principal's bytes that was parsed; `data_access.completeness.*` says what was not, by cause." },
-    Attribute { key: EGRESS, description: "Ways by which data left through the server's own hands: route and destination." },
+    Attribute {
+        key: DB_SYSTEM_NAME,
+        description: "Database system: `postgresql`.",
+    },
+    Attribute {
+        key: DB_NAMESPACE,
+        description: "Database connected to.",
+    },
+    Attribute {
+        key: DB_COLLECTION_NAME,
+        description: "Table; several of one statement joined by commas, so that a sum over the series counts each row once. Empty without a table.",
+    },
+    Attribute {
+        key: DB_OPERATION_NAME,
+        description: "Operation: `SELECT`, `COPY`, … Empty for bytes outside any statement.",
+    },
+    Attribute {
+        key: DB_QUERY_SUMMARY,
+        description: "Operation and tables.",
+    },
+    Attribute {
+        key: DB_QUERY_TEXT,
+        description: "Statement with every literal replaced by `?`.",
+    },
+    Attribute {
+        key: DB_RESPONSE_RETURNED_ROWS,
+        description: "Rows of a statement shape within an alert's window.",
+    },
+    Attribute {
+        key: USER_NAME,
+        description: "Database user. Absent while not known.",
+    },
+    Attribute {
+        key: CLIENT_ADDRESS,
+        description: "Client's IP address, `local` for unix sockets, `unknown`.",
+    },
+    Attribute {
+        key: CLIENT_PORT,
+        description: "Client's TCP port.",
+    },
+    Attribute {
+        key: SERVER_PORT,
+        description: "Server's port.",
+    },
+    Attribute {
+        key: SERVER,
+        description: "Server on this host: `version/directory:port`.",
+    },
+    Attribute {
+        key: PROCESS_USER_ID,
+        description: "uid of a client process on this host.",
+    },
+    Attribute {
+        key: PROCESS_USER_NAME,
+        description: "Its name.",
+    },
+    Attribute {
+        key: PROCESS_EXECUTABLE_NAME,
+        description: "Command name of a client process on this host.",
+    },
+    Attribute {
+        key: PROCESS_PID,
+        description: "Its process id.",
+    },
+    Attribute {
+        key: LOGIN_USER_ID,
+        description: "Audit login uid of a client process on this host: the person behind sudo.",
+    },
+    Attribute {
+        key: LOGIN_USER_NAME,
+        description: "Its name.",
+    },
+    Attribute {
+        key: APPLICATION_NAME,
+        description: "`application_name` as the client claims it.",
+    },
+    Attribute {
+        key: DIRECTION,
+        description: "`returned` or `written` for rows, `sent` or `received` (by the server) for bytes.",
+    },
+    Attribute {
+        key: FINGERPRINT,
+        description: "Hash of the sanitised text, equal on all hosts.",
+    },
+    Attribute {
+        key: CAUSE,
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`.",
+    },
+    Attribute {
+        key: PROGRAM,
+        description: "BPF program.",
+    },
+    Attribute {
+        key: LOG_RECORD_UID,
+        description: "Unique id of an alert; equal when it is delivered twice.",
+    },
+    Attribute {
+        key: THRESHOLD,
+        description: "Threshold that was crossed.",
+    },
+    Attribute {
+        key: MEASURE,
+        description: "`rows`, `bytes` or `queries`.",
+    },
+    Attribute {
+        key: OBSERVED,
+        description: "Amount in the window.",
+    },
+    Attribute {
+        key: ESTIMATED,
+        description: "Part of it that is an estimate of rows still streaming.",
+    },
+    Attribute {
+        key: LIMIT,
+        description: "The limit.",
+    },
+    Attribute {
+        key: WINDOW,
+        description: "Length of the window in seconds, 0 for one statement.",
+    },
+    Attribute {
+        key: SINCE,
+        description: "Since when the amount has been accumulating (RFC 3339).",
+    },
+    Attribute {
+        key: SHARE,
+        description: "Share of the table's rows, where its size is known.",
+    },
+    Attribute {
+        key: TABLES,
+        description: "Tables, largest part first.",
+    },
+    Attribute {
+        key: COMPLETENESS,
+        description: "Share of the principal's bytes that was parsed; `data_access.completeness.*` says what was not, by cause.",
+    },
+    Attribute {
+        key: EGRESS,
+        description: "Ways by which data left through the server's own hands: route and destination.",
+    },
 ];
 
 /// Attributes of a principal's series.
 const PRINCIPAL: &[&str] = &[
-    DB_SYSTEM_NAME, DB_NAMESPACE, DB_COLLECTION_NAME, DB_OPERATION_NAME, USER_NAME, CLIENT_ADDRESS, SERVER, SERVER_PORT,
-    PROCESS_USER_ID, PROCESS_USER_NAME, LOGIN_USER_ID, LOGIN_USER_NAME,
+    DB_SYSTEM_NAME,
+    DB_NAMESPACE,
+    DB_COLLECTION_NAME,
+    DB_OPERATION_NAME,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
 ];
 const PRINCIPAL_DIRECTION: &[&str] = &[
-    DB_SYSTEM_NAME, DB_NAMESPACE, DB_COLLECTION_NAME, DB_OPERATION_NAME, USER_NAME, CLIENT_ADDRESS, SERVER, SERVER_PORT,
-    PROCESS_USER_ID, PROCESS_USER_NAME, LOGIN_USER_ID, LOGIN_USER_NAME, DIRECTION,
+    DB_SYSTEM_NAME,
+    DB_NAMESPACE,
+    DB_COLLECTION_NAME,
+    DB_OPERATION_NAME,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
+    DIRECTION,
 ];
-const STATEMENT: &[&str] = &[DB_SYSTEM_NAME, DB_QUERY_SUMMARY, FINGERPRINT, USER_NAME, CLIENT_ADDRESS, SERVER];
-const STATEMENT_DIRECTION: &[&str] =
-    &[DB_SYSTEM_NAME, DB_QUERY_SUMMARY, FINGERPRINT, USER_NAME, CLIENT_ADDRESS, SERVER, DIRECTION];
+const STATEMENT: &[&str] = &[
+    DB_SYSTEM_NAME,
+    DB_QUERY_SUMMARY,
+    FINGERPRINT,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+];
+const STATEMENT_DIRECTION: &[&str] = &[
+    DB_SYSTEM_NAME,
+    DB_QUERY_SUMMARY,
+    FINGERPRINT,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+    DIRECTION,
+];
 
 macro_rules! metrics {
     ($($constant:ident = $name:literal, $unit:literal, $kind:ident, $attributes:expr, $description:literal;)*) => {
@@ -273,6 +413,9 @@ mod tests {
             std::fs::write(path, reference_markdown()).expect("docs/metrics.md is writable");
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == reference_markdown(), "docs/metrics.md is out of date: run UPDATE_DOCS=1 cargo test -p sensor-user");
+        assert!(
+            written == reference_markdown(),
+            "docs/metrics.md is out of date: run UPDATE_DOCS=1 cargo test -p sensor-user"
+        );
     }
 }

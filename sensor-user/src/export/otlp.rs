@@ -209,7 +209,10 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         (names::WINDOW, alert.window.as_secs().into()),
         (names::SINCE, alert.since.to_string().as_str().into()),
         (names::TABLES, Value::List(alert.tables.clone())),
-        (names::COMPLETENESS, Value::Fraction(record.completeness.share())),
+        (
+            names::COMPLETENESS,
+            Value::Fraction(record.completeness.share()),
+        ),
     ]);
     if let Some(table) = alert.tables.first() {
         attributes.push((names::DB_COLLECTION_NAME, table.clone().into()));
@@ -222,7 +225,11 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         attributes.push((names::SHARE, Value::Fraction(share)));
     }
     if !record.egress.is_empty() {
-        let ways = record.egress.iter().map(|way| way.as_str().into()).collect();
+        let ways = record
+            .egress
+            .iter()
+            .map(|way| way.as_str().into())
+            .collect();
         attributes.push((names::EGRESS, Value::List(ways)));
     }
     if let Some(session) = &record.session {
@@ -230,29 +237,71 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
             attributes.push((names::CLIENT_PORT, u64::from(session.client_port).into()));
         }
         if !session.program.is_empty() {
-            attributes.push((names::PROCESS_EXECUTABLE_NAME, session.program.clone().into()));
+            attributes.push((
+                names::PROCESS_EXECUTABLE_NAME,
+                session.program.clone().into(),
+            ));
         }
         if let Some(pid) = session.client_pid {
             attributes.push((names::PROCESS_PID, u64::from(pid).into()));
         }
         if !session.application_name.is_empty() {
-            attributes.push((names::APPLICATION_NAME, session.application_name.clone().into()));
+            attributes.push((
+                names::APPLICATION_NAME,
+                session.application_name.clone().into(),
+            ));
         }
     }
     let completeness = &record.completeness;
     for (key, value) in [
-        ("data_access.completeness.bytes_seen", completeness.bytes_seen),
-        ("data_access.completeness.bytes_parsed", completeness.bytes_parsed),
-        ("data_access.completeness.encrypted_bytes", completeness.encrypted_bytes),
-        ("data_access.completeness.replication_bytes", completeness.replication_bytes),
-        ("data_access.completeness.unparsable_bytes", completeness.unparsable_bytes),
-        ("data_access.completeness.before_start_bytes", completeness.before_start_bytes),
-        ("data_access.completeness.control_bytes", completeness.control_bytes),
-        ("data_access.completeness.missed_bytes", completeness.missed_bytes),
-        ("data_access.completeness.unattributed_bytes", completeness.unattributed_bytes),
-        ("data_access.completeness.lost_detail_records", completeness.lost_detail_records),
-        ("data_access.completeness.truncated_statements", completeness.truncated_statements),
-        ("data_access.completeness.estimated_rows", completeness.estimated_rows),
+        (
+            "data_access.completeness.bytes_seen",
+            completeness.bytes_seen,
+        ),
+        (
+            "data_access.completeness.bytes_parsed",
+            completeness.bytes_parsed,
+        ),
+        (
+            "data_access.completeness.encrypted_bytes",
+            completeness.encrypted_bytes,
+        ),
+        (
+            "data_access.completeness.replication_bytes",
+            completeness.replication_bytes,
+        ),
+        (
+            "data_access.completeness.unparsable_bytes",
+            completeness.unparsable_bytes,
+        ),
+        (
+            "data_access.completeness.before_start_bytes",
+            completeness.before_start_bytes,
+        ),
+        (
+            "data_access.completeness.control_bytes",
+            completeness.control_bytes,
+        ),
+        (
+            "data_access.completeness.missed_bytes",
+            completeness.missed_bytes,
+        ),
+        (
+            "data_access.completeness.unattributed_bytes",
+            completeness.unattributed_bytes,
+        ),
+        (
+            "data_access.completeness.lost_detail_records",
+            completeness.lost_detail_records,
+        ),
+        (
+            "data_access.completeness.truncated_statements",
+            completeness.truncated_statements,
+        ),
+        (
+            "data_access.completeness.estimated_rows",
+            completeness.estimated_rows,
+        ),
     ] {
         attributes.push((key, value.into()));
     }

@@ -78,7 +78,10 @@ pub struct AlertRecord {
 pub fn principal_attributes(principal: &Principal) -> Attributes {
     let mut attributes: Attributes = vec![
         (names::DB_SYSTEM_NAME, principal.system.as_str().into()),
-        (names::CLIENT_ADDRESS, principal.client.to_string().as_str().into()),
+        (
+            names::CLIENT_ADDRESS,
+            principal.client.to_string().as_str().into(),
+        ),
         (names::SERVER, principal.server.clone().into()),
         (names::SERVER_PORT, u64::from(principal.server_port).into()),
     ];

@@ -13,14 +13,26 @@ pub fn detect() -> Vec<(String, String)> {
     };
     let host = read("/proc/sys/kernel/hostname");
     let mut attributes = vec![
-        (semconv::SERVICE_NAME.to_owned(), "data-access-sensor".to_owned()),
-        (semconv::SERVICE_VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        (semconv::SERVICE_INSTANCE_ID.to_owned(), read("/proc/sys/kernel/random/uuid")),
+        (
+            semconv::SERVICE_NAME.to_owned(),
+            "data-access-sensor".to_owned(),
+        ),
+        (
+            semconv::SERVICE_VERSION.to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
+        (
+            semconv::SERVICE_INSTANCE_ID.to_owned(),
+            read("/proc/sys/kernel/random/uuid"),
+        ),
         (semconv::HOST_NAME.to_owned(), host),
         (semconv::HOST_ID.to_owned(), read("/etc/machine-id")),
         (semconv::HOST_ARCH.to_owned(), architecture().to_owned()),
         (semconv::OS_TYPE.to_owned(), "linux".to_owned()),
-        (semconv::OS_VERSION.to_owned(), read("/proc/sys/kernel/osrelease")),
+        (
+            semconv::OS_VERSION.to_owned(),
+            read("/proc/sys/kernel/osrelease"),
+        ),
     ];
     attributes.retain(|(_, value)| !value.is_empty());
     let given = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();

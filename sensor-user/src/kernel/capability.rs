@@ -79,7 +79,9 @@ pub fn capabilities() -> Vec<Capability> {
         present: fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")
             .is_ok_and(|text| text.trim() == "1"),
         required: false,
-        detail: "run time of the sensor's own programs is measured only with kernel.bpf_stats_enabled=1".to_owned(),
+        detail:
+            "run time of the sensor's own programs is measured only with kernel.bpf_stats_enabled=1"
+                .to_owned(),
         remedy: "sysctl kernel.bpf_stats_enabled=1 (costs a few nanoseconds a run)",
     });
     found
@@ -107,8 +109,10 @@ pub fn is_privileged() -> bool {
 
 /// Does the kernel's type information know the tracepoint?
 fn has_tracepoint(name: &str) -> bool {
-    btf_rs::Btf::from_file(offsets::VMLINUX)
-        .is_ok_and(|btf| btf.resolve_types_by_name(&format!("btf_trace_{name}")).is_ok())
+    btf_rs::Btf::from_file(offsets::VMLINUX).is_ok_and(|btf| {
+        btf.resolve_types_by_name(&format!("btf_trace_{name}"))
+            .is_ok()
+    })
 }
 
 /// The kernel's lockdown mode; `none` where it can't be read.

@@ -71,7 +71,8 @@ pub fn boot_time() -> u64 {
     };
     // SAFETY: writes to a local; the clock exists since Linux 2.6.39.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 impl Kernel {
@@ -91,7 +92,9 @@ impl Kernel {
             .map_max_entries("RING", ring_bytes)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
-            .context("cannot create the sensor's BPF maps; `sensor check` says what this host lacks")?;
+            .context(
+                "cannot create the sensor's BPF maps; `sensor check` says what this host lacks",
+            )?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
         for name in PROGRAMS {
             let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
@@ -172,7 +175,10 @@ fn settings(config: &Config) -> Result<Settings> {
     }
     for (i, name) in config.discover.command_names().iter().enumerate() {
         if i == COMMANDS || name.is_empty() || name.len() > 15 {
-            bail!("discover.extra_command_names: at most {} names of 1 to 15 bytes", COMMANDS - 2);
+            bail!(
+                "discover.extra_command_names: at most {} names of 1 to 15 bytes",
+                COMMANDS - 2
+            );
         }
         settings.commands[i][..name.len()].copy_from_slice(name.as_bytes());
     }

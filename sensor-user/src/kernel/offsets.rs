@@ -52,7 +52,11 @@ pub fn read() -> Result<Offsets> {
 
 /// Byte offset of a field, by a dotted path through nested structures; anonymous members are looked into.
 fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u32> {
-    let missing = || anyhow!("this kernel's type information has no field {structure}.{path}: please report the kernel version");
+    let missing = || {
+        anyhow!(
+            "this kernel's type information has no field {structure}.{path}: please report the kernel version"
+        )
+    };
     let types = btf
         .resolve_types_by_name(structure)
         .map_err(|_| missing())?;

@@ -189,7 +189,9 @@ impl Pipeline {
             ordinal: 0,
         };
         self.statement(&record, clock);
-        let principal = self.session(key.connection, clock.convert(delta.time)).principal;
+        let principal = self
+            .session(key.connection, clock.convert(delta.time))
+            .principal;
         self.completeness_mut(principal).lost_detail_records += delta.records;
     }
 
@@ -337,7 +339,8 @@ impl Pipeline {
             _ if session.preexisting => BlindSpot::BeforeStart,
             _ => BlindSpot::Unparsable,
         };
-        self.completeness_mut(session.principal).add_blind(spot, bytes);
+        self.completeness_mut(session.principal)
+            .add_blind(spot, bytes);
         self.account(connection, record.bytes_sent, record.bytes_received);
         let shape = self.shapes.shape(shapes::NONE).clone();
         self.deliver(Access {
@@ -373,7 +376,9 @@ impl Pipeline {
             // The kernel counts the end of the stream (FIN) as one byte read.
             let low = |seen: u64| u32::try_from(seen & u64::from(u32::MAX)).unwrap_or(0);
             let sent = record.socket_sent.wrapping_sub(low(record.seen_sent));
-            let received = record.socket_received.wrapping_sub(low(record.seen_received));
+            let received = record
+                .socket_received
+                .wrapping_sub(low(record.seen_received));
             u64::from(sent) + u64::from(if received == 1 { 0 } else { received })
         };
         let lost = self.overflow.pending(connection);

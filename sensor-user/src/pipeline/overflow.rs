@@ -54,8 +54,16 @@ mod tests {
             records,
             ..OverflowVolume::default()
         };
-        assert_eq!(overflow.difference(key, at(5, 1)).map(|d| d.rows_returned), Some(5));
+        assert_eq!(
+            overflow.difference(key, at(5, 1)).map(|d| d.rows_returned),
+            Some(5)
+        );
         assert_eq!(overflow.difference(key, at(5, 1)), None);
-        assert_eq!(overflow.difference(key, at(9, 3)).map(|d| (d.rows_returned, d.records)), Some((4, 2)));
+        assert_eq!(
+            overflow
+                .difference(key, at(9, 3))
+                .map(|d| (d.rows_returned, d.records)),
+            Some((4, 2))
+        );
     }
 }

@@ -215,8 +215,10 @@ impl Resolver {
                 pid,
                 uid: record.peer_uid,
                 login_uid: login_uid(pid).unwrap_or(UNSET),
-                command: crate::discover::command_and_parent(pid)
-                    .map_or_else(|| "".into(), |(command, _)| startup::clean(command.as_bytes())),
+                command: crate::discover::command_and_parent(pid).map_or_else(
+                    || "".into(),
+                    |(command, _)| startup::clean(command.as_bytes()),
+                ),
             });
         }
         None
@@ -327,7 +329,10 @@ fn login_uid(pid: u32) -> Option<u32> {
 
 fn title(pid: u32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
 
@@ -396,7 +401,11 @@ mod tests {
         let mut resolver = Resolver::new(3);
         for connection in 1..=10 {
             resolver.opened(&open(connection, 0), Timestamp(1));
-            resolver.started(connection, format!("user\0u{connection}\0\0").as_bytes(), false);
+            resolver.started(
+                connection,
+                format!("user\0u{connection}\0\0").as_bytes(),
+                false,
+            );
         }
         assert!(resolver.principals().len() <= 4);
         assert!(resolver.folded > 0);

@@ -100,7 +100,10 @@ mod tests {
 
     #[test]
     fn reads_parameters() {
-        let startup = parse(b"user\0ann\0database\0crm\0application_name\0psql\0\0", false);
+        let startup = parse(
+            b"user\0ann\0database\0crm\0application_name\0psql\0\0",
+            false,
+        );
         assert_eq!(startup.user.as_deref(), Some("ann"));
         assert_eq!(startup.database.as_deref(), Some("crm"));
         assert_eq!(&*startup.application_name, "psql");
@@ -109,14 +112,22 @@ mod tests {
 
     #[test]
     fn the_database_defaults_to_the_user() {
-        assert_eq!(parse(b"user\0ann\0\0", false).database.as_deref(), Some("ann"));
+        assert_eq!(
+            parse(b"user\0ann\0\0", false).database.as_deref(),
+            Some("ann")
+        );
     }
 
     #[test]
     fn a_cut_packet_names_nobody() {
         assert_eq!(parse(b"user\0ann\0options\0x", true).user, None);
         assert_eq!(parse(b"user\0ann\0opt", false).user, None);
-        assert_eq!(parse(b"user\0mallory\0user\0ann\0\0", false).user.as_deref(), Some("ann"));
+        assert_eq!(
+            parse(b"user\0mallory\0user\0ann\0\0", false)
+                .user
+                .as_deref(),
+            Some("ann")
+        );
         assert_eq!(parse(b"", false).user, None);
     }
 
@@ -134,9 +145,15 @@ mod tests {
             parse_title("postgres: ann crm 10.0.0.1(4711) idle").expect("title");
         assert_eq!((&*user, &*database), ("ann", "crm"));
         assert_eq!(address, "10.0.0.1".parse().ok());
-        let (user, _, address) = parse_title("postgres: 15/main: ann crm [local] SELECT").expect("title");
+        let (user, _, address) =
+            parse_title("postgres: 15/main: ann crm [local] SELECT").expect("title");
         assert_eq!((&*user, address), ("ann", None));
-        for title in ["postgres: checkpointer ", "postgres: walwriter", "/usr/lib/postgresql -D x", "postgres: my user crm [local] idle"] {
+        for title in [
+            "postgres: checkpointer ",
+            "postgres: walwriter",
+            "/usr/lib/postgresql -D x",
+            "postgres: my user crm [local] idle",
+        ] {
             assert_eq!(parse_title(title), None, "{title}");
         }
     }

@@ -54,7 +54,10 @@ impl Completeness {
         if self.bytes_seen == 0 {
             1.0
         } else {
-            #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a share needs no more than 53 bits"
+            )]
             let share = self.bytes_parsed as f64 / self.bytes_seen as f64;
             share
         }

@@ -237,7 +237,9 @@ mod tests {
         let mut truth = Volume::default();
         let mut state = 1u64;
         for i in 0..5_000u64 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let id = u32::try_from(state >> 55).expect("small");
             let shape = Shape {
                 tables: vec![format!("t{id}").into()],
@@ -262,8 +264,14 @@ mod tests {
             });
         }
         for sum in [
-            totals.series().map(|s| s.volume).fold(Volume::default(), add),
-            totals.statements().map(|s| s.volume).fold(Volume::default(), add),
+            totals
+                .series()
+                .map(|s| s.volume)
+                .fold(Volume::default(), add),
+            totals
+                .statements()
+                .map(|s| s.volume)
+                .fold(Volume::default(), add),
         ] {
             assert_eq!(sum, truth);
         }

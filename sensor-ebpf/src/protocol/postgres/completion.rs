@@ -43,7 +43,11 @@ fn count_before(window: &mut Window, end: u32) -> u64 {
 fn eight_digits(word: u64) -> (u64, u32) {
     let digits = swar::length(swar::mask_before(swar::not_digit(word.swap_bytes())));
     // Bytes in front of the digits become zeros.
-    let other = if digits == 8 { 0 } else { u64::MAX >> (digits * 8) };
+    let other = if digits == 8 {
+        0
+    } else {
+        u64::MAX >> (digits * 8)
+    };
     let word = (word & !other | 0x3030_3030_3030_3030 & other).wrapping_sub(0x3030_3030_3030_3030);
     let pairs = word.wrapping_mul(10).wrapping_add(word >> 8);
     let high = (pairs & 0xff_0000_00ff).wrapping_mul(0xf_4240_0000_0064);

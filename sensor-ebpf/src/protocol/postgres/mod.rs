@@ -68,4 +68,6 @@ fn lose_track<S: Surroundings>(surroundings: &mut S, connection: &mut Connection
     outcome::abandon(surroundings, connection);
     connection.phase = Phase::Blind as u8;
     surroundings.phase(connection);
+    connection.sent = 0;
+    connection.received = 0;
 }

@@ -172,6 +172,9 @@ pub fn overhead<S: Surroundings>(s: &mut S, c: &mut Connection) {
 /// What is outstanding will never be known: report its rows as far as they were counted or can be estimated.
 #[inline(never)]
 pub fn abandon<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    // The beginning of a message that will not be completed: seen, and counted nowhere yet.
+    c.sent += u64::from(c.carried);
+    c.carried = 0;
     if c.outstanding > 0 && c.response_bytes > 0 {
         let estimate = super::skim::estimate(c);
         let rows = c.rows + estimate;

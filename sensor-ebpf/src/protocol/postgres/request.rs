@@ -1,6 +1,10 @@
 //! Frontend messages: what the client asks for.
 
-use super::{lose_track, messages::{self, HEADER}, outcome};
+use super::{
+    lose_track,
+    messages::{self, HEADER},
+    outcome,
+};
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
@@ -29,7 +33,10 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     walk.offset = 0;
     walk.length = length;
     walk.pending = false;
-    let mut chunks = Chunks { s: &mut *s, c: &mut *c };
+    let mut chunks = Chunks {
+        s: &mut *s,
+        c: &mut *c,
+    };
     // The common case in one go: PostgreSQL never reads more than a chunk.
     if chunks.step() {
         repeat(CHUNKS - 1, &mut chunks);
@@ -127,7 +134,8 @@ impl<S: Surroundings> Step for Messages<'_, S> {
         }
         self.message(kind, position + HEADER, position + total);
         self.s.scratch().walk.position = position + total;
-        true
+        // False with the last message, so that a lone one never starts the loop.
+        total < available
     }
 }
 
@@ -174,7 +182,11 @@ impl<S: Surroundings> Messages<'_, S> {
             flags: REQUEST_SIMPLE
                 | REQUEST_SYNC
                 | if several { REQUEST_SEVERAL } else { 0 }
-                | if truncated { REQUEST_TRUNCATED | REQUEST_SEVERAL } else { 0 },
+                | if truncated {
+                    REQUEST_TRUNCATED | REQUEST_SEVERAL
+                } else {
+                    0
+                },
             ..Request::default()
         });
     }

@@ -70,12 +70,15 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
         let before = length - READY_LENGTH - total;
         // Rows stand before the completion, or only messages of five bytes do.
         let no_rows = before == 0
-            || before <= MOST_BEFORE && before % HEADER == 0 && is_acknowledgement(s.window().byte(BASE));
+            || before <= MOST_BEFORE
+                && before % HEADER == 0
+                && is_acknowledgement(s.window().byte(BASE));
         if !no_rows && !matches!(tag, CommandTag::Select | CommandTag::Fetch) {
             // RETURNING, SHOW, EXPLAIN, COPY: rows must be counted.
             return false;
         }
-        let (returned, written, flags) = outcome::rows(c, tag, count, if no_rows { 0 } else { count });
+        let (returned, written, flags) =
+            outcome::rows(c, tag, count, if no_rows { 0 } else { count });
         (tag, returned, written, flags)
     } else if take > READY_LENGTH + HEADER && skim::suspended_before(s, end) {
         let limit = u64::from(c.front.limit);
@@ -174,12 +177,13 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
             // Kept flush with the end of the tail.
             skim::restore_tail(self.s, self.c, BASE - TAIL as u32);
         }
-        self.c.carried = 0;
         if !self.s.read(offset, take, BASE) {
+            self.count(rest);
             lose_track(self.s, self.c);
             self.s.scratch().walk.offset = length;
             return false;
         }
+        self.c.carried = 0;
         let walk = &mut self.s.scratch().walk;
         walk.position = BASE - carried;
         walk.end = BASE + take;

@@ -36,6 +36,8 @@ pub fn begin<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         return;
     }
     keep_tail(s, c, BASE);
+    c.sent += u64::from(c.carried);
+    c.response_bytes += u64::from(c.carried);
     c.follow = Follow::Skim as u8;
     c.walked_bytes = c.response_bytes;
     c.carried = 0;
@@ -131,7 +133,13 @@ pub fn keep_tail<S: Surroundings>(s: &mut S, c: &mut Connection, position: u32) 
     while i < TAIL {
         let word = s.window().le64(position + i as u32);
         // SAFETY: i + 8 <= TAIL, a multiple of eight.
-        unsafe { c.tail.as_mut_ptr().add(i).cast::<u64>().write_unaligned(word.to_le()) };
+        unsafe {
+            c.tail
+                .as_mut_ptr()
+                .add(i)
+                .cast::<u64>()
+                .write_unaligned(word.to_le())
+        };
         i += 8;
     }
 }

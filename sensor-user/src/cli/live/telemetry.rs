@@ -62,8 +62,17 @@ impl Live {
             };
             attributes.push((names::DB_NAMESPACE, series.key.database.clone().into()));
             attributes.push((names::DB_COLLECTION_NAME, series.key.table.clone().into()));
-            attributes.push((names::DB_OPERATION_NAME, series.key.operation.clone().into()));
-            points.extend(volume_points(metrics, &attributes, &series.volume, series.first, now));
+            attributes.push((
+                names::DB_OPERATION_NAME,
+                series.key.operation.clone().into(),
+            ));
+            points.extend(volume_points(
+                metrics,
+                &attributes,
+                &series.volume,
+                series.first,
+                now,
+            ));
         }
         let other = vec![(names::USER_NAME, Value::from("other"))];
         points.extend(volume_points(metrics, &other, &rest, self.started, now));
@@ -88,8 +97,17 @@ impl Live {
             let shape = self.pipeline.shapes.shape(series.key.shape_id);
             let mut attributes = principal_attributes(self.pipeline.resolver.principal(id));
             attributes.push((names::DB_QUERY_SUMMARY, shape.summary.clone().into()));
-            attributes.push((names::FINGERPRINT, Value::from(fingerprint(&shape.text).as_str())));
-            points.extend(volume_points(metrics, &attributes, &series.volume, series.first, now));
+            attributes.push((
+                names::FINGERPRINT,
+                Value::from(fingerprint(&shape.text).as_str()),
+            ));
+            points.extend(volume_points(
+                metrics,
+                &attributes,
+                &series.volume,
+                series.first,
+                now,
+            ));
         }
         points
     }
@@ -100,7 +118,10 @@ impl Live {
         let mut points = Vec::new();
         for (uid, volume) in self.user_volumes() {
             let user = self.pipeline.resolver.os_user(uid);
-            for (direction, value) in [("sent", volume.bytes_sent), ("received", volume.bytes_received)] {
+            for (direction, value) in [
+                ("sent", volume.bytes_sent),
+                ("received", volume.bytes_received),
+            ] {
                 points.push(MetricPoint {
                     metric: &names::USER_BYTES,
                     attributes: vec![
@@ -127,10 +148,11 @@ impl Live {
             time: now,
             value,
         };
-        let with = |metric: &'static Metric, key: &'static str, label: &str, value: u64| MetricPoint {
-            attributes: vec![(key, label.into())],
-            ..point(metric, value)
-        };
+        let with =
+            |metric: &'static Metric, key: &'static str, label: &str, value: u64| MetricPoint {
+                attributes: vec![(key, label.into())],
+                ..point(metric, value)
+            };
         let counters = self.kernel_counters();
         let completeness = self.pipeline.total_completeness();
         let mut points = vec![
@@ -144,8 +166,14 @@ impl Live {
             point(&names::MALFORMED, self.pipeline.malformed),
             point(&names::EXPORT_DROPPED, self.exporter.dropped()),
             point(&names::MEMORY, resident_bytes()),
-            point(&names::CONNECTIONS, self.pipeline.resolver.sessions().count() as u64),
-            point(&names::PRINCIPALS, self.pipeline.resolver.principals().len() as u64),
+            point(
+                &names::CONNECTIONS,
+                self.pipeline.resolver.sessions().count() as u64,
+            ),
+            point(
+                &names::PRINCIPALS,
+                self.pipeline.resolver.principals().len() as u64,
+            ),
             point(&names::SHAPES, self.pipeline.shapes.len() as u64),
             point(&names::WINDOWS, self.pipeline.lane.windows() as u64),
         ];
@@ -169,16 +197,34 @@ impl Live {
             points.push(with(&names::FOLDED, names::CAUSE, cause, count));
         }
         for program in self.kernel.statistics() {
-            points.push(with(&names::BPF_RUN_TIME, names::PROGRAM, program.name, program.run_time));
-            points.push(with(&names::BPF_RUNS, names::PROGRAM, program.name, program.runs));
-            points.push(with(&names::BPF_MISSES, names::PROGRAM, program.name, program.misses));
+            points.push(with(
+                &names::BPF_RUN_TIME,
+                names::PROGRAM,
+                program.name,
+                program.run_time,
+            ));
+            points.push(with(
+                &names::BPF_RUNS,
+                names::PROGRAM,
+                program.name,
+                program.runs,
+            ));
+            points.push(with(
+                &names::BPF_MISSES,
+                names::PROGRAM,
+                program.name,
+                program.misses,
+            ));
         }
         points
     }
 }
 
 fn weight(volume: &Volume) -> (u64, u64) {
-    (volume.rows_returned + volume.rows_written, volume.bytes_sent + volume.bytes_received)
+    (
+        volume.rows_returned + volume.rows_written,
+        volume.bytes_sent + volume.bytes_received,
+    )
 }
 
 /// Fingerprint of a sanitised text that is equal on all hosts and over restarts (the kernel's is keyed).

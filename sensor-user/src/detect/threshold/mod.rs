@@ -109,7 +109,10 @@ impl ThresholdLane {
             .filter_map(|(key, state)| Some((renumber(key)?, state)))
             .collect();
         for keys in self.streaming.values_mut() {
-            *keys = std::mem::take(keys).into_iter().filter_map(renumber).collect();
+            *keys = std::mem::take(keys)
+                .into_iter()
+                .filter_map(renumber)
+                .collect();
         }
         self.matches.clear();
         self.rules = rules.to_vec();
@@ -128,7 +131,10 @@ impl ThresholdLane {
         sizes: &TableSizes,
         alerts: &mut Vec<Alert>,
     ) {
-        if !matches!(access.kind, AccessKind::Streaming { .. } | AccessKind::Overhead) {
+        if !matches!(
+            access.kind,
+            AccessKind::Streaming { .. } | AccessKind::Overhead
+        ) {
             self.landed(access.session.connection);
         }
         for rule_match in self.matching(access, principal).iter() {
@@ -239,7 +245,10 @@ impl ThresholdLane {
                 Some((_, rows)) => *rows = estimated,
                 None => {
                     state.in_flight.push((connection, estimated));
-                    self.streaming.entry(connection).or_default().push(key.clone());
+                    self.streaming
+                        .entry(connection)
+                        .or_default()
+                        .push(key.clone());
                 }
             }
         }
@@ -299,7 +308,11 @@ impl ThresholdLane {
         if self.states.len() < self.max_states {
             return;
         }
-        let mut sums: Vec<u64> = self.states.values().map(|state| state.window.sum()).collect();
+        let mut sums: Vec<u64> = self
+            .states
+            .values()
+            .map(|state| state.window.sum())
+            .collect();
         sums.sort_unstable();
         let bound = sums[sums.len() / 100];
         let before = self.states.len();
@@ -310,18 +323,17 @@ impl ThresholdLane {
 }
 
 /// May an alert be raised again?
-fn rearmed(
-    last: Option<(Timestamp, u64)>,
-    now: Timestamp,
-    observed: u64,
-    rearm: Duration,
-) -> bool {
+fn rearmed(last: Option<(Timestamp, u64)>, now: Timestamp, observed: u64, rearm: Duration) -> bool {
     last.is_none_or(|(time, amount)| now >= time + rearm || observed / ESCALATION >= amount)
 }
 
 fn selects(selector: &Selector, access: &Access<'_>, principal: &Principal) -> bool {
-    selector.user.matches(principal.user.as_deref().unwrap_or(""))
-        && selector.client_address.matches(&principal.client.to_string())
+    selector
+        .user
+        .matches(principal.user.as_deref().unwrap_or(""))
+        && selector
+            .client_address
+            .matches(&principal.client.to_string())
         && selector
             .os_user
             .matches(principal.os_user.as_ref().map_or("", |user| &user.name))
@@ -339,7 +351,10 @@ fn statements(window: &Sliding, access: &Access<'_>, estimated: u64) -> Vec<Stat
     let mut shares: Vec<StatementShare> = window.statements().to_vec();
     if estimated > 0 {
         let summary = access.shape.summary.clone();
-        match shares.iter_mut().find(|share| share.shape_id == access.shape_id) {
+        match shares
+            .iter_mut()
+            .find(|share| share.shape_id == access.shape_id)
+        {
             Some(share) => share.amount += estimated,
             None => shares.push(StatementShare {
                 shape_id: access.shape_id,
@@ -366,7 +381,10 @@ fn part(share: f64, rows: u64) -> u64 {
     (share * rows as f64).ceil() as u64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share needs no more than 53 bits"
+)]
 fn ratio(rows: u64, size: u64) -> f64 {
     rows as f64 / size.max(1) as f64
 }

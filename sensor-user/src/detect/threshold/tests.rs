@@ -46,7 +46,14 @@ impl Bench {
     }
 
     /// One access of user `who` on connection `who` to `table`; returns the alerts it raised.
-    fn access(&mut self, who: u32, at: u64, table: &str, rows: u64, kind: AccessKind) -> Vec<Alert> {
+    fn access(
+        &mut self,
+        who: u32,
+        at: u64,
+        table: &str,
+        rows: u64,
+        kind: AccessKind,
+    ) -> Vec<Alert> {
         let session = Session::for_tests(ConnectionId(u64::from(who)), PrincipalId(who), "crm");
         let shape = Shape {
             operation: "SELECT".into(),
@@ -83,23 +90,40 @@ impl Bench {
     }
 }
 
-const BULK: &str = "[[threshold]]\nname = \"bulk\"\ntable = \"customers\"\nwindow = \"10m\"\nlimit = 1000\n";
+const BULK: &str =
+    "[[threshold]]\nname = \"bulk\"\ntable = \"customers\"\nwindow = \"10m\"\nlimit = 1000\n";
 
 #[test]
 fn fires_once_when_the_limit_is_crossed() {
     let mut bench = Bench::new(BULK);
     assert!(bench.rows(1, 1000 * SECOND, "customers", 1000).is_empty());
-    assert!(bench.rows(2, 1000 * SECOND, "customers", 999).is_empty(), "principals are apart");
-    assert!(bench.rows(1, 1001 * SECOND, "tickets", 50_000).is_empty(), "another table");
+    assert!(
+        bench.rows(2, 1000 * SECOND, "customers", 999).is_empty(),
+        "principals are apart"
+    );
+    assert!(
+        bench.rows(1, 1001 * SECOND, "tickets", 50_000).is_empty(),
+        "another table"
+    );
     let alerts = bench.rows(1, 1002 * SECOND, "customers", 1);
     assert_eq!(alerts.len(), 1);
     let alert = &alerts[0];
-    assert_eq!((alert.observed, alert.limit, alert.estimated), (1001, 1000, 0));
+    assert_eq!(
+        (alert.observed, alert.limit, alert.estimated),
+        (1001, 1000, 0)
+    );
     assert_eq!(alert.since, Timestamp(1000 * SECOND - 1));
     assert_eq!(alert.tables, ["customers".into()]);
     assert_eq!(alert.statements[0].amount, 1001);
-    assert!(bench.rows(1, 1003 * SECOND, "customers", 1).is_empty(), "silent until rearmed");
-    assert_eq!(bench.rows(1, 1004 * SECOND, "customers", 9_010).len(), 1, "ten times as much");
+    assert!(
+        bench.rows(1, 1003 * SECOND, "customers", 1).is_empty(),
+        "silent until rearmed"
+    );
+    assert_eq!(
+        bench.rows(1, 1004 * SECOND, "customers", 9_010).len(),
+        1,
+        "ten times as much"
+    );
 }
 
 #[test]
@@ -107,16 +131,33 @@ fn the_window_slides() {
     let mut bench = Bench::new(BULK);
     assert!(bench.rows(1, 1000 * SECOND, "customers", 900).is_empty());
     // 10 minutes and a bucket later nothing of it is left.
-    assert!(bench.rows(1, 1000 * SECOND + 620 * SECOND, "customers", 900).is_empty());
-    assert_eq!(bench.rows(1, 1000 * SECOND + 1100 * SECOND, "customers", 200).len(), 1);
+    assert!(
+        bench
+            .rows(1, 1000 * SECOND + 620 * SECOND, "customers", 900)
+            .is_empty()
+    );
+    assert_eq!(
+        bench
+            .rows(1, 1000 * SECOND + 1100 * SECOND, "customers", 200)
+            .len(),
+        1
+    );
 }
 
 #[test]
 fn streaming_rows_count_while_they_stream() {
     let mut bench = Bench::new(BULK);
     let streaming = |estimated_rows| AccessKind::Streaming { estimated_rows };
-    assert!(bench.access(1, 1000 * SECOND, "customers", 100, streaming(300)).is_empty());
-    assert!(bench.access(1, 1001 * SECOND, "customers", 0, streaming(800)).is_empty());
+    assert!(
+        bench
+            .access(1, 1000 * SECOND, "customers", 100, streaming(300))
+            .is_empty()
+    );
+    assert!(
+        bench
+            .access(1, 1001 * SECOND, "customers", 0, streaming(800))
+            .is_empty()
+    );
     let alerts = bench.access(1, 1002 * SECOND, "customers", 0, streaming(950));
     assert_eq!(alerts.len(), 1);
     assert_eq!((alerts[0].observed, alerts[0].estimated), (1050, 950));
@@ -130,26 +171,67 @@ fn streaming_rows_count_while_they_stream() {
 #[test]
 fn an_estimate_of_a_failed_statement_stays() {
     let mut bench = Bench::new(BULK);
-    bench.access(1, 1000 * SECOND, "customers", 0, AccessKind::Streaming { estimated_rows: 900 });
-    bench.access(1, 1001 * SECOND, "customers", 0, AccessKind::Failed { estimated_rows: 950 });
+    bench.access(
+        1,
+        1000 * SECOND,
+        "customers",
+        0,
+        AccessKind::Streaming {
+            estimated_rows: 900,
+        },
+    );
+    bench.access(
+        1,
+        1001 * SECOND,
+        "customers",
+        0,
+        AccessKind::Failed {
+            estimated_rows: 950,
+        },
+    );
     assert_eq!(bench.rows(1, 1002 * SECOND, "customers", 51).len(), 1);
 }
 
 #[test]
 fn a_statement_limit_is_a_statements() {
-    let mut bench = Bench::new("[[threshold]]\nname = \"one\"\nper = \"statement\"\nlimit = 1000\n");
+    let mut bench =
+        Bench::new("[[threshold]]\nname = \"one\"\nper = \"statement\"\nlimit = 1000\n");
     for second in 0..10 {
-        assert!(bench.rows(1, (1000 + second) * SECOND, "customers", 999).is_empty());
+        assert!(
+            bench
+                .rows(1, (1000 + second) * SECOND, "customers", 999)
+                .is_empty()
+        );
     }
-    assert!(bench.access(1, 1020 * SECOND, "customers", 600, AccessKind::Streaming { estimated_rows: 0 }).is_empty());
+    assert!(
+        bench
+            .access(
+                1,
+                1020 * SECOND,
+                "customers",
+                600,
+                AccessKind::Streaming { estimated_rows: 0 }
+            )
+            .is_empty()
+    );
     assert_eq!(bench.rows(1, 1021 * SECOND, "customers", 401).len(), 1);
-    assert_eq!(bench.lane.windows(), 0, "nothing is left of a finished statement");
+    assert_eq!(
+        bench.lane.windows(),
+        0,
+        "nothing is left of a finished statement"
+    );
 }
 
 #[test]
 fn a_share_needs_and_uses_the_tables_size() {
-    let mut bench = Bench::new("[[threshold]]\nname = \"share\"\nwindow = \"10m\"\nshare = 0.01\n[tables]\n\"crm.customers\" = 100000\n");
-    assert!(bench.rows(1, 1000 * SECOND, "unknown", 1_000_000).is_empty());
+    let mut bench = Bench::new(
+        "[[threshold]]\nname = \"share\"\nwindow = \"10m\"\nshare = 0.01\n[tables]\n\"crm.customers\" = 100000\n",
+    );
+    assert!(
+        bench
+            .rows(1, 1000 * SECOND, "unknown", 1_000_000)
+            .is_empty()
+    );
     assert!(bench.rows(1, 1000 * SECOND, "customers", 1000).is_empty());
     let alerts = bench.rows(1, 1001 * SECOND, "customers", 1);
     assert_eq!(alerts.len(), 1);
@@ -206,7 +288,9 @@ fn memory_is_bounded() {
 fn windows_agree_with_a_naive_model() {
     let mut state = 42u64;
     let mut random = move |bound: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % bound
     };
     let length = Duration::from_secs(600);
@@ -217,7 +301,12 @@ fn windows_agree_with_a_naive_model() {
     let mut all: Vec<(u64, u64)> = Vec::new();
     let mut now = 10_000 * SECOND;
     for _ in 0..20_000 {
-        now += random(20) * SECOND + if random(50) == 0 { random(2000) * SECOND } else { 0 };
+        now += random(20) * SECOND
+            + if random(50) == 0 {
+                random(2000) * SECOND
+            } else {
+                0
+            };
         let amount = random(100);
         window.add(
             &Access {
@@ -242,6 +331,10 @@ fn windows_agree_with_a_naive_model() {
         };
         let least = within(length.as_nanos());
         let most = within(length.as_nanos() + 2 * bucket);
-        assert!(least <= window.sum() && window.sum() <= most, "{least} <= {} <= {most}", window.sum());
+        assert!(
+            least <= window.sum() && window.sum() <= most,
+            "{least} <= {} <= {most}",
+            window.sum()
+        );
     }
 }

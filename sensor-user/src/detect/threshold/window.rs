@@ -50,7 +50,11 @@ impl Sliding {
         let number = self.number(access.time);
         let age = self.newest.saturating_sub(number);
         let oldest = self.newest.saturating_sub(self.buckets.len() as u64 - 1);
-        let number = if age >= self.buckets.len() as u64 { oldest } else { number };
+        let number = if age >= self.buckets.len() as u64 {
+            oldest
+        } else {
+            number
+        };
         let at = self.slot(number);
         self.buckets[at] += amount;
         if self.sum == 0 {

@@ -27,7 +27,10 @@ fn point(value: u64) -> MetricPoint {
 }
 
 fn value_of(request: &ExportMetricsServiceRequest) -> String {
-    format!("{:?}", request.resource_metrics[0].scope_metrics[0].metrics[0])
+    format!(
+        "{:?}",
+        request.resource_metrics[0].scope_metrics[0].metrics[0]
+    )
 }
 
 #[derive(Debug)]
@@ -127,7 +130,10 @@ async fn an_overloaded_http_receiver_is_asked_again() {
         .await
         .expect("in time")
         .expect("a body");
-    assert!(begun.elapsed() >= Duration::from_secs(1), "Retry-After was not heeded");
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "Retry-After was not heeded"
+    );
     let request = ExportMetricsServiceRequest::decode(&*body).expect("protobuf");
     assert!(value_of(&request).contains("4711"));
     assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
@@ -147,7 +153,13 @@ async fn a_dead_endpoint_does_not_hold_up_the_end() {
     exporter.metrics(vec![point(1)]);
     let begun = Instant::now();
     let left = exporter.shutdown(Duration::from_millis(300)).await;
-    assert_eq!(left, Undelivered { alerts: 0, batches: 1 });
+    assert_eq!(
+        left,
+        Undelivered {
+            alerts: 0,
+            batches: 1
+        }
+    );
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 

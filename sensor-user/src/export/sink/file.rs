@@ -74,7 +74,9 @@ mod tests {
     use opentelemetry_proto::tonic::{
         collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
         logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
-        metrics::v1::{Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point},
+        metrics::v1::{
+            Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+        },
     };
 
     use super::*;

@@ -48,9 +48,9 @@ impl OtlpGrpc {
             metadata.insert(
                 MetadataKey::from_str(&key.to_lowercase())
                     .with_context(|| format!("export.headers: `{key}` is no header"))?,
-                value
-                    .parse()
-                    .with_context(|| format!("export.headers: the value of `{key}` is no header's"))?,
+                value.parse().with_context(|| {
+                    format!("export.headers: the value of `{key}` is no header's")
+                })?,
             );
         }
         Ok(Self {
@@ -70,7 +70,10 @@ impl OtlpGrpc {
     }
 
     /// Sends one request.
-    pub async fn deliver(&mut self, message: &Message) -> Result<Option<(u64, String)>, Undeliverable> {
+    pub async fn deliver(
+        &mut self,
+        message: &Message,
+    ) -> Result<Option<(u64, String)>, Undeliverable> {
         let channel = self.channel.clone();
         match message {
             Message::Metrics(message) => MetricsServiceClient::new(channel)

@@ -31,13 +31,17 @@ impl OtlpHttp {
     /// When a header is malformed.
     pub fn new(endpoint: &str, headers: &[(String, String)]) -> Result<Self> {
         let mut map = HeaderMap::new();
-        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        map.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-protobuf"),
+        );
         for (key, value) in headers {
             map.insert(
                 HeaderName::from_bytes(key.as_bytes())
                     .with_context(|| format!("export.headers: `{key}` is no header"))?,
-                HeaderValue::from_str(value)
-                    .with_context(|| format!("export.headers: the value of `{key}` is no header's"))?,
+                HeaderValue::from_str(value).with_context(|| {
+                    format!("export.headers: the value of `{key}` is no header's")
+                })?,
             );
         }
         Ok(Self {
@@ -51,7 +55,10 @@ impl OtlpHttp {
     }
 
     /// Sends one request.
-    pub async fn deliver(&mut self, message: &Message) -> Result<Option<(u64, String)>, Undeliverable> {
+    pub async fn deliver(
+        &mut self,
+        message: &Message,
+    ) -> Result<Option<(u64, String)>, Undeliverable> {
         let body = match message {
             Message::Metrics(message) => message.encode_to_vec(),
             Message::Logs(message) => message.encode_to_vec(),
@@ -94,15 +101,21 @@ impl OtlpHttp {
 fn rejected(message: &Message, body: &[u8]) -> Option<(u64, String)> {
     match message {
         Message::Metrics(_) => {
-            let success = ExportMetricsServiceResponse::decode(body).ok()?.partial_success?;
+            let success = ExportMetricsServiceResponse::decode(body)
+                .ok()?
+                .partial_success?;
             partial(success.rejected_data_points, success.error_message)
         }
         Message::Logs(_) => {
-            let success = ExportLogsServiceResponse::decode(body).ok()?.partial_success?;
+            let success = ExportLogsServiceResponse::decode(body)
+                .ok()?
+                .partial_success?;
             partial(success.rejected_log_records, success.error_message)
         }
         Message::Traces(_) => {
-            let success = ExportTraceServiceResponse::decode(body).ok()?.partial_success?;
+            let success = ExportTraceServiceResponse::decode(body)
+                .ok()?
+                .partial_success?;
             partial(success.rejected_spans, success.error_message)
         }
     }

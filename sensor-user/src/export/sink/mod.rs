@@ -68,7 +68,10 @@ pub enum Sink {
 
 impl Sink {
     /// Delivers one message. `Ok` holds how many items the receiver rejected of a partial success, with its words.
-    pub async fn deliver(&mut self, message: &Message) -> Result<Option<(u64, String)>, Undeliverable> {
+    pub async fn deliver(
+        &mut self,
+        message: &Message,
+    ) -> Result<Option<(u64, String)>, Undeliverable> {
         match self {
             Self::File(file) => file.deliver(message).map(|()| None),
             Self::Grpc(grpc) => grpc.deliver(message).await,

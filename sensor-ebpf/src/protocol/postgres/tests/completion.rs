@@ -1,6 +1,6 @@
-//! The wire parser against real byte streams, in userspace.
+//! Finding and reading `CommandComplete` from its end.
 
-use super::completion::{completion_before, ends_ready, parse_tag};
+use crate::protocol::postgres::completion::{completion_before, ends_ready, parse_tag};
 use crate::{
     bytes::{BASE, Window},
     record::CommandTag,
@@ -29,7 +29,11 @@ fn finds_the_completion_before_ready() {
         ("SELECT 7", CommandTag::Select, 7),
         ("SELECT 12345678", CommandTag::Select, 12_345_678),
         ("SELECT 123456789012", CommandTag::Select, 123_456_789_012),
-        ("INSERT 0 1234567890123", CommandTag::Insert, 1_234_567_890_123),
+        (
+            "INSERT 0 1234567890123",
+            CommandTag::Insert,
+            1_234_567_890_123,
+        ),
         ("UPDATE 10", CommandTag::Update, 10),
         ("DELETE 99", CommandTag::Delete, 99),
         ("MERGE 3", CommandTag::Merge, 3),
@@ -42,14 +46,22 @@ fn finds_the_completion_before_ready() {
         ("CREATE TABLE", CommandTag::Other, 0),
         ("DECLARE CURSOR", CommandTag::Other, 0),
     ] {
-        for before in [&b""[..], b"D\0\0\0\x0a\0\x01\0\0\0\0", b"CCC\0\0\0\x0e12345678901234567890"] {
+        for before in [
+            &b""[..],
+            b"D\0\0\0\x0a\0\x01\0\0\0\0",
+            b"CCC\0\0\0\x0e12345678901234567890",
+        ] {
             let mut bytes = before.to_vec();
             let message = completion(tag);
             bytes.extend(&message);
             bytes.extend(b"Z\0\0\0\x05T");
             let (mut window, end) = window(&bytes);
             assert!(ends_ready(&mut window, end));
-            assert_eq!(completion_before(&mut window, end, BASE) as usize, message.len(), "{tag}");
+            assert_eq!(
+                completion_before(&mut window, end, BASE) as usize,
+                message.len(),
+                "{tag}"
+            );
             let start = end - 6 - message.len() as u32;
             assert_eq!(
                 parse_tag(&mut window, start + 5, message.len() as u32 - 5),

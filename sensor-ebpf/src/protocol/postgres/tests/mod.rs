@@ -1,0 +1,5 @@
+//! The kernel's parser against byte streams, in userspace: the same code that the verifier sees.
+
+mod completion;
+mod conversation;
+mod simulation;

@@ -1,0 +1,299 @@
+//! Surroundings without a kernel: operations from memory, records into vectors.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::{
+    bytes::BASE,
+    connection::{Connection, PARTIAL, Phase, QUEUE, REQUEST_SYNC, Request},
+    protocol::{Outcome, Surroundings, postgres},
+    scratch::Scratch,
+};
+
+/// What left the parser.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emitted {
+    /// Finished statements and bytes outside of any, with bytes sent and received.
+    pub statements: Vec<(Outcome, u64, u64)>,
+    /// Exact rows, estimated rows, bytes sent, bytes received.
+    pub progress: Vec<(u64, u64, u64, u64)>,
+    /// Phase, bytes sent, bytes received.
+    pub phases: Vec<(u8, u64, u64)>,
+    /// Start-up parameters.
+    pub startups: Vec<Vec<u8>>,
+    /// Texts by fingerprint.
+    pub texts: HashMap<u64, Vec<u8>>,
+    /// Connections closed.
+    pub closed: u32,
+}
+
+/// One simulated connection.
+pub struct Simulation {
+    pub connection: Connection,
+    surroundings: Memory,
+}
+
+struct Memory {
+    scratch: Box<Scratch>,
+    operation: Vec<u8>,
+    clock: u64,
+    names: HashMap<u64, u64>,
+    queue: VecDeque<Request>,
+    partial: Vec<u8>,
+    skim_after: u64,
+    emitted: Emitted,
+}
+
+impl Simulation {
+    /// A new connection; long results are skimmed after so many bytes.
+    pub fn new(skim_after: u64) -> Self {
+        Self {
+            connection: Connection::NEW,
+            surroundings: Memory {
+                scratch: Scratch::boxed(),
+                operation: Vec::new(),
+                clock: 0,
+                names: HashMap::new(),
+                queue: VecDeque::new(),
+                partial: Vec::new(),
+                skim_after,
+                emitted: Emitted::default(),
+            },
+        }
+    }
+
+    /// A connection that is ready for queries.
+    pub fn ready(skim_after: u64) -> Self {
+        let mut simulation = Self::new(skim_after);
+        simulation.connection.phase = Phase::Ready as u8;
+        simulation
+    }
+
+    /// The server reads these bytes.
+    pub fn received(&mut self, bytes: &[u8]) {
+        self.surroundings.operation = bytes.to_vec();
+        postgres::received(
+            &mut self.surroundings,
+            &mut self.connection,
+            bytes.len() as u32,
+        );
+    }
+
+    /// The server writes these bytes.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        self.surroundings.operation = bytes.to_vec();
+        postgres::sent(
+            &mut self.surroundings,
+            &mut self.connection,
+            bytes.len() as u32,
+        );
+    }
+
+    /// The server finds nothing to read.
+    pub fn wants_input(&mut self) {
+        self.surroundings.operation.clear();
+        postgres::wants_input(&mut self.surroundings, &mut self.connection);
+    }
+
+    /// The connection ends.
+    pub fn closed(&mut self) {
+        self.surroundings.operation.clear();
+        postgres::closed(&mut self.surroundings, &mut self.connection);
+    }
+
+    /// What left so far.
+    pub fn emitted(&self) -> &Emitted {
+        &self.surroundings.emitted
+    }
+
+    /// Statements without the bytes that only follow up, by text: queries, rows returned, rows written, bytes sent.
+    pub fn totals(&self) -> Vec<(String, [u64; 4])> {
+        let mut totals: Vec<(String, [u64; 4])> = Vec::new();
+        for (outcome, sent, _) in &self.emitted().statements {
+            let text = self
+                .emitted()
+                .texts
+                .get(&outcome.fingerprint)
+                .map(|text| String::from_utf8_lossy(text).into_owned())
+                .unwrap_or_default();
+            let add = [
+                u64::from(outcome.queries),
+                outcome.rows_returned as u64,
+                outcome.rows_written,
+                *sent,
+            ];
+            match totals.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, sum)) => {
+                    for (sum, add) in sum.iter_mut().zip(add) {
+                        *sum = sum.wrapping_add(add);
+                    }
+                }
+                None => totals.push((text, add)),
+            }
+        }
+        totals.sort();
+        totals
+    }
+
+    /// All bytes that records account for: sent, received.
+    pub fn accounted(&self) -> (u64, u64) {
+        let emitted = self.emitted();
+        let statements = emitted
+            .statements
+            .iter()
+            .map(|(_, sent, received)| (*sent, *received));
+        let progress = emitted
+            .progress
+            .iter()
+            .map(|(_, _, sent, received)| (*sent, *received));
+        let phases = emitted
+            .phases
+            .iter()
+            .map(|(_, sent, received)| (*sent, *received));
+        statements
+            .chain(progress)
+            .chain(phases)
+            .fold((0, 0), |sum, add| (sum.0 + add.0, sum.1 + add.1))
+    }
+}
+
+impl Surroundings for Memory {
+    fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    fn read(&mut self, offset: u32, length: u32, position: u32) -> bool {
+        let Some(bytes) = self
+            .operation
+            .get(offset as usize..(offset + length) as usize)
+        else {
+            return false;
+        };
+        for (i, byte) in bytes.iter().enumerate() {
+            self.scratch.window.set(position + i as u32, *byte);
+        }
+        // What lies behind must not matter.
+        self.scratch.window.set(position + length, 0xaa);
+        true
+    }
+
+    fn now(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn keys(&self) -> [u64; 2] {
+        [0x9e37_79b9_7f4a_7c15, 42]
+    }
+
+    fn skim_after(&self) -> u64 {
+        self.skim_after
+    }
+
+    fn progress_due(&self, bytes: u64, _: u64) -> bool {
+        bytes >= 64 << 10
+    }
+
+    fn text(&mut self, _: &mut Connection, fingerprint: u64, start: u32, length: u32, _: bool) {
+        let text = (0..length)
+            .map(|i| self.scratch.window.byte(start + i))
+            .collect();
+        self.emitted.texts.entry(fingerprint).or_insert(text);
+    }
+
+    fn startup(&mut self, _: &mut Connection, start: u32, length: u32, _: bool) {
+        let text = (0..length)
+            .map(|i| self.scratch.window.byte(start + i))
+            .collect();
+        self.emitted.startups.push(text);
+    }
+
+    fn statement(&mut self, c: &Connection) {
+        let outcome = self.scratch.walk.outcome;
+        self.emitted.statements.push((outcome, c.sent, c.received));
+    }
+
+    fn progress(&mut self, c: &Connection, exact: u64, estimated: u64, _: u64) {
+        self.emitted
+            .progress
+            .push((exact, estimated, c.sent, c.received));
+    }
+
+    fn phase(&mut self, c: &Connection) {
+        self.emitted.phases.push((c.phase, c.sent, c.received));
+    }
+
+    fn phase_entered(&mut self, _: &Connection) {}
+
+    fn closed(&mut self, _: &Connection) {
+        self.emitted.closed += 1;
+    }
+
+    fn remember(&mut self, _: &Connection, name: u64, fingerprint: u64) {
+        self.names.insert(name, fingerprint);
+    }
+
+    fn recall(&mut self, _: &Connection, name: u64) -> u64 {
+        self.names.get(&name).copied().unwrap_or(0)
+    }
+
+    fn push(&mut self, c: &mut Connection, request: Request) {
+        if c.outstanding == 1 {
+            self.queue.clear();
+        }
+        if let Some(last) = self.queue.back_mut()
+            && postgres::mergeable(last, &request)
+        {
+            last.count += 1;
+            return;
+        }
+        assert!(self.queue.len() < QUEUE, "a test's pipeline is too deep");
+        self.queue.push_back(request);
+        c.outstanding += 1;
+    }
+
+    fn pop(&mut self, c: &mut Connection) {
+        match self.queue.pop_front() {
+            Some(request) => {
+                c.front = request;
+                c.outstanding -= 1;
+            }
+            None => c.outstanding = 0,
+        }
+    }
+
+    fn sync_last(&mut self, _: &mut Connection) -> bool {
+        match self.queue.back_mut() {
+            Some(last) if last.flags & REQUEST_SYNC != 0 => false,
+            Some(last) => {
+                last.flags |= REQUEST_SYNC;
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn save_partial(&mut self, position: u32, length: u32) -> bool {
+        if length as usize > PARTIAL {
+            return false;
+        }
+        self.partial = (0..length)
+            .map(|i| self.scratch.window.byte(position + i))
+            .collect();
+        true
+    }
+
+    fn restore_partial(&mut self, position: u32, length: u32) -> bool {
+        assert!(position >= BASE - PARTIAL as u32);
+        assert_eq!(self.partial.len(), length as usize);
+        for (i, byte) in self.partial.iter().enumerate() {
+            self.scratch.window.set(position + i as u32, *byte);
+        }
+        true
+    }
+
+    fn drop_partial(&mut self) {
+        self.partial.clear();
+    }
+
+    fn count_truncated(&mut self) {}
+}
