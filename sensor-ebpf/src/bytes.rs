@@ -99,7 +99,7 @@ impl Window {
         unsafe {
             self.at(position)
                 .cast::<u64>()
-                .write_unaligned(value.to_le())
+                .write_unaligned(value.to_le());
         };
     }
 }
@@ -119,19 +119,19 @@ pub mod swar {
     /// Bytes equal to `byte`.
     #[inline(always)]
     pub fn equal(word: u64, byte: u8) -> u64 {
-        zero(word ^ (ONES * byte as u64))
+        zero(word ^ (ONES * u64::from(byte)))
     }
 
     /// Bytes below `bound` (at most 128).
     #[inline(always)]
     pub fn below(word: u64, bound: u8) -> u64 {
-        word.wrapping_sub(ONES * bound as u64) & !word & HIGHS
+        word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
     }
 
     /// Bytes that are no ASCII digit.
     #[inline(always)]
     pub fn not_digit(word: u64) -> u64 {
-        let digits = word ^ (ONES * b'0' as u64);
+        let digits = word ^ (ONES * u64::from(b'0'));
         (digits.wrapping_add(ONES * (0x7f - 9)) | digits) & HIGHS
     }
 

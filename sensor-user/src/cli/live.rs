@@ -49,7 +49,7 @@ pub struct Live {
 impl Live {
     /// Everything made, nothing attached.
     pub fn new(config: Config, kernel: Kernel, console: bool) -> Result<Self> {
-        let exporter = Exporter::start(telemetry::export_config(&config.export))?;
+        let exporter = Exporter::start(&telemetry::export_config(&config.export))?;
         let seed = boot_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
         Ok(Self {
             pipeline: Pipeline::new(&config, seed),
@@ -85,7 +85,7 @@ impl Live {
         let mut discover = false;
         while let Some(record) = self.kernel.ring.next() {
             match decode(&record) {
-                Ok(observation) => match self.pipeline.observe(observation, clock) {
+                Ok(observation) => match self.pipeline.observe(&observation, clock) {
                     Request::None => {}
                     Request::Discover => discover = true,
                     Request::Forget(fingerprint) => forget.push(fingerprint),

@@ -84,7 +84,7 @@ impl Exporter {
     ///
     /// # Errors
     /// When an endpoint or header is malformed, or the file can't be opened.
-    pub fn start(config: ExportConfig) -> Result<Self> {
+    pub fn start(config: &ExportConfig) -> Result<Self> {
         let mut sinks = Vec::new();
         if let Some(path) = &config.otlp_file {
             let file = OtlpFile::open(path).with_context(|| {

@@ -90,8 +90,7 @@ pub fn capabilities() -> Vec<Capability> {
 /// Release of the running kernel.
 pub fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_else(|_| "unknown".to_owned())
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 /// Does the process hold what loading programs takes?

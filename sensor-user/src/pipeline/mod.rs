@@ -104,31 +104,31 @@ impl Pipeline {
     }
 
     /// Takes one observation in.
-    pub fn observe(&mut self, observation: Observation<'_>, clock: Clock) -> Request {
+    pub fn observe(&mut self, observation: &Observation<'_>, clock: Clock) -> Request {
         match observation {
-            Observation::Statement(record) => self.statement(&record, clock),
-            Observation::Progress(record) => self.progress(&record, clock),
+            Observation::Statement(record) => self.statement(record, clock),
+            Observation::Progress(record) => self.progress(record, clock),
             Observation::Text {
                 fingerprint,
                 text,
                 truncated,
             } => {
-                if let Some(evicted) = self.shapes.learn(fingerprint, text, truncated) {
+                if let Some(evicted) = self.shapes.learn(*fingerprint, text, *truncated) {
                     return Request::Forget(evicted);
                 }
             }
             Observation::Opened(record) => {
-                self.resolver.opened(&record, clock.convert(record.time));
+                self.resolver.opened(record, clock.convert(record.time));
             }
             Observation::Startup {
                 connection,
                 parameters,
                 truncated,
             } => {
-                self.resolver.started(connection, parameters, truncated);
+                self.resolver.started(*connection, parameters, *truncated);
             }
-            Observation::Phase(record) => self.phase(&record, clock),
-            Observation::Closed(record) => self.closed(&record, clock),
+            Observation::Phase(record) => self.phase(record, clock),
+            Observation::Closed(record) => self.closed(record, clock),
             Observation::ProcessExited(record) => {
                 for connection in self.resolver.connections_of(record.pid) {
                     self.ended(connection, clock.convert(record.time));
@@ -140,7 +140,7 @@ impl Pipeline {
                 };
             }
             Observation::ProcessExecuted(_) => return Request::Discover,
-            Observation::LocalClient(record) => self.resolver.local_client(&record),
+            Observation::LocalClient(record) => self.resolver.local_client(record),
         }
         Request::None
     }
@@ -396,7 +396,7 @@ impl Pipeline {
         let Some(session) = self.resolver.session(connection).cloned() else {
             return;
         };
-        if let Some((shape_id, estimated_rows)) = flight.and_then(|flight| flight.unfinished()) {
+        if let Some((shape_id, estimated_rows)) = flight.and_then(Flight::unfinished) {
             // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
             self.completeness_mut(session.principal).estimated_rows += estimated_rows;
             let shape = self.shapes.shape(shape_id).clone();

@@ -216,7 +216,7 @@ fn joined(tables: &[Arc<str>]) -> Arc<str> {
     match tables {
         [] => "".into(),
         [one] => one.clone(),
-        [few @ ..] if few.len() <= TABLES => few.join(",").into(),
+        few if few.len() <= TABLES => few.join(",").into(),
         many => format!("{},…", many[..TABLES].join(",")).into(),
     }
 }

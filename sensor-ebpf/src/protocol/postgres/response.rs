@@ -71,7 +71,7 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
         // Rows stand before the completion, or only messages of five bytes do.
         let no_rows = before == 0
             || before <= MOST_BEFORE
-                && before % HEADER == 0
+                && before.is_multiple_of(HEADER)
                 && is_acknowledgement(s.window().byte(BASE));
         if !no_rows && !matches!(tag, CommandTag::Select | CommandTag::Fetch) {
             // RETURNING, SHOW, EXPLAIN, COPY: rows must be counted.

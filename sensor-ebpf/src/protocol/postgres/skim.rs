@@ -138,7 +138,7 @@ pub fn keep_tail<S: Surroundings>(s: &mut S, c: &mut Connection, position: u32) 
                 .as_mut_ptr()
                 .add(i)
                 .cast::<u64>()
-                .write_unaligned(word.to_le())
+                .write_unaligned(word.to_le());
         };
         i += 8;
     }

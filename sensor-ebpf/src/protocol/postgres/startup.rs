@@ -107,7 +107,7 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 /// reads at message borders only, so that this can't be the middle of another.
 #[inline(never)]
 fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
-    if length >= messages::HEADER && length <= CHUNK && s.read(0, length, BASE) {
+    if (messages::HEADER..=CHUNK).contains(&length) && s.read(0, length, BASE) {
         let kind = s.window().byte(BASE);
         let total = s.window().be32(BASE + 1).wrapping_add(1);
         let end = BASE + length;

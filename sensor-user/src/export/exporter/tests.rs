@@ -52,7 +52,7 @@ async fn a_grpc_receiver_that_comes_up_late_gets_the_newest_metrics() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
     let address = listener.local_addr().expect("address");
     drop(listener);
-    let exporter = Exporter::start(ExportConfig {
+    let exporter = Exporter::start(&ExportConfig {
         otlp_endpoint: Some(format!("http://{address}")),
         queue: 10,
         ..ExportConfig::default()
@@ -117,7 +117,7 @@ async fn an_overloaded_http_receiver_is_asked_again() {
     let address = listener.local_addr().expect("address");
     let (sender, mut bodies) = mpsc::unbounded_channel();
     tokio::spawn(http_receiver(listener, sender));
-    let exporter = Exporter::start(ExportConfig {
+    let exporter = Exporter::start(&ExportConfig {
         otlp_endpoint: Some(format!("http://{address}")),
         protocol: Some(Protocol::HttpProtobuf),
         queue: 10,
@@ -144,7 +144,7 @@ async fn a_dead_endpoint_does_not_hold_up_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
     let address = listener.local_addr().expect("address");
     drop(listener);
-    let exporter = Exporter::start(ExportConfig {
+    let exporter = Exporter::start(&ExportConfig {
         otlp_endpoint: Some(format!("http://{address}")),
         queue: 10,
         ..ExportConfig::default()
@@ -165,7 +165,7 @@ async fn a_dead_endpoint_does_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn a_malformed_endpoint_is_an_error() {
-    let error = Exporter::start(ExportConfig {
+    let error = Exporter::start(&ExportConfig {
         otlp_endpoint: Some("http://".to_owned()),
         ..ExportConfig::default()
     });
