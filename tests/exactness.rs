@@ -284,8 +284,9 @@ fn every_statement_under_its_own_fingerprint() {
             &expected,
             &got,
         );
-        let prefix = sql.split(['{', '\'']).next().unwrap_or_default();
-        let prefix = prefix.split_inclusive("<=").next().unwrap_or_default();
+        // Up to the first literal, the server's normalised text is the same.
+        let literal = |c: char| c == '{' || c == '\'' || c.is_ascii_digit();
+        let prefix = sql.split(literal).next().unwrap_or_default();
         let calls: u64 = by_server
             .by_text
             .iter()
@@ -359,48 +360,20 @@ fn a_hundred_connections_at_once() {
 
 #[test]
 fn connections_opened_and_closed_at_500_a_second() {
-    const RATE: u32 = 500;
-    const SECONDS: u32 = 10;
-    const THREADS: u32 = 8;
+    /// A round that the machine could not keep up with proves nothing: so many are tried.
+    const ROUNDS: usize = 4;
     let turn = Turn::take();
     let server = Postgres::start(&Options::default());
     let database = database(&server, &["short", "bench"]);
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
-    let endpoints = [server.unix(), server.ipv4(), server.ipv6()];
-    let start = Instant::now();
-    let volumes: Vec<Volume> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|worker| {
-                let (endpoints, database) = (&endpoints, &database);
-                scope.spawn(move || {
-                    let mut volume = Volume::default();
-                    for n in (worker..RATE * SECONDS).step_by(THREADS as usize) {
-                        let due = start + Duration::from_secs(1) * n / RATE;
-                        thread::sleep(due.saturating_duration_since(Instant::now()));
-                        let mut client =
-                            Raw::start(&endpoints[(n % 3) as usize], "short", database);
-                        let answer = client.query("SELECT name FROM items WHERE id <= 3");
-                        let (sent, received) = client.terminate();
-                        volume += Volume {
-                            queries: 1,
-                            rows_returned: answer.rows,
-                            rows_written: 0,
-                            bytes_sent: sent,
-                            bytes_received: received,
-                        };
-                    }
-                    volume
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a client"))
-            .collect()
-    });
-    let rate = f64::from(RATE * SECONDS) / start.elapsed().as_secs_f64();
-    eprintln!("{rate:.0} connections a second");
-    let expected = volumes.into_iter().sum();
+    let mut expected = Volume::default();
+    let mut rates = Vec::new();
+    while rates.len() < ROUNDS && !rates.last().is_some_and(is_reached) {
+        let (volume, rate) = open_and_close(&server, &database);
+        expected += volume;
+        rates.push(rate);
+    }
+    eprintln!("{rates:?} connections a second");
     let bench = pgbench(
         &server.unix(),
         "bench",
@@ -420,6 +393,59 @@ fn connections_opened_and_closed_at_500_a_second() {
         &output.volume(&database, "bench").rows_only(),
     );
     differences.none();
+    assert!(
+        rates.last().is_some_and(is_reached),
+        "all counts are exact, but the machine is too slow or too busy to try what is promised: \
+         expected {RATE} connections a second, got {rates:?}"
+    );
+}
+
+/// Connections a second that are asked for.
+const RATE: u32 = 500;
+
+fn is_reached(rate: &u32) -> bool {
+    *rate >= RATE * 95 / 100
+}
+
+/// Opens and closes connections at [`RATE`] for some seconds, one query each; what they did, and the rate reached.
+fn open_and_close(server: &Postgres, database: &str) -> (Volume, u32) {
+    const SECONDS: u32 = 6;
+    const THREADS: u32 = 16;
+    let endpoints = [server.unix(), server.ipv4(), server.ipv6()];
+    let start = Instant::now();
+    let volumes: Vec<Volume> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|worker| {
+                let endpoints = &endpoints;
+                scope.spawn(move || {
+                    let mut volume = Volume::default();
+                    for n in (worker..RATE * SECONDS).step_by(THREADS as usize) {
+                        let due = start + Duration::from_secs(1) * n / RATE;
+                        thread::sleep(due.saturating_duration_since(Instant::now()));
+                        let endpoint = &endpoints[(n % 3) as usize];
+                        let mut client = Raw::start(endpoint, "short", database);
+                        let answer = client.query("SELECT name FROM items WHERE id <= 3");
+                        let (sent, received) = client.terminate();
+                        volume += Volume {
+                            queries: 1,
+                            rows_returned: answer.rows,
+                            rows_written: 0,
+                            bytes_sent: sent,
+                            bytes_received: received,
+                        };
+                    }
+                    volume
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a client"))
+            .collect()
+    });
+    let milliseconds = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let rate = RATE * SECONDS * 1000 / milliseconds.max(1);
+    (volumes.into_iter().sum(), rate)
 }
 
 fn pgbench(endpoint: &Endpoint, user: &str, database: &str, arguments: &[&str]) -> Volume {

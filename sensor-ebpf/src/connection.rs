@@ -113,6 +113,10 @@ pub struct Connection {
     pub partial: u32,
     /// Statements completed in the current simple query.
     pub ordinal: u32,
+    /// The client's stream lost its sense behind requests that are still being answered: 1.
+    pub requests_lost: u32,
+    /// `CopyDone` or `CopyFail` came for the `COPY` that is under way: 1.
+    pub copy_done: u32,
     /// Fingerprint of the unnamed statement.
     pub unnamed_statement: u64,
     /// Fingerprint bound to the unnamed portal.
@@ -176,6 +180,8 @@ impl Connection {
         received_skip: 0,
         partial: 0,
         ordinal: 0,
+        requests_lost: 0,
+        copy_done: 0,
         unnamed_statement: 0,
         unnamed_portal: 0,
         seen_sent: 0,

@@ -51,6 +51,24 @@ pub static USER_VOLUMES: PerCpuHashMap<u32, UserVolume, 4096> = PerCpuHashMap::n
 #[btf_map]
 pub static PORTS: Array<u64, 1024> = Array::new();
 
+/// Where the state of a server process's connection lies, for its last words: see `server::exited`.
+#[btf_map]
+pub static BACKENDS: LruHashMap<u32, Backend, 16384> = LruHashMap::new();
+
+/// A copy of a connection's state, of a size that the stack does not have.
+#[btf_map]
+pub static LAST_WORDS: PerCpuArray<Connection, 1> = PerCpuArray::new();
+
+/// See [`BACKENDS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Backend {
+    /// Address of the [`Connection`] in its socket's storage.
+    pub address: u64,
+    /// Its number: the memory is the connection's as long as it bears this.
+    pub id: u64,
+}
+
 /// What could not be done, and why.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();

@@ -9,8 +9,8 @@ use sensor_ebpf::{
     connection::Connection,
     protocol::Outcome,
     record::{
-        OverflowKey, OverflowVolume, ProgressRecord, RecordHeader, RecordKind, StatementRecord,
-        TEXT_TRUNCATED, TextHeader,
+        CloseRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord, RecordHeader,
+        RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
     },
 };
 
@@ -107,6 +107,47 @@ pub fn progress(c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) 
             },
         );
     }
+}
+
+/// Bytes of a phase that is not parsed, or the change to another phase.
+#[inline(never)]
+pub fn phase(c: &Connection) {
+    let time = now();
+    let sent = emit(|record: &mut PhaseRecord| {
+        *record = PhaseRecord {
+            header: header(RecordKind::Phase, 0, c.phase, c.id),
+            time,
+            bytes_sent: c.sent,
+            bytes_received: c.received,
+        };
+    });
+    if !sent {
+        overflow(
+            c,
+            &Outcome {
+                ended: time,
+                ..Outcome::default()
+            },
+        );
+    }
+}
+
+/// The connection ended; `socket_*` are TCP's own counts.
+///
+/// Lost with a full ring, the process's exit or userspace's own look at /proc ends the connection.
+#[inline(never)]
+pub fn closed(c: &Connection, socket_sent: u32, socket_received: u32) {
+    let time = now();
+    emit(|record: &mut CloseRecord| {
+        *record = CloseRecord {
+            header: header(RecordKind::Close, 0, 0, c.id),
+            time,
+            seen_sent: c.seen_sent,
+            seen_received: c.seen_received,
+            socket_sent,
+            socket_received,
+        };
+    });
 }
 
 /// Keeps the volume of a record that found no place.

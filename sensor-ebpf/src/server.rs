@@ -7,17 +7,20 @@ use sensor_ebpf::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_IGNORED, CONNECTION_PREEXISTING,
         Connection, Phase,
     },
-    protocol::postgres,
-    record::{ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind},
+    protocol::{Outcome, postgres},
+    record::{
+        ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind, STATEMENT_ESTIMATED,
+        STATEMENT_FAILED, STATEMENT_OVERHEAD,
+    },
 };
 
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_probe_read_kernel};
 
 use crate::{
     client,
     hook::{Direction, Operation, registers},
     identity,
-    maps::{CONNECTIONS, SCRATCH, count, raw},
+    maps::{BACKENDS, Backend, CONNECTIONS, LAST_WORDS, SCRATCH, count, raw},
     ring,
     surroundings::{CREATE, KernelSurroundings, storage},
     task,
@@ -125,6 +128,11 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
         connection.set(CONNECTION_IGNORED);
         return Some(connection);
     }
+    let backend = Backend {
+        address: core::ptr::from_mut(connection) as u64,
+        id: connection.id,
+    };
+    let _ = BACKENDS.insert(&task::tgid(), &backend, 0);
     if older {
         connection.set(CONNECTION_PREEXISTING);
         connection.phase = Phase::Blind as u8;
@@ -182,10 +190,68 @@ fn announce(sk: *mut c_void, connection: &mut Connection) {
     }
 }
 
-/// A server process ended.
+/// A server process ended. Its files are still open: what its connection has not reported yet is reported now.
 #[inline(always)]
 pub fn exited() {
+    last_words();
     process(RecordKind::ProcessExit);
+}
+
+#[inline(never)]
+fn last_words() {
+    let pid = task::tgid();
+    let Some(backend) = BACKENDS.get_ptr(&pid) else {
+        return;
+    };
+    // SAFETY: copied out at once.
+    let backend = unsafe { *backend };
+    let Some(connection) = LAST_WORDS.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's slot; the helper checks the source.
+    let connection = unsafe { &mut *connection };
+    let copied = unsafe {
+        bpf_probe_read_kernel(
+            core::ptr::from_mut(connection).cast(),
+            size_of::<Connection>() as u32,
+            backend.address as *const c_void,
+        )
+    };
+    let _ = BACKENDS.remove(&pid);
+    // Closed before, the memory may belong to another by now.
+    if copied != 0 || connection.id != backend.id || connection.has(CONNECTION_CLOSED) {
+        return;
+    }
+    connection.sent += u64::from(connection.carried);
+    let now = ring::now();
+    let unfinished = connection.outstanding > 0 && connection.response_bytes > 0;
+    let outcome = if unfinished {
+        Outcome {
+            fingerprint: connection.front.fingerprint,
+            rows_returned: (connection.rows + postgres::estimate(connection))
+                .wrapping_sub(connection.rows_reported) as i64,
+            flags: STATEMENT_FAILED | STATEMENT_ESTIMATED,
+            queries: 1,
+            started: connection.front.started,
+            ended: now,
+            ..Outcome::default()
+        }
+    } else {
+        Outcome {
+            flags: STATEMENT_OVERHEAD,
+            started: now,
+            ended: now,
+            ..Outcome::default()
+        }
+    };
+    if postgres::is_parsed(connection) {
+        if unfinished || connection.sent | connection.received != 0 {
+            ring::statement(connection, &outcome);
+        }
+    } else {
+        ring::phase(connection);
+    }
+    ring::closed(connection, 0, 0);
 }
 
 /// A server process began to execute.

@@ -9,8 +9,8 @@ use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
     loops::{Step, repeat},
-    protocol::{Outcome, Surroundings, postgres::mergeable},
-    record::{CloseRecord, PhaseRecord, RecordKind},
+    protocol::{Surroundings, postgres::mergeable},
+    record::{PhaseRecord, RecordKind},
     scratch::Scratch,
 };
 
@@ -145,24 +145,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn phase(&mut self, c: &Connection) {
-        let time = ring::now();
-        let sent = ring::emit(|record: &mut PhaseRecord| {
-            *record = PhaseRecord {
-                header: ring::header(RecordKind::Phase, 0, c.phase, c.id),
-                time,
-                bytes_sent: c.sent,
-                bytes_received: c.received,
-            };
-        });
-        if !sent {
-            ring::overflow(
-                c,
-                &Outcome {
-                    ended: time,
-                    ..Outcome::default()
-                },
-            );
-        }
+        ring::phase(c);
     }
 
     #[inline(always)]
@@ -181,7 +164,6 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn closed(&mut self, c: &Connection) {
-        let time = ring::now();
         let (sent, received) = if c.base_sent == 0 && c.base_received == 0 {
             (0, 0)
         } else {
@@ -191,17 +173,7 @@ impl Surroundings for KernelSurroundings {
                 received.wrapping_sub(c.base_received),
             )
         };
-        // Lost with a full ring, the process's exit or userspace's own look at /proc ends the connection.
-        ring::emit(|record: &mut CloseRecord| {
-            *record = CloseRecord {
-                header: ring::header(RecordKind::Close, 0, 0, c.id),
-                time,
-                seen_sent: c.seen_sent,
-                seen_received: c.seen_received,
-                socket_sent: sent,
-                socket_received: received,
-            };
-        });
+        ring::closed(c, sent, received);
     }
 
     #[inline(always)]

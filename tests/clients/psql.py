@@ -55,11 +55,12 @@ run("select id from items where id <= 7 order by id; select payload from items w
 run("select 1; select 1/0; select 2", failed=1)
 run("select * from no_such_table", failed=1)
 run("selec 1", failed=1)
-# Rows reach the client before the error does. psql throws them away, so they are counted by hand: each of the
-# 6,000 rows before the division is a DataRow on the wire.
-run("select repeat('y', 100), 1/(6001 - i) from generate_series(1, 10000) i", failed=1)
-count["returned"] += 6000
-count["untagged"] += 6000
+# Rows reach the client before the error does. psql throws them away, so they are counted by hand: each of the 500 rows
+# before the division is a DataRow on the wire. (Of a failed result above skim_after the sensor can but estimate the
+# rows: tests/protocol.rs.)
+run("select repeat('y', 80), 1/(501 - i) from generate_series(1, 10000) i", failed=1)
+count["returned"] += 500
+count["untagged"] += 500
 # Writing.
 run("insert into work select i, 'w' || i from generate_series(1, 500) i")
 run("update work set name = upper(name) where id <= 100")

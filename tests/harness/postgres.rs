@@ -111,6 +111,13 @@ impl Postgres {
             options.configuration.join("\n"),
         )
         .expect("write postgresql.conf");
+        if options
+            .configuration
+            .iter()
+            .any(|line| line.starts_with("ssl"))
+        {
+            self.make_certificate();
+        }
         let hba = data.join("pg_hba.conf");
         let trusted = fs::read_to_string(&hba).expect("read pg_hba.conf");
         fs::write(
@@ -118,6 +125,35 @@ impl Postgres {
             format!("{}\n{trusted}", options.authentication.join("\n")),
         )
         .expect("write pg_hba.conf");
+    }
+
+    /// A certificate of its own, where the server looks for it.
+    fn make_certificate(&self) {
+        let output = Command::new("openssl")
+            .args([
+                "req",
+                "-new",
+                "-x509",
+                "-days",
+                "2",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args(["-keyout", "server.key", "-out", "server.crt"])
+            .current_dir(self.data())
+            .output()
+            .expect("run openssl: run `cargo xtask setup`");
+        assert!(
+            output.status.success(),
+            "openssl failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let key = self.data().join("server.key");
+        for path in [&key, &self.data().join("server.crt")] {
+            std::os::unix::fs::chown(path, Some(self.owner.0), Some(self.owner.1)).expect("chown");
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("chmod");
     }
 
     /// Starts the server and waits until it answers.

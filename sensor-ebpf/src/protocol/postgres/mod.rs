@@ -8,6 +8,7 @@ use super::Surroundings;
 use crate::connection::{Connection, Follow, Phase};
 
 pub use request::mergeable;
+pub use skim::estimate;
 
 mod completion;
 mod messages;
@@ -22,9 +23,13 @@ mod tests;
 /// The server received `length` bytes.
 #[inline(always)]
 pub fn received<S: Surroundings>(surroundings: &mut S, connection: &mut Connection, length: u32) {
+    wants_input(surroundings, connection);
+    if connection.requests_lost != 0 {
+        connection.requests_lost = 0;
+        lose_track(surroundings, connection);
+    }
     connection.seen_received += u64::from(length);
     connection.received += u64::from(length);
-    wants_input(surroundings, connection);
     if is_parsed(connection) {
         request::received(surroundings, connection, length);
     } else {
@@ -57,8 +62,9 @@ pub fn closed<S: Surroundings>(surroundings: &mut S, connection: &mut Connection
     outcome::close(surroundings, connection);
 }
 
+/// Is the stream taken apart, and not only counted?
 #[inline(always)]
-fn is_parsed(connection: &Connection) -> bool {
+pub fn is_parsed(connection: &Connection) -> bool {
     connection.phase == Phase::Ready as u8 || connection.phase == Phase::Authentication as u8
 }
 

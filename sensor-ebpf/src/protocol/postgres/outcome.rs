@@ -232,5 +232,6 @@ fn forget_response(c: &mut Connection) {
     c.rows_reported = 0;
     c.response_bytes = 0;
     c.walked_bytes = 0;
+    c.copy_done = 0;
     c.clear(CONNECTION_COPY_IN | CONNECTION_COPY_OUT);
 }

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
-        CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_CONTINUES, REQUEST_SEVERAL,
-        REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
+        CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_CONTINUES,
+        REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
     },
     fingerprint::{CAPTURE, fingerprint},
     loops::{Step, repeat},
@@ -120,7 +120,7 @@ impl<S: Surroundings> Step for Messages<'_, S> {
         let kind = self.s.window().byte(position);
         let length = self.s.window().be32(position + 1);
         if !messages::is_frontend(kind) || !(4..=messages::LARGEST).contains(&length) {
-            lose_track(self.s, self.c);
+            self.lose_requests();
             return false;
         }
         let total = length + 1;
@@ -168,7 +168,8 @@ impl<S: Surroundings> Messages<'_, S> {
             }),
             // Closed when the walk is over: calls nest eight deep at most.
             b'X' => self.s.scratch().walk.pending = true,
-            // Close, Describe, Flush, CopyData, CopyDone, CopyFail, password and SASL responses change no counts.
+            b'c' | b'f' => self.c.copy_done = 1,
+            // Close, Describe, Flush, CopyData, password and SASL responses change no counts.
             _ => {}
         }
     }
@@ -268,8 +269,23 @@ impl<S: Surroundings> Messages<'_, S> {
         });
     }
 
+    /// The rest of the client's bytes makes no sense. What it asked before is still answered, and followed to its end:
+    /// garbage behind a query must not hide the query's rows.
+    #[inline(always)]
+    fn lose_requests(&mut self) {
+        if self.c.outstanding > 0 {
+            self.c.requests_lost = 1;
+        } else {
+            lose_track(self.s, self.c);
+        }
+    }
+
     #[inline(always)]
     fn sync(&mut self) {
+        if self.c.has(CONNECTION_COPY_IN) && self.c.copy_done == 0 {
+            // Ignored by the server until the copy is over.
+            return;
+        }
         if self.c.outstanding == 1 && self.c.front.flags & REQUEST_SYNC == 0 {
             self.c.front.flags |= REQUEST_SYNC;
             return;

@@ -10,7 +10,7 @@ use crate::{
     bytes::{BASE, CHUNK},
     connection::{
         CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED, Connection, Follow, Phase,
-        REQUEST_SEVERAL, REQUEST_SYNC, TAIL,
+        REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, TAIL,
     },
     loops::{Step, repeat},
     protocol::{Surroundings, Walk},
@@ -287,7 +287,14 @@ impl<S: Surroundings> Messages<'_, S> {
                 outcome::failed(self.s, self.c);
                 self.s.scratch().walk.pending = true;
             }
-            b'G' => self.c.set(CONNECTION_COPY_IN),
+            b'G' => {
+                self.c.set(CONNECTION_COPY_IN);
+                if self.c.front.flags & REQUEST_SIMPLE == 0 {
+                    // A Sync that came with the Execute is read in copy mode, and ignored there.
+                    self.c.front.flags &= !REQUEST_SYNC;
+                    self.c.outstanding = 1;
+                }
+            }
             b'H' => self.c.set(CONNECTION_COPY_OUT),
             b'W' => {
                 self.c.phase = Phase::Replication as u8;

@@ -39,7 +39,8 @@ pub fn begin<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.sent += u64::from(c.carried);
     c.response_bytes += u64::from(c.carried);
     c.follow = Follow::Skim as u8;
-    c.walked_bytes = c.response_bytes;
+    // With the rest of the row that has begun: it was counted.
+    c.walked_bytes = c.response_bytes + u64::from(c.sent_skip);
     c.carried = 0;
     c.sent_skip = 0;
 }
@@ -76,10 +77,13 @@ pub fn estimate(c: &Connection) -> u64 {
     if c.follow == Follow::Walk as u8 || c.walked_bytes == 0 {
         return 0;
     }
-    let unseen = c.response_bytes - c.walked_bytes;
-    // In 1/65536 row a byte; the product stays in 64 bits for results of up to 2^45 bytes of the narrowest rows.
-    let rows_per_byte = (c.rows << 16) / c.walked_bytes;
-    (unseen * rows_per_byte) >> 16
+    let unseen = c.response_bytes.saturating_sub(c.walked_bytes);
+    if c.rows < 1 << 20 {
+        // Exact enough, and below 2^64 for results of up to 2^44 bytes.
+        (unseen.wrapping_mul(c.rows) + c.walked_bytes / 2) / c.walked_bytes
+    } else {
+        (unseen >> 12).wrapping_mul(c.rows) / (c.walked_bytes >> 12).max(1)
+    }
 }
 
 /// The server asks for input: the response is over.

@@ -727,6 +727,81 @@ fn goodbye_closes() {
 }
 
 #[test]
+fn garbage_behind_a_query_does_not_hide_its_rows() {
+    let mut simulation = Simulation::ready(NEVER);
+    simulation.received(&[query("SELECT a FROM t"), b"\0garbage".to_vec()].concat());
+    simulation.sent(&[columns(), rows(100), complete("SELECT 100"), ready()].concat());
+    simulation.wants_input();
+    assert_eq!(returned(&simulation), 100);
+    simulation.received(b"more garbage");
+    simulation.closed();
+    assert_eq!(
+        simulation.accounted(),
+        (
+            simulation.connection.seen_sent,
+            simulation.connection.seen_received
+        )
+    );
+}
+
+#[test]
+fn a_sync_in_copy_mode_is_none() {
+    // What tokio-postgres sends; the first Sync is ignored by the server, wherever reads cut it off.
+    let begin = [parse("", "COPY t FROM STDIN"), bind("", ""), execute("", 0)].concat();
+    for late in [false, true] {
+        let mut simulation = Simulation::ready(NEVER);
+        let mut first = begin.clone();
+        if !late {
+            first.extend(sync());
+        }
+        simulation.received(&first);
+        simulation.sent(
+            &[
+                message(b'1', b""),
+                message(b'2', b""),
+                message(b'G', b"\0\0\x01\0\0"),
+            ]
+            .concat(),
+        );
+        if late {
+            simulation.received(&sync());
+        }
+        simulation.received(&[message(b'd', b"1\n"), message(b'c', b""), sync()].concat());
+        simulation.sent(&[complete("COPY 1"), ready()].concat());
+        simulation.received(&query("SELECT after"));
+        simulation.sent(&[columns(), rows(5), complete("SELECT 5"), ready()].concat());
+        assert_eq!(simulation.connection.outstanding, 0, "late {late}");
+        let totals = simulation.totals();
+        let of = |text: &str| {
+            totals
+                .iter()
+                .find(|(known, _)| known == text)
+                .map(|(_, sum)| [sum[0], sum[1], sum[2]])
+        };
+        assert_eq!(of("COPY t FROM STDIN"), Some([1, 0, 1]), "late {late}");
+        assert_eq!(of("SELECT after"), Some([1, 5, 0]), "late {late}");
+    }
+}
+
+#[test]
+fn estimates_hold_for_wide_rows() {
+    for width in [10usize, 150, 20_000, 1_000_000] {
+        let count = (3_000_000 / width).max(30);
+        let mut simulation = Simulation::ready(64 << 10);
+        simulation.received(&query("SELECT wide"));
+        let data = vec![b'x'; width];
+        let answer = [columns(), (0..count).flat_map(|_| row(&data)).collect()].concat();
+        send_buffered(&mut simulation, &answer);
+        simulation.closed();
+        let got = returned(&simulation) as f64 / count as f64;
+        assert!(
+            (0.97..=1.03).contains(&got),
+            "{width} bytes a row: {got} of {count}"
+        );
+    }
+}
+
+#[test]
 fn copy_in_counts_what_is_written() {
     let mut simulation = Simulation::ready(NEVER);
     simulation.received(&query("COPY t FROM STDIN"));
