@@ -43,7 +43,9 @@ pub fn release(progress: &Progress) -> Result<PathBuf> {
         Ok(String::new())
     })?;
     let built = built.ok_or_else(|| anyhow!("cargo said nothing about what it built"))?;
-    progress.quiet("kernel programs have no path into a panic", || check(&built.object))?;
+    progress.quiet("kernel programs have no path into a panic", || {
+        check(&built.object)
+    })?;
     Ok(built.sensor)
 }
 
@@ -54,44 +56,54 @@ struct Built {
 
 fn compile() -> Result<Built> {
     let mut cargo = command::cargo();
-    cargo
-        .args(["build", "--release", "--package", "sensor-user", "--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit());
-    let output = cargo.output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!(
-            "`cargo build --release --package sensor-user` failed ({}): the compiler's messages are above",
-            output.status
-        );
-    }
+    cargo.args([
+        "build",
+        "--release",
+        "--package",
+        "sensor-user",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let messages = command::shown_cargo(&mut cargo, Stdio::piped())?;
     let mut sensor = None;
     let mut object = None;
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
+    for line in messages.lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else {
             continue;
         };
-        let ours = message["package_id"].as_str().is_some_and(|id| id.contains("sensor-user"));
+        let ours = message["package_id"]
+            .as_str()
+            .is_some_and(|id| id.contains("sensor-user"));
         match message["reason"].as_str() {
             Some("compiler-artifact") if ours && message["target"]["name"] == "sensor" => {
                 sensor = message["executable"].as_str().map(PathBuf::from);
             }
             Some("build-script-executed") if ours => {
-                object = message["out_dir"].as_str().map(|folder| Path::new(folder).join(OBJECT));
+                object = message["out_dir"]
+                    .as_str()
+                    .map(|folder| Path::new(folder).join(OBJECT));
             }
             _ => {}
         }
     }
     Ok(Built {
-        sensor: sensor.ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
-        object: object.ok_or_else(|| anyhow!("sensor-user's build script, which compiles the kernel programs, did not run"))?,
+        sensor: sensor
+            .ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
+        object: object.ok_or_else(|| {
+            anyhow!("sensor-user's build script, which compiles the kernel programs, did not run")
+        })?,
     })
 }
 
 /// Refuses an object with panics in it.
 fn check(object: &Path) -> Result<String> {
-    let bytes = fs::read(object).with_context(|| format!("cannot read the kernel programs, {}", object.display()))?;
+    let bytes = fs::read(object)
+        .with_context(|| format!("cannot read the kernel programs, {}", object.display()))?;
     if !bytes.starts_with(b"\x7fELF") {
-        bail!("{} is no ELF object: delete the target directory and build again", object.display());
+        bail!(
+            "{} is no ELF object: delete the target directory and build again",
+            object.display()
+        );
     }
     if bytes.windows(PANICS.len()).any(|window| window == PANICS) {
         bail!(
@@ -116,7 +128,11 @@ mod tests {
         let object = folder.join("object");
         fs::write(&object, b"\x7fELF tp_btf/sock_recv_length").expect("write");
         assert!(check(&object).is_ok());
-        fs::write(&object, b"\x7fELF tp_btf/x\0.text.unlikely._RNv4core9panicking").expect("write");
+        fs::write(
+            &object,
+            b"\x7fELF tp_btf/x\0.text.unlikely._RNv4core9panicking",
+        )
+        .expect("write");
         let error = check(&object).expect_err("refused").to_string();
         assert!(error.contains(".text.unlikely"), "{error}");
         fs::write(&object, b"no object").expect("write");

@@ -1,10 +1,266 @@
-//! demo
-use std::path::PathBuf;
-use anyhow::Result;
-/// args
+//! `cargo xtask demo`: a day of a support team on a throwaway PostgreSQL, in fast motion, with the sensor beside it.
+//! At the end the sensor's numbers are held against the server's own, user by user.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::{
+    build,
+    progress::{Progress, thousands},
+    setup::{self, For},
+    workspace,
+};
+
+mod data;
+mod day;
+mod screen;
+mod sensor;
+mod server;
+mod signal;
+mod truth;
+
+use day::Theft;
+use screen::Screen;
+use sensor::{Alert, Sensor};
+use server::Server;
+pub use server::newest_postgresql;
+
+/// Agents of the support team.
+const AGENTS: usize = 20;
+/// The one who takes all.
+const INSIDER: &str = "agent07";
+/// Rows that anybody may read of customers in ten minutes.
+const LIMIT: u64 = 10_000;
+/// How long the alert may take from the row that crosses the limit.
+const LATENCY: Duration = Duration::from_secs(2);
+
+/// Arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
-/// demo
-pub fn demo(_: &Arguments) -> Result<()> { Ok(()) }
-/// pg
-pub fn newest_postgresql() -> Result<PathBuf> { Ok("/usr/lib/postgresql/15/bin".into()) }
+pub struct Arguments {
+    /// Rows of the table that is stolen.
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(20_000..=12_000_000))]
+    customers: u64,
+    /// Leave the server running at the end, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// What the insider does.
+    #[arg(long, value_enum, default_value_t = Insider::Bulk)]
+    insider: Insider,
+    /// Length of the day.
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=3_600))]
+    fast_seconds: u64,
+}
+
+/// What the insider does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Insider {
+    /// Reads the whole table with one statement.
+    Bulk,
+}
+
+/// How many rows there are.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    customers: u64,
+    tickets: u64,
+}
+
+/// Plays it. An error unless all numbers agree and the insider was reported in time.
+pub fn demo(arguments: &Arguments) -> Result<()> {
+    workspace::require_root_and_btf("demo")?;
+    let Insider::Bulk = arguments.insider;
+    let size = Size {
+        customers: arguments.customers,
+        tickets: (arguments.customers / 4).min(500_000),
+    };
+    let progress = Progress::new();
+    setup::install(&progress, For::Demo)?;
+    let binary = build::release(&progress)?;
+
+    signal::catch();
+    let mut server = None;
+    progress.quiet("PostgreSQL, a throwaway server", || {
+        let started = Server::start()?;
+        let note = format!("port {}", started.port);
+        server = Some(started);
+        Ok(note)
+    })?;
+    let server = server.ok_or_else(|| anyhow!("no server"))?;
+    let guard = Guard::start(server.pid());
+    let result = show(arguments, size, &binary, &server, &progress);
+    if !signal::interrupted() && arguments.keep {
+        keep(&binary, &server);
+    }
+    // After a failure, configuration and export stay to be looked at.
+    let looked_at = result.is_err() && !signal::interrupted();
+    drop(guard);
+    drop(server);
+    if !looked_at {
+        let _ = std::fs::remove_dir_all(workspace::demo());
+    }
+    if signal::interrupted() && !arguments.keep {
+        bail!("interrupted; nothing is left behind");
+    }
+    result
+}
+
+fn show(
+    arguments: &Arguments,
+    size: Size,
+    binary: &Path,
+    server: &Server,
+    progress: &Progress,
+) -> Result<()> {
+    let what = format!(
+        "database support: {} customers, {} tickets, {AGENTS} agents",
+        thousands(size.customers),
+        thousands(size.tickets)
+    );
+    progress.quiet(&what, || data::load(server, size).map(|()| String::new()))?;
+    truth::reset(server)?;
+
+    let address = server.address();
+    let configuration = sensor::configure(&address)?;
+    let screen = Screen::default();
+    let mut sensor = None;
+    progress.loud("the sensor", || {
+        sensor = Some(Sensor::start(binary, &configuration, &screen)?);
+        Ok(format!(
+            "watches, configured by {}",
+            configuration.display()
+        ))
+    })?;
+    let sensor = sensor.ok_or_else(|| anyhow!("no sensor"))?;
+
+    let length = Duration::from_secs(arguments.fast_seconds);
+    screen.line(format!(
+        "\nA day of the support team in {} seconds\n",
+        arguments.fast_seconds
+    ));
+    let theft = day::play(&address, size, length, &sensor, &screen)?;
+    screen.line("24:00  the day is over");
+    let alerts = sensor.alerts();
+    let otlp = sensor.otlp.clone();
+    let status = sensor.stop()?;
+    if !status.success() {
+        bail!("the sensor ended with {status} instead of success");
+    }
+
+    let (table, agree) = truth::compare(&truth::server(server)?, &truth::sensor(&otlp)?);
+    println!(
+        "\nWhat the server counted itself (pg_stat_statements) and what the sensor saw\n\n{table}\n"
+    );
+    let caught = verdict(&theft, &alerts);
+    if !agree {
+        bail!(
+            "the sensor's numbers differ from the server's (✗ above); its export is in {}",
+            otlp.display()
+        );
+    }
+    caught?;
+    println!("✓ every number agrees");
+    Ok(())
+}
+
+/// Prints the insider's alert and how long it took; an error when there is none in time, or one for somebody else.
+fn verdict(theft: &Theft, alerts: &[Alert]) -> Result<()> {
+    if let Some(other) = alerts.iter().find(|alert| !alert.names(INSIDER)) {
+        bail!(
+            "an alert for somebody who did nothing wrong:\n{}",
+            other.text
+        );
+    }
+    let Some(alert) = alerts.first() else {
+        bail!(
+            "no alert for {INSIDER}, who took {} rows",
+            thousands(theft.rows)
+        );
+    };
+    let Some(exported) = theft.exported else {
+        bail!(
+            "the alert for {INSIDER} was printed but not exported:\n{}",
+            alert.text
+        );
+    };
+    let printed = alert.at.saturating_duration_since(theft.crossed);
+    let exported = exported.saturating_duration_since(theft.crossed);
+    println!("{}", alert.text);
+    if printed.max(exported) > LATENCY {
+        bail!(
+            "the alert came {printed:.1?} (exported {exported:.1?}) after the limit was crossed, more than {LATENCY:?}"
+        );
+    }
+    let row = thousands(LIMIT + 1);
+    if alert.at < theft.crossed {
+        print!("✓ alert before {INSIDER} had even received row {row}");
+    } else {
+        print!(
+            "✓ alert {} ms after {INSIDER} had received row {row}",
+            printed.as_millis()
+        );
+    }
+    println!(", exported after {} ms", exported.as_millis());
+    Ok(())
+}
+
+/// With `--keep`: says how to get at the server, and waits for Ctrl-C.
+fn keep(binary: &Path, server: &Server) {
+    let address = server.address();
+    println!(
+        "\nthe server stays until Ctrl-C:\n  psql -h {} -p {} -U {INSIDER} support\n  {} run --console --config {}",
+        address.socket_folder.display(),
+        address.port,
+        binary.display(),
+        workspace::demo().join("sensor.toml").display()
+    );
+    while !signal::interrupted() {
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Stops the server on Ctrl-C, so that whoever waits for it gives up.
+struct Guard {
+    done: std::sync::Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Guard {
+    fn start(server: u32) -> Self {
+        let done = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = done.clone();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                if signal::interrupted() {
+                    // Fast shutdown, again until it is done with.
+                    signal::send(server, libc::SIGINT);
+                    let began = Instant::now();
+                    while began.elapsed() < Duration::from_secs(1)
+                        && !stopped.load(Ordering::Relaxed)
+                    {
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self {
+            done,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -16,7 +16,11 @@ mod test;
 mod workspace;
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    arg_required_else_help = true
+)]
 /// Set-up, build, demo, test and run of the sensor.
 struct Cli {
     #[command(subcommand)]

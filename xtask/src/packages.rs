@@ -42,13 +42,22 @@ pub const BPF_TOOLCHAIN: &[Need] = &[
 
 /// A database server for the demo.
 pub const POSTGRESQL: &[Need] = &[
-    Need { package: "postgresql", unless: Unless::Holds(has_postgresql) },
-    Need { package: "postgresql-contrib", unless: Unless::Holds(has_pg_stat_statements) },
+    Need {
+        package: "postgresql",
+        unless: Unless::Holds(has_postgresql),
+    },
+    Need {
+        package: "postgresql-contrib",
+        unless: Unless::Holds(has_pg_stat_statements),
+    },
 ];
 
 /// Clients for the integration tests.
 pub const CLIENTS: &[Need] = &[
-    Need { package: "python3-venv", unless: Unless::Holds(has_venv) },
+    Need {
+        package: "python3-venv",
+        unless: Unless::Holds(has_venv),
+    },
     program("nodejs", "node"),
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
@@ -77,11 +86,17 @@ pub const LLVM: u32 = 22;
 pub const PINNED_RUST: &str = "1.95.0";
 
 const fn installed(package: &'static str) -> Need {
-    Need { package, unless: Unless::Installed }
+    Need {
+        package,
+        unless: Unless::Installed,
+    }
 }
 
 const fn program(package: &'static str, program: &'static str) -> Need {
-    Need { package, unless: Unless::Program(program) }
+    Need {
+        package,
+        unless: Unless::Program(program),
+    }
 }
 
 fn has_postgresql() -> bool {

@@ -52,12 +52,24 @@ impl Progress {
         let took = duration(began.elapsed());
         match result {
             Ok(note) => {
-                let note = if note.is_empty() { note } else { format!(" – {note}") };
-                eprintln!("{} {what}{note} {}", self.colour("32", "✓"), self.colour("2", &took));
+                let note = if note.is_empty() {
+                    note
+                } else {
+                    format!(" – {note}")
+                };
+                eprintln!(
+                    "{} {what}{note} {}",
+                    self.colour("32", "✓"),
+                    self.colour("2", &took)
+                );
                 Ok(())
             }
             Err(error) => {
-                eprintln!("{} {what} {}", self.colour("31", "✗"), self.colour("2", &took));
+                eprintln!(
+                    "{} {what} {}",
+                    self.colour("31", "✗"),
+                    self.colour("2", &took)
+                );
                 Err(error).with_context(|| format!("step \"{what}\" failed"))
             }
         }
@@ -92,7 +104,10 @@ impl Ticker {
         let what = what.to_owned();
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                eprint!("\r\x1b[K\x1b[36m▸\x1b[0m {what} \x1b[2m{}\x1b[0m", duration(began.elapsed()));
+                eprint!(
+                    "\r\x1b[K\x1b[36m▸\x1b[0m {what} \x1b[2m{}\x1b[0m",
+                    duration(began.elapsed())
+                );
                 let _ = stderr().flush();
                 thread::sleep(Self::INTERVAL);
             }

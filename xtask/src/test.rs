@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
+use std::process::Stdio;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -25,7 +27,14 @@ pub fn test(arguments: &Arguments) -> Result<()> {
     cargo(&progress, &["fmt", "--all", "--check"], &[])?;
     cargo(
         &progress,
-        &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
         &[],
     )?;
     cargo(
@@ -36,20 +45,26 @@ pub fn test(arguments: &Arguments) -> Result<()> {
     let sensor = build::release(&progress)?;
 
     let mut tests = command::cargo();
-    tests.args(["test", "--workspace"]).args(&arguments.arguments);
+    tests
+        .args(["test", "--workspace"])
+        .args(&arguments.arguments);
     if std::env::var_os("SENSOR_BIN").is_none() {
         tests.env("SENSOR_BIN", sensor);
     }
     // No line after it: the runner's own summary is the last word.
-    eprintln!("▸ cargo test --workspace … (checks so far took {})", progress.total());
-    command::shown(&mut tests).context("step \"cargo test --workspace\" failed")
+    eprintln!(
+        "▸ cargo test --workspace … (checks so far took {})",
+        progress.total()
+    );
+    command::shown_cargo(&mut tests, Stdio::inherit())
+        .context("step \"cargo test --workspace\" failed")?;
+    Ok(())
 }
 
 fn cargo(progress: &Progress, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     progress.loud(&format!("cargo {}", arguments.join(" ")), || {
         let mut cargo = command::cargo();
         cargo.args(arguments).envs(environment.iter().copied());
-        command::shown(&mut cargo)?;
-        Ok(String::new())
+        command::shown_cargo(&mut cargo, Stdio::inherit())
     })
 }

@@ -30,7 +30,8 @@ pub fn logs() -> PathBuf {
 
 /// A directory, made if need be.
 pub fn directory(path: &Path) -> Result<&Path> {
-    fs::create_dir_all(path).with_context(|| format!("cannot make the directory {}", path.display()))?;
+    fs::create_dir_all(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))?;
     Ok(path)
 }
 

@@ -18,16 +18,16 @@ pub fn describe(record: &AlertRecord) -> String {
         Severity::Warning => "WARNING",
         Severity::Critical => "CRITICAL",
     };
-    let (amount, limit) = match alert.measure {
-        Measure::Rows => (
-            format!("{} rows", alert.observed),
-            format!("{} rows", alert.limit),
-        ),
-        Measure::Bytes => (size(alert.observed), size(alert.limit)),
-        Measure::Queries => (
-            format!("{} queries", alert.observed),
-            format!("{} queries", alert.limit),
-        ),
+    let amount = |amount: u64| match alert.measure {
+        Measure::Rows => format!("{amount} rows"),
+        Measure::Bytes => size(amount),
+        Measure::Queries => format!("{amount} queries"),
+    };
+    // Rows may have been written as well as read.
+    let verb = match alert.measure {
+        Measure::Rows => "accessed",
+        Measure::Bytes => "was sent",
+        Measure::Queries => "ran",
     };
     let window = if alert.window.is_zero() {
         "in one statement".to_owned()
@@ -36,9 +36,11 @@ pub fn describe(record: &AlertRecord) -> String {
     };
     let _ = writeln!(
         text,
-        "ALERT {severity} {}: {} read {amount} {window} (limit {limit})",
+        "ALERT {severity} {}: {} {verb} {} {window} (limit {})",
         alert.threshold,
-        record.principal.user.as_deref().unwrap_or("(unknown user)")
+        record.principal.user.as_deref().unwrap_or("(unknown user)"),
+        amount(alert.observed),
+        amount(alert.limit)
     );
     let _ = writeln!(
         text,
@@ -52,7 +54,7 @@ pub fn describe(record: &AlertRecord) -> String {
             format!(
                 " ({:.2} % of {})",
                 share * 100.0,
-                alert.tables.first().map_or("", |table| table)
+                visible(alert.tables.first().map_or("", |table| table))
             )
         })
         .unwrap_or_default();
@@ -62,7 +64,7 @@ pub fn describe(record: &AlertRecord) -> String {
         if alert.tables.is_empty() {
             "no table".to_owned()
         } else {
-            alert.tables.join(", ")
+            visible(&alert.tables.join(", "))
         },
         alert.database,
         record.principal.server
@@ -71,12 +73,16 @@ pub fn describe(record: &AlertRecord) -> String {
         let _ = writeln!(
             text,
             "         {:>12}  {}",
-            statement.amount,
-            shortened(&statement.text, &statement.summary)
+            amount(statement.amount),
+            shortened(&visible(&statement.text), &visible(&statement.summary))
         );
     }
     for egress in &record.egress {
-        let _ = writeln!(text, "  left   by the server's own hands: {egress}");
+        let _ = writeln!(
+            text,
+            "  left   by the server's own hands: {}",
+            visible(egress)
+        );
     }
     if alert.estimated > 0 {
         let _ = writeln!(
@@ -94,6 +100,18 @@ pub fn describe(record: &AlertRecord) -> String {
     for (cause, bytes) in completeness.blind() {
         if bytes > 0 {
             let _ = write!(text, ", {} {cause}", size(bytes));
+        }
+    }
+    for (count, what) in [
+        (
+            completeness.lost_detail_records,
+            "records lost their time and order",
+        ),
+        (completeness.truncated_statements, "statements were cut"),
+        (completeness.estimated_rows, "rows are an estimate"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
         }
     }
     let _ = write!(text, "\n  id     {}", alert.id);
@@ -124,7 +142,7 @@ fn who(record: &AlertRecord) -> String {
             let _ = write!(text, ":{}", session.client_port);
         }
         if !session.program.is_empty() {
-            let _ = write!(text, ", program {}", session.program);
+            let _ = write!(text, ", program {}", visible(&session.program));
         }
         if let Some(pid) = session.client_pid {
             let _ = write!(text, " (pid {pid})");
@@ -135,6 +153,24 @@ fn who(record: &AlertRecord) -> String {
         let _ = write!(text, ", server process {}", session.server_pid);
     }
     text
+}
+
+/// Text from clients as one line that does nothing to a terminal and passes for nothing else: identifiers in quotes
+/// may hold anything, escape sequences and whole faked lines included.
+fn visible(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        let hidden = matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        );
+        match character {
+            '\n' | '\r' | '\t' => line.push(' '),
+            _ if hidden || character.is_control() => line.extend(character.escape_unicode()),
+            _ => line.push(character),
+        }
+    }
+    line
 }
 
 fn shortened(text: &str, summary: &str) -> String {
@@ -152,5 +188,52 @@ fn duration(seconds: u64) -> String {
         s if s % 3600 == 0 && s > 0 => format!("{} h", s / 3600),
         s if s % 60 == 0 && s > 0 => format!("{} min", s / 60),
         s => format!("{s} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paragraph_says_who_what_and_how_much() {
+        let text = describe(&AlertRecord::for_tests("A1"));
+        for part in [
+            "CRITICAL bulk-read: ann accessed 5000 rows in 1 min (limit 1000 rows)",
+            "OS user postgres(26), logged in as jo(1000), from 10.1.2.3:5544",
+            "program psql (pid 77)",
+            "customers of database crm on 15/main:5432 (50.00 % of customers)",
+            "SELECT * FROM customers WHERE id > ?",
+            "copy_to_program gzip",
+            "60.0 % of this principal's bytes were parsed, 40 B encrypted",
+            "id     A1",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_clients_choose_fakes_no_lines_and_moves_no_cursor() {
+        let mut record = AlertRecord::for_tests("A1");
+        let lines = describe(&record).lines().count();
+        let hostile = "x\n  who    nobody\x1b[2J\u{202e}";
+        record.alert.tables = vec![hostile.into()];
+        record.alert.statements[0].text = hostile.into();
+        record.egress = vec![hostile.to_owned()];
+        if let Some(session) = &mut record.session {
+            session.program = hostile.into();
+        }
+        let text = describe(&record);
+        assert_eq!(text.lines().count(), lines, "{text}");
+        assert!(
+            !text.chars().any(|c| c == '\x1b' || c == '\u{202e}'),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn durations_are_in_the_largest_unit_that_fits() {
+        assert_eq!(duration(7200), "2 h");
+        assert_eq!(duration(90), "90 s");
     }
 }

@@ -2,25 +2,27 @@
 //! only the newest batch waits. A dead receiver never holds up the sensor.
 
 use std::{
-    collections::VecDeque,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::task::JoinHandle;
+
+use queue::Queue;
 
 use super::{
     AlertRecord, MetricPoint,
     otlp::Messages,
     resource,
-    sink::{Message, Sink, Undeliverable, file::OtlpFile, grpc::OtlpGrpc, http::OtlpHttp},
+    sink::{
+        Message, Sink, Undeliverable, endpoint_url, file::OtlpFile, grpc::OtlpGrpc, http::OtlpHttp,
+    },
 };
 use crate::config::export::Protocol;
+
+mod queue;
 
 /// What to export to.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +42,10 @@ pub struct ExportConfig {
 /// What a shutdown left behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Undelivered {
-    /// Alerts and their traces.
+    /// Alerts, counted for each sink that did not get them.
     pub alerts: u64,
+    /// Traces of alerts, likewise.
+    pub traces: u64,
     /// Batches of metrics.
     pub batches: u64,
 }
@@ -60,67 +64,42 @@ struct Lane {
     task: JoinHandle<()>,
 }
 
-#[derive(Debug)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    wake: Notify,
-    dropped: AtomicU64,
-    bound: usize,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    alerts: VecDeque<Message>,
-    metrics: Option<Message>,
-    in_flight: Undelivered,
-    closing: bool,
-}
-
 /// First and longest pause between tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-
 impl Exporter {
     /// Starts a task for each sink.
     ///
     /// # Errors
     /// When an endpoint or header is malformed, or the file can't be opened.
     pub fn start(config: &ExportConfig) -> Result<Self> {
-        let mut sinks = Vec::new();
-        if let Some(path) = &config.otlp_file {
+        let ExportConfig {
+            otlp_endpoint,
+            protocol,
+            headers,
+            otlp_file,
+            queue,
+        } = config;
+        let mut lanes = Vec::new();
+        if let Some(path) = otlp_file {
             let file = OtlpFile::open(path).with_context(|| {
                 format!(
                     "cannot open the OTLP file {}: does its directory exist, and is it writable?",
                     path.display()
                 )
             })?;
-            sinks.push(Sink::File(file));
+            lanes.push(Lane::start(file, *queue));
         }
-        if let Some(endpoint) = &config.otlp_endpoint {
-            let http = match config.protocol {
-                Some(protocol) => protocol == Protocol::HttpProtobuf,
-                None => endpoint.trim_end_matches('/').ends_with(":4318"),
+        if let Some(endpoint) = otlp_endpoint {
+            let http = match protocol {
+                Some(protocol) => *protocol == Protocol::HttpProtobuf,
+                None => endpoint_url(endpoint)?.port() == Some(4318),
             };
-            sinks.push(if http {
-                Sink::Http(OtlpHttp::new(endpoint, &config.headers)?)
+            lanes.push(if http {
+                Lane::start(OtlpHttp::new(endpoint, headers)?, *queue)
             } else {
-                Sink::Grpc(OtlpGrpc::new(endpoint, &config.headers)?)
+                Lane::start(OtlpGrpc::new(endpoint, headers)?, *queue)
             });
         }
-        let lanes = sinks
-            .into_iter()
-            .map(|sink| {
-                let queue = Arc::new(Queue {
-                    waiting: Mutex::default(),
-                    wake: Notify::new(),
-                    dropped: AtomicU64::new(0),
-                    bound: config.queue.max(2),
-                });
-                Lane {
-                    task: tokio::spawn(work(sink, queue.clone())),
-                    queue,
-                }
-            })
-            .collect();
         Ok(Self {
             messages: Messages::new(&resource::detect()),
             lanes,
@@ -134,8 +113,7 @@ impl Exporter {
         }
         let message = Message::Metrics(self.messages.metrics(points));
         for lane in &self.lanes {
-            lane.queue.lock().metrics = Some(message.clone());
-            lane.queue.wake.notify_one();
+            lane.queue.replace_metrics(message.clone());
         }
     }
 
@@ -146,18 +124,7 @@ impl Exporter {
             Message::Traces(self.messages.trace(record)),
         ];
         for lane in &self.lanes {
-            let mut waiting = lane.queue.lock();
-            waiting.alerts.extend(messages.iter().cloned());
-            while waiting.alerts.len() > lane.queue.bound {
-                waiting.alerts.pop_front();
-                lane.queue.dropped.fetch_add(1, Ordering::Relaxed);
-                log::error!(
-                    "export: more than {} alerts wait for a receiver: the oldest was dropped",
-                    lane.queue.bound / 2
-                );
-            }
-            drop(waiting);
-            lane.queue.wake.notify_one();
+            lane.queue.push(&messages);
         }
     }
 
@@ -172,109 +139,106 @@ impl Exporter {
     /// Delivers what waits, for at most `patience`; says what is left.
     pub async fn shutdown(self, patience: Duration) -> Undelivered {
         let deadline = Instant::now() + patience;
+        // All are told before any is waited for: a dead one does not take the others' time.
+        for lane in &self.lanes {
+            lane.queue.close();
+        }
         let mut left = Undelivered::default();
         for lane in self.lanes {
-            lane.queue.lock().closing = true;
-            lane.queue.wake.notify_one();
             let mut task = lane.task;
             let rest = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(rest, &mut task).await.is_err() {
+            if !matches!(tokio::time::timeout(rest, &mut task).await, Ok(Ok(()))) {
                 task.abort();
-                let waiting = lane.queue.lock();
-                left.alerts += waiting.alerts.len() as u64 + waiting.in_flight.alerts;
-                left.batches += u64::from(waiting.metrics.is_some()) + waiting.in_flight.batches;
+                left += lane.queue.left();
             }
         }
         left
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // A panic elsewhere does not make the queue wrong.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next message, alerts first; `None` when closing and empty.
-    async fn next(&self) -> Option<Message> {
-        loop {
-            {
-                let mut waiting = self.lock();
-                if let Some(alert) = waiting.alerts.pop_front() {
-                    waiting.in_flight.alerts = 1;
-                    return Some(alert);
-                }
-                if let Some(metrics) = waiting.metrics.take() {
-                    waiting.in_flight.batches = 1;
-                    return Some(metrics);
-                }
-                if waiting.closing {
-                    return None;
-                }
-            }
-            self.wake.notified().await;
-        }
-    }
-
-    /// Puts a message back that could not be delivered yet. Newer metrics win.
-    fn put_back(&self, message: Message) {
-        let mut waiting = self.lock();
-        waiting.in_flight = Undelivered::default();
-        match message {
-            Message::Metrics(_) => {
-                waiting.metrics.get_or_insert(message);
-            }
-            _ => waiting.alerts.push_front(message),
+impl Lane {
+    fn start(sink: impl Sink, bound: usize) -> Self {
+        let queue = Arc::new(Queue::new(bound));
+        Self {
+            task: tokio::spawn(work(sink, queue.clone())),
+            queue,
         }
     }
 }
 
-async fn work(mut sink: Sink, queue: Arc<Queue>) {
-    let mut failing_since: Option<Instant> = None;
+/// What was last said about a sink, so that only changes are.
+#[derive(Default)]
+struct Said {
+    failing_since: Option<Instant>,
+    /// Signals the receiver refuses, or rejects in part.
+    refused: Vec<&'static str>,
+    rejected: Vec<&'static str>,
+}
+
+impl Said {
+    /// Notes whether `signal` is in `list`; true when that is news.
+    fn note(list: &mut Vec<&'static str>, signal: &'static str, now: bool) -> bool {
+        let before = list.contains(&signal);
+        if now && !before {
+            list.push(signal);
+        } else if !now {
+            list.retain(|known| *known != signal);
+        }
+        now != before
+    }
+}
+
+async fn work(mut sink: impl Sink, queue: Arc<Queue>) {
+    let name = sink.name();
+    let mut said = Said::default();
     let mut pause = PAUSE.0;
     while let Some(message) = queue.next().await {
-        match sink.deliver(&message).await {
+        let signal = message.signal();
+        let delivered = sink.deliver(&message).await;
+        if !matches!(delivered, Err(Undeliverable::Later { .. })) {
+            queue.done();
+            pause = PAUSE.0;
+            if let Some(since) = said.failing_since.take() {
+                log::info!(
+                    "export: {name} answers again after {} s",
+                    since.elapsed().as_secs()
+                );
+            }
+        }
+        match delivered {
             Ok(rejected) => {
-                queue.lock().in_flight = Undelivered::default();
-                pause = PAUSE.0;
-                if let Some(since) = failing_since.take() {
-                    log::info!(
-                        "export: {} takes telemetry again after {} s",
-                        sink.name(),
-                        since.elapsed().as_secs()
-                    );
+                if Said::note(&mut said.refused, signal, false) {
+                    log::info!("export: {name} takes {signal} again");
                 }
+                let news = Said::note(&mut said.rejected, signal, rejected.is_some());
                 if let Some((count, words)) = rejected {
                     queue.dropped.fetch_add(count, Ordering::Relaxed);
-                    log::warn!(
-                        "export: {} rejected {count} items of {}: {words}",
-                        sink.name(),
-                        message.signal()
-                    );
+                    if news {
+                        log::warn!(
+                            "export: {name} rejects some {signal} ({count} in this message): {words}"
+                        );
+                    }
+                } else if news {
+                    log::info!("export: {name} takes all {signal} again");
                 }
             }
             Err(Undeliverable::Never(reason)) => {
-                queue.lock().in_flight = Undelivered::default();
                 queue.dropped.fetch_add(1, Ordering::Relaxed);
-                log::error!(
-                    "export: {} refuses {}: {reason}; dropped",
-                    sink.name(),
-                    message.signal()
-                );
+                if Said::note(&mut said.refused, signal, true) {
+                    log::error!(
+                        "export: {name} refuses {signal}: {reason}; they are dropped until it takes them"
+                    );
+                }
             }
             Err(Undeliverable::Later { reason, after }) => {
-                if failing_since.is_none() {
-                    failing_since = Some(Instant::now());
+                if said.failing_since.is_none() {
+                    said.failing_since = Some(Instant::now());
                     log::warn!(
-                        "export: {} does not take {}: {reason}; trying again, alerts are kept",
-                        sink.name(),
-                        message.signal()
+                        "export: {name} does not take {signal}: {reason}; trying again, alerts are kept"
                     );
                 }
                 queue.put_back(message);
-                // Up to a quarter more, so that many sensors do not come back at once.
-                let jitter = pause.mul_f64(f64::from(std::process::id() % 16) / 64.0);
-                tokio::time::sleep(after.unwrap_or(pause) + jitter).await;
+                queue.pause(after, pause).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
         }

@@ -105,6 +105,8 @@ pub const SHARE: &str = "data_access.table.share";
 pub const TABLES: &str = "data_access.tables";
 /// Own: completeness.
 pub const COMPLETENESS: &str = "data_access.completeness";
+/// Own: amount of one statement.
+pub const AMOUNT: &str = "data_access.amount";
 /// Own: egress.
 pub const EGRESS: &str = "data_access.egress";
 
@@ -139,7 +141,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: DB_RESPONSE_RETURNED_ROWS,
-        description: "Rows of a statement shape within an alert's window.",
+        description: "Rows returned by a statement shape within an alert's window; only where the alert is about rows and the operation returns them.",
     },
     Attribute {
         key: USER_NAME,
@@ -199,7 +201,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`.",
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`.",
     },
     Attribute {
         key: PROGRAM,
@@ -250,6 +252,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "Share of the principal's bytes that was parsed; `data_access.completeness.*` says what was not, by cause.",
     },
     Attribute {
+        key: AMOUNT,
+        description: "Part of one statement shape, in the alert's measure.",
+    },
+    Attribute {
         key: EGRESS,
         description: "Ways by which data left through the server's own hands: route and destination.",
     },
@@ -292,6 +298,11 @@ const STATEMENT: &[&str] = &[
     USER_NAME,
     CLIENT_ADDRESS,
     SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
 ];
 const STATEMENT_DIRECTION: &[&str] = &[
     DB_SYSTEM_NAME,
@@ -300,6 +311,11 @@ const STATEMENT_DIRECTION: &[&str] = &[
     USER_NAME,
     CLIENT_ADDRESS,
     SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
     DIRECTION,
 ];
 

@@ -156,7 +156,12 @@ impl Messages {
             attributes.push((names::DB_NAMESPACE, alert.database.clone().into()));
             attributes.push((names::DB_QUERY_SUMMARY, statement.summary.clone().into()));
             attributes.push((names::DB_QUERY_TEXT, statement.text.clone().into()));
-            if alert.measure == Measure::Rows {
+            attributes.push((names::AMOUNT, statement.amount.into()));
+            // The measure counts rows written too: only of a reading operation is it what the convention means.
+            let operation = statement.summary.split(' ').next().unwrap_or_default();
+            if alert.measure == Measure::Rows
+                && matches!(operation, "SELECT" | "FETCH" | "TABLE" | "VALUES")
+            {
                 attributes.push((names::DB_RESPONSE_RETURNED_ROWS, statement.amount.into()));
             }
             spans.push(Span {
@@ -291,6 +296,10 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
             completeness.unattributed_bytes,
         ),
         (
+            "data_access.completeness.unknown_statement_bytes",
+            completeness.unknown_statement_bytes,
+        ),
+        (
             "data_access.completeness.lost_detail_records",
             completeness.lost_detail_records,
         ),
@@ -357,3 +366,6 @@ pub fn hash(text: &str, seed: u64) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,3 +132,70 @@ pub fn volume_points(
         })
         .collect()
 }
+
+#[cfg(test)]
+impl AlertRecord {
+    /// An alert about a local user who read half a table.
+    pub fn for_tests(id: &str) -> Self {
+        use std::time::Duration;
+
+        use crate::{
+            detect::{Measure, Severity, StatementShare},
+            principal::{ClientAddress, ConnectionId, DbSystem, OsUser, PrincipalId},
+        };
+
+        let (connection, principal) = (ConnectionId(1), PrincipalId(0));
+        let user = |uid, name: &str| OsUser {
+            uid,
+            name: name.into(),
+        };
+        let mut session = Session::for_tests(connection, principal, "crm");
+        session.program = "psql".into();
+        session.client_pid = Some(77);
+        session.client_port = 5544;
+        Self {
+            alert: Alert {
+                id: id.into(),
+                time: Timestamp(2_000_000_000),
+                threshold: "bulk-read".into(),
+                severity: Severity::Critical,
+                principal,
+                connection,
+                database: "crm".into(),
+                measure: Measure::Rows,
+                observed: 5000,
+                estimated: 0,
+                limit: 1000,
+                window: Duration::from_secs(60),
+                since: Timestamp(1_000_000_000),
+                tables: vec!["customers".into()],
+                share_of_table: Some(0.5),
+                statements: vec![StatementShare {
+                    shape_id: 1,
+                    summary: "SELECT customers".into(),
+                    text: "SELECT * FROM customers WHERE id > ?".into(),
+                    amount: 5000,
+                    first: Timestamp(1_100_000_000),
+                    last: Timestamp(1_900_000_000),
+                }],
+            },
+            principal: Arc::new(Principal {
+                system: DbSystem::PostgreSql,
+                server: "15/main:5432".into(),
+                server_port: 5432,
+                user: Some("ann".into()),
+                client: ClientAddress::Ip([10, 1, 2, 3].into()),
+                os_user: Some(user(26, "postgres")),
+                login_user: Some(user(1000, "jo")),
+            }),
+            session: Some(session),
+            completeness: Completeness {
+                bytes_seen: 100,
+                bytes_parsed: 60,
+                encrypted_bytes: 40,
+                ..Completeness::default()
+            },
+            egress: vec!["copy_to_program gzip".to_owned()],
+        }
+    }
+}

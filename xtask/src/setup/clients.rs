@@ -21,14 +21,25 @@ pub fn python() -> Result<String> {
     workspace::directory(&workspace::tools())?;
     if !command::succeeds(command(&python).args(["-m", "pip", "--version"])) {
         command::logged(
-            command("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+            command("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&venv),
             "python-venv",
         )?;
     }
-    let wanted: Vec<String> = PYTHON.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    let wanted: Vec<String> = PYTHON
+        .iter()
+        .map(|(name, version)| format!("{name}=={version}"))
+        .collect();
     command::logged(
         command(&python)
-            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--disable-pip-version-check",
+                "--no-input",
+            ])
             .args(&wanted),
         "python-packages",
     )?;
@@ -50,14 +61,26 @@ fn has_python(python: &Path) -> bool {
 /// A folder with the pinned packages.
 pub fn node() -> Result<String> {
     let folder = workspace::tools().join("node");
-    if NODE.iter().all(|(name, version)| has_node(&folder, name, version)) {
+    if NODE
+        .iter()
+        .all(|(name, version)| has_node(&folder, name, version))
+    {
         return Ok("all there".to_owned());
     }
     workspace::directory(&folder)?;
-    let wanted: Vec<String> = NODE.iter().map(|(name, version)| format!("{name}@{version}")).collect();
+    let wanted: Vec<String> = NODE
+        .iter()
+        .map(|(name, version)| format!("{name}@{version}"))
+        .collect();
     command::logged(
         command("npm")
-            .args(["install", "--save-exact", "--no-audit", "--no-fund", "--prefix"])
+            .args([
+                "install",
+                "--save-exact",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+            ])
             .arg(&folder)
             .args(&wanted),
         "node-packages",

@@ -31,7 +31,9 @@ pub fn install(needs: &[Need]) -> Result<String> {
         );
     }
     let mut install = apt();
-    install.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
+    install
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(&missing);
     if !workspace::is_root() {
         bail!(
             "installing packages takes root\n\
@@ -42,8 +44,9 @@ pub fn install(needs: &[Need]) -> Result<String> {
     if missing.contains(&"postgresql") {
         no_main_cluster()?;
     }
-    command::logged(apt().arg("update"), "apt-update")
-        .context("cannot read the package lists: is the network up, and are apt's sources right?")?;
+    command::logged(apt().arg("update"), "apt-update").context(
+        "cannot read the package lists: is the network up, and are apt's sources right?",
+    )?;
     command::logged(&mut install, "apt-install")?;
     Ok(format!("installed {}", missing.join(" ")))
 }
@@ -51,7 +54,8 @@ pub fn install(needs: &[Need]) -> Result<String> {
 fn apt() -> Command {
     let mut apt = command::command("apt-get");
     // Wait for another apt instead of failing.
-    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-o", "DPkg::Lock::Timeout=300"]);
     apt
 }
 
@@ -64,8 +68,12 @@ fn is_missing(need: &Need) -> bool {
 }
 
 fn is_installed(package: &str) -> bool {
-    command::output(command::command("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]))
-        .is_ok_and(|status| status == "installed")
+    command::output(command::command("dpkg-query").args([
+        "--show",
+        "--showformat=${db:Status-Status}",
+        package,
+    ]))
+    .is_ok_and(|status| status == "installed")
 }
 
 /// Debian starts a server as soon as it is installed; nobody asked for one here.

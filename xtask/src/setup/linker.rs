@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::toolchain::Toolchain;
 use crate::{
     command::{self, command},
-    packages::{BPF_LINKER, LLVM},
+    packages::{BPF_LINKER, LLVM, PINNED_RUST},
     workspace,
 };
 
@@ -26,7 +26,15 @@ pub fn install() -> Result<String> {
         cargo
             // Not in the workspace, whose settings are none of its business.
             .current_dir("/")
-            .args(["install", "bpf-linker", "--locked", "--force", "--version", BPF_LINKER, "--root"])
+            .args([
+                "install",
+                "bpf-linker",
+                "--locked",
+                "--force",
+                "--version",
+                BPF_LINKER,
+                "--root",
+            ])
             .arg(&root)
             .arg("--target-dir")
             .arg(root.join("build"));
@@ -36,8 +44,13 @@ pub fn install() -> Result<String> {
     }
     let library = library()?;
     let script = write_script(&binary, &library)?;
-    let version = command::output(command(&script).arg("--version"))
-        .with_context(|| format!("{} does not run with the LLVM in {}", script.display(), library.display()))?;
+    let version = command::output(command(&script).arg("--version")).with_context(|| {
+        format!(
+            "{} does not run with the LLVM in {}",
+            script.display(),
+            library.display()
+        )
+    })?;
     Ok(format!(
         "{} {}",
         version.trim(),
@@ -48,28 +61,36 @@ pub fn install() -> Result<String> {
 /// Whether cargo has put this very version there.
 fn is_present(root: &Path, binary: &Path) -> bool {
     let wanted = format!("\"bpf-linker {BPF_LINKER} ");
-    binary.is_file() && fs::read_to_string(root.join(".crates.toml")).is_ok_and(|list| list.contains(&wanted))
+    binary.is_file()
+        && fs::read_to_string(root.join(".crates.toml")).is_ok_and(|list| list.contains(&wanted))
 }
 
 /// The folder of a rustup toolchain that has the linker's LLVM as a shared library.
 fn library() -> Result<PathBuf> {
-    let mut seen = Vec::new();
+    if let Some(folder) = installed_library()? {
+        return Ok(folder);
+    }
+    command::logged(
+        command("rustup").args(["toolchain", "install", PINNED_RUST, "--profile", "minimal", "--no-self-update"]),
+        "rustup-llvm",
+    )
+    .with_context(|| {
+        format!("bpf-linker loads LLVM {LLVM} from a rustup toolchain, none here has it, and Rust {PINNED_RUST}, which does, can't be had")
+    })?;
+    installed_library()?.with_context(|| format!("Rust {PINNED_RUST} has no shared LLVM {LLVM}"))
+}
+
+fn installed_library() -> Result<Option<PathBuf>> {
     for name in Toolchain::names()? {
         let Some(toolchain) = Toolchain::find(&name) else {
             continue;
         };
         let folder = toolchain.sysroot.join("lib");
         if toolchain.llvm == LLVM && has_llvm(&folder) {
-            return Ok(folder);
+            return Ok(Some(folder));
         }
-        seen.push(format!("{name} (LLVM {})", toolchain.llvm));
     }
-    bail!(
-        "bpf-linker loads LLVM {LLVM} from a rustup toolchain, and none here has it: {}\n\
-         do: rustup toolchain install {} --profile minimal",
-        seen.join(", "),
-        crate::packages::PINNED_RUST
-    );
+    Ok(None)
 }
 
 fn has_llvm(folder: &Path) -> bool {

@@ -47,7 +47,11 @@ impl Toolchain {
             name: name.to_owned(),
             sysroot: rustc(&["--print", "sysroot"])?.trim().into(),
             release: field(&version, "release: ")?.to_owned(),
-            llvm: field(&version, "LLVM version: ")?.split('.').next()?.parse().ok()?,
+            llvm: field(&version, "LLVM version: ")?
+                .split('.')
+                .next()?
+                .parse()
+                .ok()?,
         })
     }
 
@@ -71,7 +75,10 @@ impl Toolchain {
         if !self.has_source() {
             Some(format!("{} has no rust-src", self.name))
         } else if self.llvm != LLVM {
-            Some(format!("{} has LLVM {}, bpf-linker has {LLVM}", self.name, self.llvm))
+            Some(format!(
+                "{} has LLVM {}, bpf-linker has {LLVM}",
+                self.name, self.llvm
+            ))
         } else {
             None
         }
@@ -85,14 +92,18 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// Sees to it that there is one.
 pub fn install() -> Result<String> {
     if !command::on_path("rustup") {
-        bail!("rustup is missing\ndo: install it as rustup.rs says (or `sudo apt-get install rustup`), then run this again");
+        bail!(
+            "rustup is missing\ndo: install it as rustup.rs says (or `sudo apt-get install rustup`), then run this again"
+        );
     }
     if let Ok(name) = std::env::var(OVERRIDE) {
         let Some(toolchain) = Toolchain::find(&name) else {
             bail!("{OVERRIDE} names the toolchain {name}, which rustup does not have");
         };
         return match toolchain.unfit() {
-            Some(why) => bail!("{OVERRIDE} names a toolchain the kernel programs can't be built with: {why}"),
+            Some(why) => {
+                bail!("{OVERRIDE} names a toolchain the kernel programs can't be built with: {why}")
+            }
             None => Ok(described(&toolchain, &format!("as {OVERRIDE} says"))),
         };
     }
@@ -129,14 +140,21 @@ pub fn install() -> Result<String> {
                 "no Rust toolchain with the standard library's source and LLVM {LLVM} could be had:\n- {}\n\
                  do: make one of these work: `rustup component add rust-src --toolchain nightly`, or `apt-get install {}`",
                 attempts.join("\n- "),
-                BPF_TOOLCHAIN.iter().map(|need| need.package).collect::<Vec<_>>().join(" ")
+                BPF_TOOLCHAIN
+                    .iter()
+                    .map(|need| need.package)
+                    .collect::<Vec<_>>()
+                    .join(" ")
             );
         }
     }
 }
 
 fn described(toolchain: &Toolchain, how: &str) -> String {
-    format!("{} {} (LLVM {}), {how}", toolchain.name, toolchain.release, toolchain.llvm)
+    format!(
+        "{} {} (LLVM {}), {how}",
+        toolchain.name, toolchain.release, toolchain.llvm
+    )
 }
 
 /// Has rustup add the source, and the toolchain if need be.
@@ -146,7 +164,16 @@ fn from_rustup(name: &str) -> Result<Toolchain> {
     if Toolchain::find(name).is_some() {
         rustup.args(["component", "add", "rust-src", "--toolchain", name]);
     } else {
-        rustup.args(["toolchain", "install", name, "--profile", "minimal", "--component", "rust-src", "--no-self-update"]);
+        rustup.args([
+            "toolchain",
+            "install",
+            name,
+            "--profile",
+            "minimal",
+            "--component",
+            "rust-src",
+            "--no-self-update",
+        ]);
     }
     command::logged_within(&mut rustup, &log, Some(PATIENCE))?;
     fit(name)
@@ -161,7 +188,9 @@ fn from_debian() -> Result<Toolchain> {
 
 fn link(sysroot: &std::path::Path) -> Result<()> {
     command::logged(
-        command("rustup").args(["toolchain", "link", LINKED]).arg(sysroot),
+        command("rustup")
+            .args(["toolchain", "link", LINKED])
+            .arg(sysroot),
         "rustup-link",
     )
 }

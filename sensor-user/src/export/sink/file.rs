@@ -9,13 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Message, Undeliverable};
+use super::{Message, Rejected, Sink, Undeliverable};
 
 /// See the module.
 #[derive(Debug)]
 pub struct OtlpFile {
-    /// Where.
-    pub path: PathBuf,
+    path: PathBuf,
     file: File,
     inode: u64,
 }
@@ -40,7 +39,7 @@ impl OtlpFile {
     }
 
     /// Appends one line.
-    pub fn deliver(&mut self, message: &Message) -> Result<(), Undeliverable> {
+    fn write(&mut self, message: &Message) -> Result<(), Undeliverable> {
         let json = match message {
             Message::Metrics(request) => serde_json::to_vec(request),
             Message::Logs(request) => serde_json::to_vec(request),
@@ -69,10 +68,22 @@ impl OtlpFile {
     }
 }
 
+impl Sink for OtlpFile {
+    // Blocks for one write to the page cache: less than handing it to another thread would cost.
+    async fn deliver(&mut self, message: &Message) -> Result<Rejected, Undeliverable> {
+        self.write(message).map(|()| None)
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{
         collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+        common::v1::{AnyValue, KeyValue, any_value},
         logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
         metrics::v1::{
             Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
@@ -82,11 +93,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_cut_short_is_taken_back() {
+        // /dev/full takes nothing: the message stays with the caller, to be tried again.
+        let mut file = OtlpFile::open(Path::new("/dev/full")).expect("open");
+        let failed = file.write(&Message::Logs(ExportLogsServiceRequest::default()));
+        assert!(
+            matches!(failed, Err(Undeliverable::Later { .. })),
+            "{failed:?}"
+        );
+    }
+
+    #[test]
     fn lines_are_otlp_json() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("otlp.jsonl");
         let mut file = OtlpFile::open(&path).expect("open");
-        file.deliver(&Message::Metrics(ExportMetricsServiceRequest {
+        file.write(&Message::Metrics(ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
                 scope_metrics: vec![ScopeMetrics {
                     metrics: vec![Metric {
@@ -109,11 +131,20 @@ mod tests {
         }))
         .expect("metrics");
         std::fs::rename(&path, directory.path().join("rotated")).expect("rotate");
-        file.deliver(&Message::Logs(ExportLogsServiceRequest {
+        file.write(&Message::Logs(ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs {
                 scope_logs: vec![ScopeLogs {
                     log_records: vec![LogRecord {
                         trace_id: vec![0xab; 16],
+                        span_id: vec![0xcd; 8],
+                        severity_number: 17,
+                        attributes: vec![KeyValue {
+                            key: "k".into(),
+                            value: Some(AnyValue {
+                                value: Some(any_value::Value::IntValue(i64::MAX)),
+                            }),
+                            ..KeyValue::default()
+                        }],
                         event_name: "e".into(),
                         ..LogRecord::default()
                     }],
@@ -134,6 +165,16 @@ mod tests {
             serde_json::from_str(&std::fs::read_to_string(&path).expect("new file")).expect("JSON");
         let record = &logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
         assert_eq!(record["traceId"], "ab".repeat(16));
+        assert_eq!(record["spanId"], "cd".repeat(8));
+        assert_eq!(record["severityNumber"], 17);
+        assert_eq!(
+            record["attributes"][0]["value"]["intValue"],
+            i64::MAX.to_string()
+        );
+        assert!(
+            record["attributes"][0].get("keyStrindex").is_none(),
+            "a field of profiles"
+        );
         assert_eq!(record["eventName"], "e");
     }
 }

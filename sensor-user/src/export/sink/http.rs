@@ -9,17 +9,21 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message as _;
 use reqwest::{
-    Client, StatusCode,
+    Client, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 
-use super::{Message, Undeliverable, grpc::TIMEOUT, partial};
+use super::{
+    Message, Rejected, Sink, Undeliverable, endpoint_url, grpc::TIMEOUT, partial,
+    without_credentials,
+};
 
 /// See the module.
 #[derive(Debug)]
 pub struct OtlpHttp {
-    /// Base URL; `/v1/<signal>` is added.
-    pub endpoint: String,
+    name: String,
+    /// `/v1/<signal>` is added.
+    base: Url,
     client: Client,
     headers: HeaderMap,
 }
@@ -28,8 +32,9 @@ impl OtlpHttp {
     /// Connects with the first delivery.
     ///
     /// # Errors
-    /// When a header is malformed.
+    /// When the URL or a header is malformed.
     pub fn new(endpoint: &str, headers: &[(String, String)]) -> Result<Self> {
+        let base = endpoint_url(endpoint)?;
         let mut map = HeaderMap::new();
         map.insert(
             CONTENT_TYPE,
@@ -45,20 +50,33 @@ impl OtlpHttp {
             );
         }
         Ok(Self {
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            name: without_credentials(&base),
+            base,
             client: Client::builder()
                 .timeout(TIMEOUT)
+                // A redirected POST becomes a GET without a body, and its 200 would count as delivered.
+                .redirect(reqwest::redirect::Policy::none())
                 .build()
                 .context("cannot set up the HTTP client")?,
             headers: map,
         })
     }
+    fn url(&self, signal: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!(
+            "{}/v1/{signal}",
+            self.base.path().trim_end_matches('/')
+        ));
+        url
+    }
+}
 
-    /// Sends one request.
-    pub async fn deliver(
-        &mut self,
-        message: &Message,
-    ) -> Result<Option<(u64, String)>, Undeliverable> {
+impl Sink for OtlpHttp {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn deliver(&mut self, message: &Message) -> Result<Rejected, Undeliverable> {
         let body = match message {
             Message::Metrics(message) => message.encode_to_vec(),
             Message::Logs(message) => message.encode_to_vec(),
@@ -70,7 +88,7 @@ impl OtlpHttp {
         };
         let answer = self
             .client
-            .post(format!("{}/v1/{}", self.endpoint, message.signal()))
+            .post(self.url(message.signal()))
             .headers(self.headers.clone())
             .body(body)
             .send()
@@ -98,7 +116,7 @@ impl OtlpHttp {
     }
 }
 
-fn rejected(message: &Message, body: &[u8]) -> Option<(u64, String)> {
+fn rejected(message: &Message, body: &[u8]) -> Rejected {
     match message {
         Message::Metrics(_) => {
             let success = ExportMetricsServiceResponse::decode(body)

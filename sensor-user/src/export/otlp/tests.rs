@@ -1,0 +1,73 @@
+use super::*;
+
+#[test]
+fn an_alert_and_its_trace_belong_together() {
+    let messages = Messages::new(&[("service.name".to_owned(), "s".to_owned())]);
+    let record = AlertRecord::for_tests("01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    let logs = messages.alert(&record);
+    let log = &logs.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!(
+        (log.event_name.as_str(), log.severity_number),
+        (names::ANOMALY, 17)
+    );
+    assert_eq!((log.trace_id.len(), log.span_id.len()), (16, 8));
+    assert!(log.attributes.contains(&key_value(
+        names::LOG_RECORD_UID,
+        &record.alert.id.clone().into()
+    )));
+    let traces = messages.trace(&record);
+    let spans = &traces.resource_spans[0].scope_spans[0].spans;
+    let [root, child] = spans.as_slice() else {
+        panic!("a root and one statement: {spans:?}");
+    };
+    assert_eq!(
+        (&root.trace_id, &root.span_id),
+        (&log.trace_id, &log.span_id)
+    );
+    assert_eq!(
+        (&child.trace_id, &child.parent_span_id),
+        (&root.trace_id, &root.span_id)
+    );
+    assert_ne!(child.span_id, root.span_id);
+    assert_eq!(root.name, "data_access.anomaly bulk-read");
+    assert_eq!(child.name, "SELECT customers");
+    assert!(
+        child
+            .attributes
+            .contains(&key_value(names::AMOUNT, &5000_u64.into()))
+    );
+    assert!(child.attributes.contains(&key_value(
+        names::DB_RESPONSE_RETURNED_ROWS,
+        &5000_u64.into()
+    )));
+    // Delivered twice, it is the same trace.
+    assert_eq!(messages.trace(&record), traces);
+}
+
+#[test]
+fn written_rows_are_not_called_returned() {
+    let mut record = AlertRecord::for_tests("A1");
+    record.alert.statements[0].summary = "INSERT customers".into();
+    let traces = Messages::new(&[]).trace(&record);
+    let child = &traces.resource_spans[0].scope_spans[0].spans[1];
+    assert!(
+        child
+            .attributes
+            .iter()
+            .all(|attribute| attribute.key != names::DB_RESPONSE_RETURNED_ROWS)
+    );
+}
+
+#[test]
+fn no_attribute_comes_twice_or_undescribed() {
+    let attributes = alert_attributes(&AlertRecord::for_tests("A1"));
+    for (number, (key, _)) in attributes.iter().enumerate() {
+        assert!(
+            attributes[..number].iter().all(|(before, _)| before != key),
+            "{key} comes twice"
+        );
+        let described = names::ATTRIBUTES.iter().any(|known| known.key == *key)
+            || key.starts_with("data_access.completeness.");
+        assert!(described, "{key} is not described");
+    }
+}

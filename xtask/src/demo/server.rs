@@ -1,0 +1,306 @@
+//! The throwaway PostgreSQL.
+
+use std::{
+    fs::{self, File, Permissions},
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use postgres::{Client, Config, NoTls};
+
+use crate::{
+    command::{self, command},
+    workspace,
+};
+
+/// Owner of the server's processes and files.
+const OWNER: &str = "postgres";
+/// How long it may take to start or stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest folder for which `FOLDER/.s.PGSQL.65535` is a valid unix socket address.
+const LONGEST_FOLDER: usize = 90;
+
+/// Folder with the programs of the newest PostgreSQL on this machine.
+pub fn newest_postgresql() -> Result<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions
+        .filter_map(|entry| {
+            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let bin = entry.path().join("bin");
+            bin.join("postgres").is_file().then_some((version, bin))
+        })
+        .max()
+        .map(|(_, bin)| bin)
+        .ok_or_else(|| {
+            anyhow!(
+                "no PostgreSQL server in /usr/lib/postgresql: run `cargo xtask setup --for demo`"
+            )
+        })
+}
+
+/// A running server. Stopped, and its files removed, when dropped.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    child: Child,
+    /// TCP port on 127.0.0.1, also in the unix socket's name.
+    pub port: u16,
+}
+
+impl Server {
+    /// Makes a cluster and starts it.
+    pub fn start() -> Result<Self> {
+        let bin = newest_postgresql()?;
+        let folder = folder()?;
+        let result = Self::start_in(&bin, &folder);
+        if result.is_err() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+        result
+    }
+
+    fn start_in(bin: &Path, folder: &Path) -> Result<Self> {
+        let data = folder.join("data");
+        command::logged(
+            as_owner(&bin.join("initdb"))
+                .args([
+                    "--auth=trust",
+                    "--no-sync",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--username=postgres",
+                    "-D",
+                ])
+                .arg(&data),
+            "initdb",
+        )?;
+        let port = free_port()?;
+        let settings = [
+            format!("port={port}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", folder.display()),
+            "shared_preload_libraries=pg_stat_statements".to_owned(),
+            "pg_stat_statements.track=top".to_owned(),
+            "pg_stat_statements.save=off".to_owned(),
+            "shared_buffers=256MB".to_owned(),
+            "max_wal_size=8GB".to_owned(),
+            "wal_level=minimal".to_owned(),
+            "max_wal_senders=0".to_owned(),
+            "fsync=off".to_owned(),
+            "synchronous_commit=off".to_owned(),
+            "full_page_writes=off".to_owned(),
+            "jit=off".to_owned(),
+        ];
+        let mut postgres = as_owner(&bin.join("postgres"));
+        postgres.arg("-D").arg(&data);
+        for setting in settings {
+            postgres.args(["-c", &setting]);
+        }
+        let log = workspace::directory(&workspace::logs())?.join("postgresql.log");
+        let output =
+            File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let errors = output
+            .try_clone()
+            .context("cannot share the server's log")?;
+        let child = postgres
+            // Ctrl-C is for this process, which then stops the server in its turn.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .context("cannot start postgres")?;
+        let mut server = Self {
+            folder: folder.to_owned(),
+            child,
+            port,
+        };
+        server.wait_ready(&log)?;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self, log: &Path) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().context("cannot wait for postgres")? {
+                bail!(
+                    "PostgreSQL did not start ({status}):\n{}the whole log: {}",
+                    command::tail(log),
+                    log.display()
+                );
+            }
+            let Err(error) = self.connect(OWNER, "postgres", true) else {
+                return Ok(());
+            };
+            if began.elapsed() > PATIENCE {
+                bail!(
+                    "PostgreSQL does not answer within {PATIENCE:?}: {error:#}\nits log: {}",
+                    log.display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A connection over the unix socket, or over TCP.
+    pub fn connect(&self, user: &str, database: &str, unix: bool) -> Result<Client> {
+        self.address().connect(user, database, "", unix)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Address {
+        Address {
+            socket_folder: self.folder.clone(),
+            port: self.port,
+        }
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fast shutdown; immediate when that takes too long.
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            super::signal::send(self.child.id(), signal);
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(10) {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    let _ = fs::remove_dir_all(&self.folder);
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        eprintln!(
+            "xtask: PostgreSQL (pid {}) does not stop; its files stay in {}",
+            self.child.id(),
+            self.folder.display()
+        );
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// Folder of the unix socket.
+    pub socket_folder: PathBuf,
+    /// TCP port on 127.0.0.1, also in the unix socket's name.
+    pub port: u16,
+}
+
+impl Address {
+    /// A connection as this user to this database, over the unix socket or over TCP.
+    pub fn connect(
+        &self,
+        user: &str,
+        database: &str,
+        application: &str,
+        unix: bool,
+    ) -> Result<Client> {
+        let mut config = Config::new();
+        config.user(user).dbname(database).port(self.port);
+        config
+            .application_name(application)
+            .connect_timeout(Duration::from_secs(10));
+        if unix {
+            config.host_path(&self.socket_folder);
+        } else {
+            config.host("127.0.0.1");
+        }
+        config.connect(NoTls).with_context(|| {
+            format!(
+                "cannot connect to PostgreSQL as {user} ({})",
+                if unix { "unix" } else { "TCP" }
+            )
+        })
+    }
+}
+
+/// A command that runs as the owner and does not outlive this process.
+fn as_owner(program: &Path) -> Command {
+    let mut setpriv = command("setpriv");
+    setpriv
+        .args([
+            "--reuid",
+            OWNER,
+            "--regid",
+            OWNER,
+            "--init-groups",
+            "--pdeathsig",
+            "INT",
+            "--",
+        ])
+        .arg(program)
+        // The owner may not be allowed to be where we are.
+        .current_dir("/");
+    setpriv
+}
+
+/// A new, empty folder that belongs to the owner: under target/demo, or in /tmp where the owner can't get there or
+/// its name is too long for a unix socket.
+fn folder() -> Result<PathBuf> {
+    let wanted = workspace::demo().join("postgresql");
+    let folder = if wanted.as_os_str().len() <= LONGEST_FOLDER && all_may_enter(&workspace::demo())
+    {
+        wanted
+    } else {
+        PathBuf::from(format!("/tmp/sensor-demo-{}", std::process::id()))
+    };
+    if folder.exists() {
+        if let Some(pid) = running_in(&folder) {
+            bail!(
+                "a PostgreSQL server still runs in {} (pid {pid}): is another demo running?",
+                folder.display()
+            );
+        }
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {} of an earlier demo", folder.display()))?;
+    }
+    workspace::directory(&folder)?;
+    let uid = owner_id("-u")?;
+    let gid = owner_id("-g")?;
+    std::os::unix::fs::chown(&folder, Some(uid), Some(gid))
+        .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot give {} to {OWNER}", folder.display()))?;
+    Ok(folder)
+}
+
+fn owner_id(which: &str) -> Result<u32> {
+    command::output(command("id").args([which, OWNER]))?
+        .trim()
+        .parse()
+        .with_context(|| format!("cannot find out the id of user {OWNER}"))
+}
+
+/// The server whose data is in there, if it still runs.
+fn running_in(folder: &Path) -> Option<u32> {
+    let file = fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
+    let pid = file.lines().next()?.trim().parse().ok()?;
+    let data = folder.join("data").canonicalize().ok()?;
+    (fs::read_link(format!("/proc/{pid}/cwd")).ok()? == data).then_some(pid)
+}
+
+fn all_may_enter(folder: &Path) -> bool {
+    folder.ancestors().all(|folder| {
+        fs::metadata(folder).map_or(true, |metadata| metadata.permissions().mode() & 0o001 != 0)
+    })
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot find a free port")?;
+    Ok(listener
+        .local_addr()
+        .context("cannot find a free port")?
+        .port())
+}
