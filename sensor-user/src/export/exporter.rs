@@ -66,6 +66,9 @@ struct Lane {
 
 /// First and longest pause between tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Points in one request.
+const POINTS: usize = 4000;
+
 impl Exporter {
     /// Starts a task for each sink.
     ///
@@ -111,9 +114,13 @@ impl Exporter {
         if self.lanes.is_empty() {
             return;
         }
-        let message = Message::Metrics(self.messages.metrics(points));
+        // gRPC receivers take 4 MiB a message by default; a point has some 300 bytes.
+        let messages: Vec<Message> = points
+            .chunks(POINTS)
+            .map(|points| Message::Metrics(self.messages.metrics(points.to_vec())))
+            .collect();
         for lane in &self.lanes {
-            lane.queue.replace_metrics(message.clone());
+            lane.queue.replace_metrics(&messages);
         }
     }
 

@@ -239,7 +239,13 @@ impl Pipeline {
         let shape = self.shapes.shape(shape_id).clone();
 
         // Corrections and estimates that were too high lower a count; a total never falls below what was reported.
-        let exact = flight.settle(record.rows_returned);
+        // What a backup streams are blocks: the kernel takes them for rows until the tag counts none.
+        let rows = if session.replication {
+            record.rows_returned.max(0)
+        } else {
+            record.rows_returned
+        };
+        let exact = flight.settle(rows);
         let mut volume = Volume {
             rows_returned: exact,
             rows_written: record.rows_written,
@@ -300,8 +306,13 @@ impl Pipeline {
         let flight = self.flights.entry(connection).or_default();
         let shape_id = flight.resolve_cursor(shape_id, &mut self.shapes);
         let shape = self.shapes.shape(shape_id).clone();
+        let (exact, estimated) = if session.replication {
+            (0, 0)
+        } else {
+            (record.rows_exact, record.rows_estimated)
+        };
         let volume = Volume {
-            rows_returned: flight.settle(i64::try_from(record.rows_exact).unwrap_or(i64::MAX)),
+            rows_returned: flight.settle(i64::try_from(exact).unwrap_or(i64::MAX)),
             bytes_sent: record.bytes_sent,
             bytes_received: record.bytes_received,
             ..Volume::default()
@@ -319,7 +330,7 @@ impl Pipeline {
             shape: &shape,
             volume,
             kind: AccessKind::Streaming {
-                estimated_rows: record.rows_estimated,
+                estimated_rows: estimated,
             },
         });
     }

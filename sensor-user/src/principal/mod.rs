@@ -110,6 +110,8 @@ pub struct Session {
     pub since: Timestamp,
     /// True when the connection is older than the sensor, so that its start-up was not seen.
     pub preexisting: bool,
+    /// True for standbys, backups and logical decoders (`replication` in the start-up packet).
+    pub replication: bool,
 }
 
 #[cfg(test)]
@@ -127,6 +129,7 @@ impl Session {
             server_pid: 1,
             since: Timestamp(0),
             preexisting: false,
+            replication: false,
         }
     }
 }

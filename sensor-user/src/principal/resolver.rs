@@ -192,6 +192,7 @@ impl Resolver {
                 server_pid: record.server_pid,
                 since: time,
                 preexisting,
+                replication: false,
             },
         );
     }
@@ -224,11 +225,11 @@ impl Resolver {
         None
     }
 
-    /// The start-up packet told user and database. Returns whether the session is for replication.
-    pub fn started(&mut self, connection: u64, parameters: &[u8], truncated: bool) -> bool {
+    /// The start-up packet told user and database.
+    pub fn started(&mut self, connection: u64, parameters: &[u8], truncated: bool) {
         let told = startup::parse(parameters, truncated);
         let Some(session) = self.sessions.get(&connection) else {
-            return told.replication;
+            return;
         };
         let mut principal = Principal::clone(self.principal(session.principal));
         principal.user = told.user;
@@ -237,8 +238,8 @@ impl Resolver {
             session.principal = principal;
             session.database = told.database.unwrap_or_else(|| "".into());
             session.application_name = told.application_name;
+            session.replication = told.replication;
         }
-        told.replication
     }
 
     /// The session of a connection whose open record has not arrived (it is sent again): a placeholder.
@@ -263,6 +264,7 @@ impl Resolver {
             server_pid: 0,
             since: time,
             preexisting: true,
+            replication: false,
         });
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bytes::BASE,
-    connection::{Connection, Follow, REQUEST_SEVERAL, REQUEST_SYNC, TAIL},
+    connection::{CONNECTION_COPY_OUT, Connection, Follow, REQUEST_SEVERAL, REQUEST_SYNC, TAIL},
     protocol::Surroundings,
     record::{CommandTag, STATEMENT_ESTIMATED, STATEMENT_FAILED},
 };
@@ -109,8 +109,10 @@ pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
         let (returned, written, flags) = outcome::rows(c, CommandTag::Suspended, 0, limit);
         outcome::complete(s, c, CommandTag::Suspended, returned, written, flags);
     } else if total == 0 || matches!(tagged.0, CommandTag::Other) {
-        // An error after many rows, or a command that counts none: an estimate is all there is.
-        let rows = c.rows + estimated;
+        // An error after many rows, or a command that counts none: an estimate is all there is. A base backup's
+        // CopyData are no rows.
+        let backup = total > 0 && c.has(CONNECTION_COPY_OUT);
+        let rows = if backup { 0 } else { c.rows + estimated };
         let flags = STATEMENT_ESTIMATED | if total == 0 { STATEMENT_FAILED } else { 0 };
         outcome::complete(s, c, CommandTag::Other, rows, 0, flags);
     } else {

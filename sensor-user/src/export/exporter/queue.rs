@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 
 use super::{super::sink::Message, Undelivered};
 
+/// Requests of metrics that wait at most; a batch of the largest configurable size has fewer.
+const METRIC_REQUESTS: usize = 64;
 /// Pause between tries at the end, when the deadline is near.
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 /// A receiver may ask for a longer pause, but not silence the alerts for hours.
@@ -35,7 +37,8 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     alerts: VecDeque<Message>,
-    metrics: Option<Message>,
+    /// The newest batch, in requests of a size that receivers take.
+    metrics: VecDeque<Message>,
     in_flight: Undelivered,
     closing: bool,
     /// Alerts are being dropped: said once, until there is room again.
@@ -97,8 +100,8 @@ impl Queue {
     }
 
     /// Replaces the metrics that wait.
-    pub fn replace_metrics(&self, message: Message) {
-        self.lock().metrics = Some(message);
+    pub fn replace_metrics(&self, messages: &[Message]) {
+        self.lock().metrics = messages.iter().cloned().collect();
         self.wake.notify_one();
     }
 
@@ -132,7 +135,7 @@ impl Queue {
             {
                 let mut waiting = self.lock();
                 let alert = waiting.alerts.pop_front();
-                if let Some(message) = alert.or_else(|| waiting.metrics.take()) {
+                if let Some(message) = alert.or_else(|| waiting.metrics.pop_front()) {
                     waiting.in_flight = Undelivered::from(&message);
                     return Some(message);
                 }
@@ -144,14 +147,15 @@ impl Queue {
         }
     }
 
-    /// Puts a message back that could not be delivered yet. Newer metrics win.
+    /// Puts a message back that could not be delivered yet. Metrics go in front of newer ones, which correct them.
     pub fn put_back(&self, message: Message) {
         let mut waiting = self.lock();
         waiting.in_flight = Undelivered::default();
         match message {
-            Message::Metrics(_) => {
-                waiting.metrics.get_or_insert(message);
+            Message::Metrics(_) if waiting.metrics.len() < METRIC_REQUESTS => {
+                waiting.metrics.push_front(message);
             }
+            Message::Metrics(_) => {}
             // It is the oldest: where newer ones took its place meanwhile, it is the one to go.
             _ if waiting.alerts.len() >= self.bound => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
