@@ -110,7 +110,7 @@ impl Exporter {
     }
 
     /// Exports metrics. A batch that still waits is replaced: these are cumulative.
-    pub fn metrics(&self, points: Vec<MetricPoint>) {
+    pub fn metrics(&self, points: &[MetricPoint]) {
         if self.lanes.is_empty() {
             return;
         }

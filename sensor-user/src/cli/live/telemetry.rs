@@ -40,7 +40,7 @@ impl Live {
         points.extend(self.statements(now));
         points.extend(self.users(now));
         points.extend(self.health(now));
-        self.exporter.metrics(points);
+        self.exporter.metrics(&points);
     }
 
     /// Volumes by principal, database, table and operation: the largest apart, the rest as one.

@@ -54,31 +54,14 @@ impl Bench {
         rows: u64,
         kind: AccessKind,
     ) -> Vec<Alert> {
-        self.access_on(u64::from(who), who, at, &[table], rows, kind)
-    }
-
-    /// The same on any connection, to any tables.
-    fn access_on(
-        &mut self,
-        connection: u64,
-        who: u32,
-        at: u64,
-        tables: &[&str],
-        rows: u64,
-        kind: AccessKind,
-    ) -> Vec<Alert> {
-        let session = Session::for_tests(ConnectionId(connection), PrincipalId(who), "crm");
-        let summary = format!("SELECT {}", tables.join(" "));
+        let session = Session::for_tests(ConnectionId(u64::from(who)), PrincipalId(who), "crm");
         let shape = Shape {
             operation: "SELECT".into(),
-            tables: tables.iter().map(|table| (*table).into()).collect(),
-            summary: summary.as_str().into(),
-            text: format!("SELECT * FROM {}", tables.join(", ")).into(),
+            tables: vec![table.into()],
+            summary: format!("SELECT {table}").into(),
             ..Shape::default()
         };
-        let shape_id = summary
-            .bytes()
-            .fold(7u32, |hash, byte| hash.wrapping_mul(31) ^ u32::from(byte));
+        let shape_id = table.bytes().map(u32::from).sum::<u32>();
         self.lane.observe(
             &Access {
                 time: Timestamp(at),
@@ -89,7 +72,7 @@ impl Bench {
                 shape: &shape,
                 volume: Volume {
                     rows_returned: rows,
-                    bytes_sent: rows.saturating_mul(100),
+                    bytes_sent: rows * 100,
                     queries: 1,
                     ..Volume::default()
                 },
@@ -106,8 +89,6 @@ impl Bench {
         self.access(who, at, table, rows, AccessKind::Completed)
     }
 }
-
-mod lifecycle;
 
 const BULK: &str =
     "[[threshold]]\nname = \"bulk\"\ntable = \"customers\"\nwindow = \"10m\"\nlimit = 1000\n";

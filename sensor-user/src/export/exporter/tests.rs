@@ -68,9 +68,9 @@ async fn a_grpc_receiver_that_comes_up_late_gets_the_newest_metrics() {
         ..ExportConfig::default()
     })
     .expect("start");
-    exporter.metrics(vec![point(1)]);
+    exporter.metrics(&[point(1)]);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    exporter.metrics(vec![point(4711)]);
+    exporter.metrics(&[point(4711)]);
     let (sender, mut received) = mpsc::unbounded_channel();
     let incoming = TcpListener::bind(address).await.expect("same port");
     tokio::spawn(async move {
@@ -141,7 +141,7 @@ async fn an_overloaded_http_receiver_is_asked_again() {
     })
     .expect("start");
     let begun = Instant::now();
-    exporter.metrics(vec![point(4711)]);
+    exporter.metrics(&[point(4711)]);
     let body = tokio::time::timeout(PATIENCE, bodies.recv())
         .await
         .expect("in time")
@@ -166,7 +166,7 @@ async fn a_dead_endpoint_does_not_hold_up_the_end() {
         ..ExportConfig::default()
     })
     .expect("start");
-    exporter.metrics(vec![point(1)]);
+    exporter.metrics(&[point(1)]);
     let begun = Instant::now();
     let left = exporter.shutdown(Duration::from_millis(300)).await;
     assert_eq!(
@@ -255,7 +255,7 @@ async fn alerts_that_waited_come_before_metrics_and_rejects_are_counted() {
         ..ExportConfig::default()
     })
     .expect("start");
-    exporter.metrics(vec![point(1)]);
+    exporter.metrics(&[point(1)]);
     tokio::time::sleep(Duration::from_millis(100)).await;
     exporter.alert(&AlertRecord::for_tests("A1"));
     let (sender, mut received) = mpsc::unbounded_channel();
@@ -316,7 +316,7 @@ async fn the_end_cuts_a_pause_short() {
         ..ExportConfig::default()
     })
     .expect("start");
-    exporter.metrics(vec![point(1)]);
+    exporter.metrics(&[point(1)]);
     // Refused at 0, 0.5 and 1.5 s: the next try would be at 3.5 s or later.
     tokio::time::sleep(Duration::from_millis(2200)).await;
     let (sender, mut bodies) = mpsc::unbounded_channel();
@@ -344,7 +344,7 @@ async fn a_redirect_is_no_delivery() {
         ..ExportConfig::default()
     })
     .expect("start");
-    exporter.metrics(vec![point(1)]);
+    exporter.metrics(&[point(1)]);
     for _ in 0..100 {
         if exporter.dropped() > 0 {
             break;
@@ -366,7 +366,7 @@ async fn a_file_gets_every_signal() {
     })
     .expect("start");
     exporter.alert(&AlertRecord::for_tests("A1"));
-    exporter.metrics(vec![point(1)]);
+    exporter.metrics(&[point(1)]);
     assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
     let text = std::fs::read_to_string(&path).expect("the file");
     let keys: Vec<String> = text
