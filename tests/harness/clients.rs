@@ -4,7 +4,7 @@
 //!
 //! - Debian packages: postgresql, postgresql-contrib, openssl, python3-venv, nodejs, npm, default-jdk-headless (11 or
 //!   newer), libpostgresql-jdbc-java
-//! - `target/tools/venv` (`python3 -m venv`): psycopg[binary]==3.3.9 (psycopg-binary 3.3.9, typing_extensions 4.16.0)
+//! - `target/tools/venv` (`python3 -m venv`): psycopg and psycopg-binary 3.3.9 (with typing_extensions 4.16.0)
 //! - `target/tools/node` (`npm install --prefix`): pg@8.23.1 pg-cursor@2.22.0 pg-query-stream@4.17.0
 
 use std::{path::PathBuf, process::Command};

@@ -1,8 +1,8 @@
 //! PostgreSQL statements, read with PostgreSQL's own grammar (libpg_query).
 //!
 //! Two readings of the text meet here. The parse tree says which tables, cursors and functions a statement uses.
-//! The normalised text is made from tokens ([`lex`]): whatever the statement, no literal passes, because none is
-//! ever copied. What does not parse gets the same treatment with the tables guessed from its tokens ([`guess`]).
+//! The normalised text is made from tokens (`lex`): whatever the statement, no literal passes, because none is
+//! ever copied. What does not parse gets the same treatment with the tables guessed from its tokens (`guess`).
 //!
 //! # Threads
 //!
