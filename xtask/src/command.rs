@@ -106,8 +106,11 @@ pub fn shown_cargo(cargo: &mut Command, output: Stdio) -> Result<String> {
     let status = child.wait().context("cannot wait for a child process")?;
     let held = filter.join().unwrap_or_default();
     if !status.success() {
-        for line in held {
-            eprintln!("{line}");
+        // When the kernel programs are at fault, their compiler's messages are among these.
+        if held.iter().any(|line| line.contains(": error")) {
+            for line in held {
+                eprintln!("{line}");
+            }
         }
         bail!("`{}` failed ({status}): it says why above", typed(cargo));
     }

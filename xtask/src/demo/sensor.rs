@@ -58,7 +58,7 @@ impl Alert {
         self.text
             .lines()
             .next()
-            .is_some_and(|line| line.contains(&format!(": {user} read ")))
+            .is_some_and(|line| line.contains(&format!(": {user} accessed ")))
     }
 }
 
