@@ -1,15 +1,19 @@
-//! The client's end of connections to watched servers on this host: bytes by uid, and who it is.
+//! The client's end of connections to watched servers on this host: who it is.
+//!
+//! Its bytes are those of the server's end, to which userspace ties it: counting them twice would cost every query twice.
 
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use sensor_ebpf::{
+    bytes::opaque,
     loops::{Step, repeat},
-    record::{FAMILY_UNIX, LocalClientRecord, RecordKind, UserVolume},
+    record::{FAMILY_UNIX, LocalClientRecord, RecordKind},
 };
 
 use crate::{
-    hook::{Direction, Operation},
+    hook::Operation,
     identity,
-    maps::{CLIENTS, PORTS, USER_VOLUMES, count, raw},
-    ring,
+    maps::{CLIENTS, PORTS, SETTLED, count, raw},
+    ring, state,
     surroundings::{CREATE, storage},
     task::probe,
 };
@@ -31,9 +35,14 @@ const LOCAL: u32 = 1;
 /// Does not.
 const OTHER: u32 = 2;
 
-/// One operation with data of a process that is no server, or of a server's own client socket.
+/// Sockets that are remembered as settled, on each CPU.
+pub const SETTLED_LENGTH: u32 = 1024;
+
+/// Data that a process which is no server sent, or a server on a client socket of its own.
+///
+/// Nearly always nothing is left to find out, and it takes a few loads to see that.
 #[inline(always)]
-pub fn operation(operation: &Operation, direction: Direction) {
+pub fn sent(operation: &Operation) {
     let sk = operation.sk;
     let family = identity::family(sk);
     if family == 0 || !identity::is_stream(sk) {
@@ -42,10 +51,27 @@ pub fn operation(operation: &Operation, direction: Direction) {
     if family != FAMILY_UNIX && !is_watched_port(identity::remote_port(sk)) {
         return;
     }
-    // Sockets to other services are remembered too: looking at them each time costs more than their eight bytes.
-    let Some(client) = storage::<Client>(raw(&CLIENTS), sk, CREATE) else {
-        count!(stateless_bytes, operation.length as u64);
+    let cookie = state::cookie(sk);
+    let place = opaque(cookie as u32) & (SETTLED_LENGTH - 1);
+    let Some(settled) = SETTLED.get_ptr_mut(place) else {
         return;
+    };
+    // SAFETY: this CPU's slot.
+    if cookie != 0 && unsafe { *settled } == cookie {
+        return;
+    }
+    if look_at(operation, family) {
+        // SAFETY: this CPU's slot, and a BTF socket pointer.
+        unsafe { *settled = bpf_get_socket_cookie(sk) };
+    }
+}
+
+/// Finds out whose socket it is, and tells userspace of a local client; false when the ring was full.
+#[inline(never)]
+fn look_at(operation: &Operation, family: u16) -> bool {
+    let Some(client) = storage::<Client>(raw(&CLIENTS), operation.sk, CREATE) else {
+        count!(stateless_bytes, operation.length as u64);
+        return true;
     };
     if client.role == UNKNOWN {
         client.role = if is_local(operation, family) {
@@ -54,13 +80,10 @@ pub fn operation(operation: &Operation, direction: Direction) {
             OTHER
         };
     }
-    if client.role == OTHER {
-        return;
-    }
-    if client.announced == 0 {
+    if client.role == LOCAL && client.announced == 0 {
         announce(operation, client, family);
     }
-    add(direction, operation.length as u64);
+    client.role == OTHER || client.announced != 0
 }
 
 /// Does a watched server listen on this TCP port?
@@ -127,7 +150,7 @@ impl Step for Search {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn announce(operation: &Operation, client: &mut Client, family: u16) {
     let time = ring::now();
     let sk = operation.sk;
@@ -139,26 +162,5 @@ fn announce(operation: &Operation, client: &mut Client, family: u16) {
         identity::describe_client(record, sk, family);
     }) {
         client.announced = 1;
-    }
-}
-
-#[inline(always)]
-fn add(direction: Direction, bytes: u64) {
-    let uid = identity::uid();
-    let mut slot = USER_VOLUMES.get_ptr_mut(&uid);
-    if slot.is_none() {
-        let _ = USER_VOLUMES.insert(&uid, &UserVolume::default(), 1);
-        slot = USER_VOLUMES.get_ptr_mut(&uid);
-    }
-    let Some(volume) = slot else {
-        count!(stateless_bytes, bytes);
-        return;
-    };
-    // SAFETY: this CPU's slot.
-    let volume = unsafe { &mut *volume };
-    if direction == Direction::Sent {
-        volume.bytes_sent += bytes;
-    } else {
-        volume.bytes_received += bytes;
     }
 }

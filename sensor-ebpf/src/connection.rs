@@ -43,7 +43,7 @@ pub enum Follow {
 pub struct Request {
     /// Statement, zero when unknown.
     pub fingerprint: u64,
-    /// `CLOCK_BOOTTIME` when it was received.
+    /// `CLOCK_MONOTONIC` when it was received.
     pub started: u64,
     /// Row limit of an `Execute`, zero for none.
     pub limit: u32,
@@ -145,8 +145,6 @@ pub const CONNECTION_PORTAL_USED: u8 = 8;
 pub const CONNECTION_FAILED: u8 = 16;
 /// [`Connection`]: closed; what follows is not counted twice.
 pub const CONNECTION_CLOSED: u8 = 32;
-/// [`Connection`]: not a server-side connection of a database protocol (a server's other sockets).
-pub const CONNECTION_IGNORED: u8 = 64;
 /// [`Connection`]: not seen from its first byte.
 pub const CONNECTION_PREEXISTING: u8 = 128;
 
@@ -190,6 +188,15 @@ impl Connection {
         base_received: 0,
         tail: [0; TAIL],
     };
+
+    /// Starts afresh under the same number.
+    #[inline(always)]
+    pub fn reset(&mut self) {
+        *self = Self {
+            id: self.id,
+            ..Self::NEW
+        };
+    }
 
     /// Is `flag` set?
     #[inline(always)]

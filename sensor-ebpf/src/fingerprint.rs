@@ -81,9 +81,14 @@ impl Lexer {
 
     #[inline(always)]
     fn mix(&mut self, word: u64, length: u32) {
-        let product = (self.hash ^ word).wrapping_mul(self.keys[0]);
-        self.hash = (product ^ (product >> 32)).wrapping_add(u64::from(length));
+        self.hash = mix(self.hash, word, length, self.keys[0]);
     }
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64, length: u32, key: u64) -> u64 {
+    let product = (hash ^ word).wrapping_mul(key);
+    (product ^ (product >> 32)).wrapping_add(u64::from(length))
 }
 
 impl Scratch {
@@ -149,12 +154,7 @@ impl Pass<'_> {
     /// Hashes code up to the next byte that may begin something else; then looks at that byte.
     #[inline(always)]
     fn code(&mut self, word: u64, limit_mask: u64) -> bool {
-        // Digits, ':' and ';' are 0x30..0x3b; '$%&\'' differ in the two low bits, '-' and '/' in one.
-        let stops = swar::below(word ^ 0x3030_3030_3030_3030, 12)
-            | swar::equal(word | 0x0303_0303_0303_0303, 0x27)
-            | swar::equal(word | 0x0202_0202_0202_0202, 0x2f)
-            | swar::zero(word);
-        let mask = swar::mask_before(stops) & limit_mask;
+        let mask = swar::mask_before(stops(word)) & limit_mask;
         let length = swar::length(mask);
         if length > 0 {
             let chunk = word & mask;
@@ -253,21 +253,78 @@ impl Pass<'_> {
     }
 }
 
+/// Words of plain code that one step takes at the most.
+const RUN: u32 = 4;
+
 impl Step for Pass<'_> {
+    /// The rest of a literal or comment, then code up to the next: each call of a loop's body costs as much as the work
+    /// on a word, so a step does as much as the verifier can follow.
     #[inline(always)]
     fn step(&mut self) -> bool {
-        let rest = self.end.wrapping_sub(self.position);
+        if self.mode != Mode::Code && !self.pass_over() {
+            return false;
+        }
+        if self.mode != Mode::Code {
+            return true;
+        }
+        self.plain();
         if self.position >= self.end {
             return false;
         }
+        let (word, limit_mask) = self.word();
+        self.code(word, limit_mask)
+    }
+}
+
+impl Pass<'_> {
+    /// The next eight bytes, and a mask of those in front of the text's end.
+    #[inline(always)]
+    fn word(&mut self) -> (u64, u64) {
+        let rest = self.end.wrapping_sub(self.position);
         let limit_mask = if rest < 8 {
             (1u64 << ((rest * 8) & 63)) - 1
         } else {
             u64::MAX
         };
-        let word = self.scratch.window.le64(self.position);
+        let position = self.position;
+        (self.scratch.window.le64(position), limit_mask)
+    }
+
+    /// Whole words in which nothing may begin, the bulk of a statement.
+    #[inline(always)]
+    fn plain(&mut self) {
+        if self.in_list || self.semicolon {
+            return;
+        }
+        // In locals: through memory, each word would wait for the one before it.
+        let (mut hash, mut position) = (self.hash, self.position);
+        let (start, end, key) = (position, self.end, self.keys[0]);
+        let mut taken = 0;
+        while taken < RUN && position + 8 <= end {
+            let word = self.scratch.window.le64(position);
+            if stops(word) != 0 {
+                break;
+            }
+            hash = mix(hash, word, 8, key);
+            position += 8;
+            taken += 1;
+        }
+        if position != start {
+            self.hash = hash;
+            self.position = position;
+            self.in_word = is_word(self.scratch.window.byte(position - 1));
+        }
+    }
+
+    /// Passes over a literal or comment; false at the text's end.
+    #[inline(always)]
+    fn pass_over(&mut self) -> bool {
+        if self.position >= self.end {
+            return false;
+        }
+        let (word, limit_mask) = self.word();
         match self.mode {
-            Mode::Code => return self.code(word, limit_mask),
+            Mode::Code => {}
             Mode::Number => {
                 if self.skip(swar::not_digit(word), limit_mask) {
                     self.mode = Mode::Code;
@@ -281,7 +338,8 @@ impl Step for Pass<'_> {
                 };
                 let stops = swar::equal(word, b'\'') | swar::zero(word) | escape;
                 if self.skip(stops, limit_mask) {
-                    let byte = self.scratch.window.byte(self.position);
+                    let position = self.position;
+                    let byte = self.scratch.window.byte(position);
                     if byte == 0 {
                         return false;
                     }
@@ -295,11 +353,12 @@ impl Step for Pass<'_> {
             }
             Mode::BlockComment => {
                 if self.skip(swar::equal(word, b'*') | swar::zero(word), limit_mask) {
-                    if self.scratch.window.byte(self.position) == 0 {
+                    let position = self.position;
+                    if self.scratch.window.byte(position) == 0 {
                         return false;
                     }
                     self.position += 1;
-                    if self.scratch.window.byte(self.position) == b'/' {
+                    if self.scratch.window.byte(position + 1) == b'/' {
                         self.position += 1;
                         self.mode = Mode::Code;
                     }
@@ -315,6 +374,16 @@ impl Step for Pass<'_> {
     }
 }
 
+/// Bytes at which something else than code may begin, or code that is looked at byte by byte.
+#[inline(always)]
+fn stops(word: u64) -> u64 {
+    // Digits, ':' and ';' are 0x30..0x3b; '$%&\'' differ in the two low bits, '-' and '/' in one.
+    swar::below(word ^ 0x3030_3030_3030_3030, 12)
+        | swar::equal(word | 0x0303_0303_0303_0303, 0x27)
+        | swar::equal(word | 0x0202_0202_0202_0202, 0x2f)
+        | swar::zero(word)
+}
+
 #[inline(always)]
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
@@ -322,7 +391,7 @@ fn is_word(byte: u8) -> bool {
 
 /// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
 /// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
-#[inline(never)]
+#[inline(always)]
 pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
     let end = if end - start > CAPTURE {
         start + CAPTURE

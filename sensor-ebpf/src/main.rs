@@ -1,5 +1,5 @@
 //! Kernel programs of the sensor: entry points only. Hook in, named steps, return.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {
@@ -21,6 +21,8 @@ mod maps;
 mod ring;
 #[cfg(target_arch = "bpf")]
 mod server;
+#[cfg(target_arch = "bpf")]
+mod state;
 #[cfg(target_arch = "bpf")]
 mod surroundings;
 #[cfg(target_arch = "bpf")]
@@ -44,9 +46,8 @@ mod programs {
         };
         if task::is_server() {
             server::operation(&operation, Direction::Received);
-        } else if operation.length > 0 {
-            client::operation(&operation, Direction::Received);
         }
+        // Nothing to do for a client: it speaks first, and what it receives is counted where it is sent.
         0
     }
 
@@ -59,7 +60,7 @@ mod programs {
         if task::is_server() {
             server::operation(&operation, Direction::Sent);
         } else if operation.length > 0 {
-            client::operation(&operation, Direction::Sent);
+            client::sent(&operation);
         }
         0
     }

@@ -1,12 +1,12 @@
 //! The maps, all in one place.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 use sensor_ebpf::{
     connection::{Connection, NameKey, Partial, Queue},
-    record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader, UserVolume},
+    record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader},
     scratch::Scratch,
     settings::Settings,
 };
@@ -19,9 +19,13 @@ pub static RING: RingBuf<u8, { 8 << 20 }> = RingBuf::new();
 #[btf_map]
 pub static OVERFLOW: HashMap<OverflowKey, OverflowVolume, 16384> = HashMap::new();
 
-/// State of server-side connections.
+/// State of server-side connections, found by cookie; see `state`. The loader sets the number of slots.
 #[btf_map]
-pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+pub static SLOTS: Array<Connection, 32768> = Array::new();
+
+/// Sockets of servers that carry no client's connection.
+#[btf_map]
+pub static IGNORED: SkStorage<u64> = SkStorage::new();
 
 /// Requests of clients that pipeline.
 #[btf_map]
@@ -35,6 +39,11 @@ pub static PARTIALS: SkStorage<Partial> = SkStorage::new();
 #[btf_map]
 pub static CLIENTS: SkStorage<crate::client::Client> = SkStorage::new();
 
+/// Cookies of sockets about which nothing is left to find out.
+#[btf_map]
+pub static SETTLED: PerCpuArray<u64, { crate::client::SETTLED_LENGTH as usize }> =
+    PerCpuArray::new();
+
 /// Fingerprints whose text has left. Least recently used go first: their text leaves again.
 #[btf_map]
 pub static SEEN: LruHashMap<u64, u64, 65536> = LruHashMap::new();
@@ -43,30 +52,22 @@ pub static SEEN: LruHashMap<u64, u64, 65536> = LruHashMap::new();
 #[btf_map]
 pub static NAMES: LruHashMap<NameKey, u64, 65536> = LruHashMap::new();
 
-/// Bytes of local users' sockets to watched servers, by uid.
-#[btf_map]
-pub static USER_VOLUMES: PerCpuHashMap<u32, UserVolume, 4096> = PerCpuHashMap::new();
-
 /// TCP ports that watched servers listen on, one bit each.
 #[btf_map]
 pub static PORTS: Array<u64, 1024> = Array::new();
 
-/// Where the state of a server process's connection lies, for its last words: see `server::exited`.
+/// The connection that a server process serves, for its last words: see `server::exited`.
 #[btf_map]
 pub static BACKENDS: LruHashMap<u32, Backend, 16384> = LruHashMap::new();
-
-/// A copy of a connection's state, of a size that the stack does not have.
-#[btf_map]
-pub static LAST_WORDS: PerCpuArray<Connection, 1> = PerCpuArray::new();
 
 /// See [`BACKENDS`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Backend {
-    /// Address of the [`Connection`] in its socket's storage.
-    pub address: u64,
-    /// Its number: the memory is the connection's as long as it bears this.
+    /// Number of the connection.
     pub id: u64,
+    /// Slot of its state.
+    pub slot: u64,
 }
 
 /// What could not be done, and why.
@@ -97,8 +98,10 @@ pub static SETTINGS: Settings = Settings {
     skim_after: 0,
     progress_bytes: 0,
     progress_nanos: 0,
-    commands: [[0; 16]; sensor_ebpf::settings::COMMANDS],
+    commands: [[0; 2]; sensor_ebpf::settings::COMMANDS],
     loaded_at: 0,
+    slot_mask: 0,
+    pad: 0,
     // SAFETY: all fields are integers.
     offsets: unsafe { core::mem::zeroed() },
 };

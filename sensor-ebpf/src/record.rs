@@ -60,7 +60,7 @@ pub const FAMILY_INET6: u16 = 10;
 pub struct OpenRecord {
     /// `flags`: [`OPEN_PREEXISTING`].
     pub header: RecordHeader,
-    /// `CLOCK_BOOTTIME` nanoseconds.
+    /// `CLOCK_MONOTONIC` nanoseconds.
     pub time: u64,
     /// Process (tgid) that serves the connection.
     pub server_pid: u32,
@@ -122,9 +122,9 @@ pub struct StatementRecord {
     pub bytes_sent: u64,
     /// Bytes received from the client and in no earlier record.
     pub bytes_received: u64,
-    /// `CLOCK_BOOTTIME` nanoseconds: request seen.
+    /// `CLOCK_MONOTONIC` nanoseconds: request seen.
     pub started: u64,
-    /// `CLOCK_BOOTTIME` nanoseconds: end of the response seen.
+    /// `CLOCK_MONOTONIC` nanoseconds: end of the response seen.
     pub ended: u64,
     /// Statements that this record closes: one, or zero for bytes that follow up.
     pub queries: u32,
@@ -192,9 +192,9 @@ pub struct ProgressRecord {
     pub bytes_sent: u64,
     /// Bytes received since the last record (COPY in).
     pub bytes_received: u64,
-    /// `CLOCK_BOOTTIME` nanoseconds: request seen.
+    /// `CLOCK_MONOTONIC` nanoseconds: request seen.
     pub started: u64,
-    /// `CLOCK_BOOTTIME` nanoseconds: now.
+    /// `CLOCK_MONOTONIC` nanoseconds: now.
     pub time: u64,
 }
 
@@ -204,7 +204,7 @@ pub struct ProgressRecord {
 pub struct CloseRecord {
     /// Header.
     pub header: RecordHeader,
-    /// `CLOCK_BOOTTIME` nanoseconds.
+    /// `CLOCK_MONOTONIC` nanoseconds.
     pub time: u64,
     /// All bytes seen, server to client.
     pub seen_sent: u64,
@@ -223,7 +223,7 @@ pub struct CloseRecord {
 pub struct PhaseRecord {
     /// `tag`: a [`crate::connection::Phase`].
     pub header: RecordHeader,
-    /// `CLOCK_BOOTTIME` nanoseconds.
+    /// `CLOCK_MONOTONIC` nanoseconds.
     pub time: u64,
     /// Bytes sent in this phase and in no earlier record.
     pub bytes_sent: u64,
@@ -237,7 +237,7 @@ pub struct PhaseRecord {
 pub struct ExitRecord {
     /// Header; `connection` is zero.
     pub header: RecordHeader,
-    /// `CLOCK_BOOTTIME` nanoseconds.
+    /// `CLOCK_MONOTONIC` nanoseconds.
     pub time: u64,
     /// Process (tgid).
     pub pid: u32,
@@ -253,7 +253,7 @@ pub struct LocalClientRecord {
     pub header: RecordHeader,
     /// Address of the client's `struct sock`: ties a unix socket's two ends together while both live.
     pub socket: u64,
-    /// `CLOCK_BOOTTIME` nanoseconds.
+    /// `CLOCK_MONOTONIC` nanoseconds.
     pub time: u64,
     /// Process (tgid).
     pub pid: u32,
@@ -309,20 +309,10 @@ pub struct OverflowVolume {
     pub queries: u64,
     /// Records whose detail (time, order) was lost.
     pub records: u64,
-    /// `CLOCK_BOOTTIME` of the latest.
+    /// `CLOCK_MONOTONIC` of the latest.
     pub time: u64,
     /// OR of the records' flags.
     pub flags: u64,
-}
-
-/// Volume of a local user's sockets to watched servers, one per uid and CPU.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UserVolume {
-    /// Bytes the user's processes sent to servers.
-    pub bytes_sent: u64,
-    /// Bytes they received from servers.
-    pub bytes_received: u64,
 }
 
 /// Counters of the kernel side, one slot per CPU: what it could not do, and why.
@@ -367,6 +357,5 @@ assert_size! {
     LocalClientRecord = 112,
     OverflowKey = 16,
     OverflowVolume = 64,
-    UserVolume = 16,
     KernelCounters = 72,
 }

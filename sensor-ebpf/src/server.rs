@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use sensor_ebpf::{
     connection::{
-        CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_IGNORED, CONNECTION_PREEXISTING,
+        CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING,
         Connection, Phase,
     },
     protocol::{Outcome, postgres},
@@ -14,14 +14,12 @@ use sensor_ebpf::{
     },
 };
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_probe_read_kernel};
-
 use crate::{
     client,
     hook::{Direction, Operation, registers},
     identity,
-    maps::{BACKENDS, Backend, CONNECTIONS, LAST_WORDS, SCRATCH, count, raw},
-    ring,
+    maps::{BACKENDS, Backend, IGNORED, SCRATCH, count, raw},
+    ring, state,
     surroundings::{CREATE, KernelSurroundings, storage},
     task,
 };
@@ -32,19 +30,22 @@ const AGAIN: i32 = -11;
 /// One operation of a server process on any of its sockets.
 #[inline(always)]
 pub fn operation(operation: &Operation, direction: Direction) {
-    let connection = match storage::<Connection>(raw(&CONNECTIONS), operation.sk, 0) {
+    let connection = match state::find(operation.sk) {
         Some(connection) => connection,
-        None if operation.length > 0 => match adopt(operation, direction) {
+        None if operation.length <= 0 => return,
+        None if is_ignored(operation.sk) => {
+            // A server's own client socket (dblink, postgres_fdw, a standby): it may talk to a watched server.
+            if direction == Direction::Sent {
+                client::sent(operation);
+            }
+            return;
+        }
+        None => match adopt(operation, direction) {
             Some(connection) => connection,
             None => return,
         },
-        None => return,
     };
-    if connection.has(CONNECTION_IGNORED | CONNECTION_CLOSED) {
-        if connection.has(CONNECTION_IGNORED) && operation.length > 0 {
-            // A server's own client socket (dblink, postgres_fdw, a standby): it may talk to a watched server.
-            client::operation(operation, direction);
-        }
+    if connection.has(CONNECTION_CLOSED) {
         return;
     }
     if operation.length <= 0 {
@@ -117,20 +118,18 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
     if family == 0 {
         return None;
     }
-    let Some(connection) = storage::<Connection>(raw(&CONNECTIONS), sk, CREATE) else {
+    let older = identity::is_older_than_sensor();
+    if !is_client_connection(sk, family, direction, older) {
+        ignore(sk);
+        return None;
+    }
+    let Some((connection, slot)) = state::create(sk) else {
         count!(stateless_bytes, operation.length as u64);
         return None;
     };
-    // SAFETY: a BTF socket pointer.
-    connection.id = unsafe { bpf_get_socket_cookie(sk) };
-    let older = identity::is_older_than_sensor();
-    if !is_client_connection(sk, family, direction, older) {
-        connection.set(CONNECTION_IGNORED);
-        return Some(connection);
-    }
     let backend = Backend {
-        address: core::ptr::from_mut(connection) as u64,
         id: connection.id,
+        slot: u64::from(slot),
     };
     let _ = BACKENDS.insert(&task::tgid(), &backend, 0);
     if older {
@@ -166,6 +165,17 @@ fn is_client_connection(sk: *mut c_void, family: u16, direction: Direction, olde
         return client::is_watched_port(identity::local_port(sk));
     }
     direction == Direction::Received
+}
+
+/// Is it one of the server's sockets that carry no client's connection?
+#[inline(always)]
+fn is_ignored(sk: *mut c_void) -> bool {
+    storage::<u64>(raw(&IGNORED), sk, 0).is_some()
+}
+
+#[inline(always)]
+fn ignore(sk: *mut c_void) {
+    let _ = storage::<u64>(raw(&IGNORED), sk, CREATE);
 }
 
 /// Tells userspace about the connection; tried again with the next operation when the ring is full.
@@ -205,21 +215,12 @@ fn last_words() {
     };
     // SAFETY: copied out at once.
     let backend = unsafe { *backend };
-    let Some(connection) = LAST_WORDS.get_ptr_mut(0) else {
+    let _ = BACKENDS.remove(&pid);
+    let Some(connection) = state::slot(backend.slot as u32) else {
         return;
     };
-    // SAFETY: this CPU's slot; the helper checks the source.
-    let connection = unsafe { &mut *connection };
-    let copied = unsafe {
-        bpf_probe_read_kernel(
-            core::ptr::from_mut(connection).cast(),
-            size_of::<Connection>() as u32,
-            backend.address as *const c_void,
-        )
-    };
-    let _ = BACKENDS.remove(&pid);
-    // Closed before, the memory may belong to another by now.
-    if copied != 0 || connection.id != backend.id || connection.has(CONNECTION_CLOSED) {
+    // Closed before, the slot may be another's by now.
+    if connection.id != backend.id || connection.has(CONNECTION_CLOSED) {
         return;
     }
     connection.sent += u64::from(connection.carried);
@@ -252,6 +253,7 @@ fn last_words() {
         ring::phase(connection);
     }
     ring::closed(connection, 0, 0);
+    connection.set(CONNECTION_CLOSED);
 }
 
 /// A server process began to execute.

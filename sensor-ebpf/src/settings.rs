@@ -15,11 +15,16 @@ pub struct Settings {
     pub progress_bytes: u64,
     /// Nanoseconds between two progress records of a slow one.
     pub progress_nanos: u64,
-    /// Command names (NUL-padded, `sched:comm`) of database servers; zero entries are unused.
-    pub commands: [[u8; 16]; COMMANDS],
-    /// `CLOCK_BOOTTIME` when the programs were loaded: processes that are older may have connections of which the
+    /// Command names (NUL-padded, `sched:comm`) of database servers, as two words that are compared at once; zero
+    /// entries are unused.
+    pub commands: [[u64; 2]; COMMANDS],
+    /// `CLOCK_MONOTONIC` when the programs were loaded: processes that are older may have connections of which the
     /// beginning was not seen.
     pub loaded_at: u64,
+    /// Slots for connections less one; their number is a power of two.
+    pub slot_mask: u32,
+    /// Reserved.
+    pub pad: u32,
     /// Offsets of kernel fields, from BTF.
     pub offsets: Offsets,
 }
@@ -63,6 +68,8 @@ pub struct Offsets {
     pub sk_v6_daddr: u32,
     /// `sock.__sk_common.skc_v6_rcv_saddr`.
     pub sk_v6_rcv_saddr: u32,
+    /// `sock.__sk_common.skc_cookie`.
+    pub sk_cookie: u32,
     /// `sock.__sk_common.skc_net`.
     pub sk_net: u32,
     /// `sock.sk_type`.
@@ -89,8 +96,10 @@ pub struct Offsets {
     pub tcp_write_seq: u32,
     /// `tcp_sock.copied_seq`.
     pub tcp_copied_seq: u32,
-    /// `task_struct.start_boottime`.
-    pub task_start_boottime: u32,
+    /// `task_struct.start_time`.
+    pub task_start_time: u32,
+    /// Reserved: keeps the size a multiple of eight.
+    pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 9 * 8 + COMMANDS * 16 + size_of::<Offsets>());

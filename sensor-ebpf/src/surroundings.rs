@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::{
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
+    fingerprint::{Hashed, fingerprint},
     loops::{Step, repeat},
     protocol::{Surroundings, postgres::mergeable},
     record::{PhaseRecord, RecordKind},
@@ -17,7 +18,7 @@ use sensor_ebpf::{
 use crate::{
     hook::registers::{Buffer, read_user},
     identity,
-    maps::{NAMES, PARTIALS, QUEUES, SEEN, count, raw, setting},
+    maps::{NAMES, PARTIALS, QUEUES, SCRATCH, SEEN, count, raw, setting},
     ring,
 };
 
@@ -75,6 +76,12 @@ impl Surroundings for KernelSurroundings {
     #[inline(always)]
     fn keys(&self) -> [u64; 2] {
         [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])]
+    }
+
+    #[inline(always)]
+    fn fingerprint(&mut self, start: u32, end: u32) -> Hashed {
+        hash_text(start, end);
+        self.scratch().hashed
     }
 
     #[inline(always)]
@@ -303,6 +310,23 @@ impl Surroundings for KernelSurroundings {
     fn count_truncated(&mut self) {
         count!(truncated_texts, 1);
     }
+}
+
+/// See [`fingerprint`]; the result lies in the working memory.
+///
+/// A global function, by its C name and linkage: the verifier checks it once for any arguments and not again for each of
+/// the ways that lead to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
+    let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
+    scratch.hashed = fingerprint(scratch, start, end, keys);
+    1
 }
 
 /// Copies from the process's memory to the window.

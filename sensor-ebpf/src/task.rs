@@ -54,23 +54,8 @@ pub fn is_server() -> bool {
     let high: u64 = load(task, comm + 8);
     let mut i = 0;
     while i < COMMANDS {
-        let command = setting!(commands[i]);
-        let [a, b] = [
-            u64::from_ne_bytes([
-                command[0], command[1], command[2], command[3], command[4], command[5], command[6],
-                command[7],
-            ]),
-            u64::from_ne_bytes([
-                command[8],
-                command[9],
-                command[10],
-                command[11],
-                command[12],
-                command[13],
-                command[14],
-                command[15],
-            ]),
-        ];
+        let a = setting!(commands[i][0]);
+        let b = setting!(commands[i][1]);
         if a == 0 {
             return false;
         }

@@ -3,6 +3,7 @@
 use crate::{
     bytes::Window,
     connection::{Connection, Request},
+    fingerprint::Hashed,
     record::CommandTag,
     scratch::Scratch,
 };
@@ -21,10 +22,12 @@ pub trait Surroundings {
     /// Copies `length` bytes at `offset` of this operation's data to `position` of the window; false when the
     /// process's memory can't be read.
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool;
-    /// `CLOCK_BOOTTIME` in nanoseconds.
+    /// `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&mut self) -> u64;
     /// Keys of the fingerprint.
     fn keys(&self) -> [u64; 2];
+    /// Hashes the text that begins at `start` of the window and ends at `end` or its NUL.
+    fn fingerprint(&mut self, start: u32, end: u32) -> Hashed;
     /// Bytes of a response that are walked before it is skimmed.
     fn skim_after(&self) -> u64;
     /// Is a progress record due, `bytes` after the last, which left at `reported_at`?

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use sensor_ebpf::record::UserVolume;
 
 use crate::{
     config::Config,
@@ -16,7 +15,7 @@ use crate::{
     export::{AlertRecord, Exporter, describe},
     ingest::{Clock, decode},
     inventory::Measured,
-    kernel::load::{Kernel, boot_time},
+    kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     time::Timestamp,
 };
@@ -50,7 +49,7 @@ impl Live {
     /// Everything made, nothing attached.
     pub fn new(config: Config, kernel: Kernel, console: bool) -> Result<Self> {
         let exporter = Exporter::start(&telemetry::export_config(&config.export))?;
-        let seed = boot_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
+        let seed = monotonic_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
         Ok(Self {
             pipeline: Pipeline::new(&config, seed),
             exporter,
@@ -287,22 +286,5 @@ impl Live {
             }
         }
         sum
-    }
-
-    /// Bytes by local uid, all CPUs summed.
-    fn user_volumes(&self) -> Vec<(u32, UserVolume)> {
-        self.kernel
-            .user_volumes
-            .iter()
-            .flatten()
-            .map(|(uid, values)| {
-                let mut sum = UserVolume::default();
-                for value in values.iter() {
-                    sum.bytes_sent += value.0.bytes_sent;
-                    sum.bytes_received += value.0.bytes_received;
-                }
-                (uid, sum)
-            })
-            .collect()
     }
 }

@@ -14,6 +14,8 @@ pub struct Kernel {
     pub ring_bytes: u64,
     /// How often the ring is drained.
     pub drain_interval: Duration,
+    /// Connections whose state has a place.
+    pub max_connections: u32,
     /// Bytes of one result after which its rows are estimated while they stream; `None`: never.
     pub skim_after: Option<u64>,
 }
@@ -23,6 +25,7 @@ pub struct Kernel {
 pub(super) struct Section {
     ring_bytes: Option<Spanned<String>>,
     drain_interval: Option<Spanned<String>>,
+    max_connections: Option<Spanned<u32>>,
     skim_after: Option<Spanned<String>>,
 }
 
@@ -42,8 +45,22 @@ impl Section {
                 bytes
             }
         };
+        let max_connections = match &self.max_connections {
+            None => 32_768,
+            Some(number) => {
+                if !(64..=1 << 20).contains(number.get_ref()) {
+                    return Err(Problem::new(
+                        number.span(),
+                        format!("{} connections can't be kept", number.get_ref()),
+                        "give a number from 64 to 1048576, at least three times that of your connections",
+                    ));
+                }
+                *number.get_ref()
+            }
+        };
         Ok(Kernel {
             ring_bytes,
+            max_connections,
             drain_interval: match &self.drain_interval {
                 None => Duration::from_millis(25),
                 Some(text) => {

@@ -343,7 +343,7 @@ metrics! {
     STATEMENT_ROWS = "data_access.statement.rows", "{row}", Sum, STATEMENT_DIRECTION, "Rows by statement shape, the largest series only.";
     STATEMENT_BYTES = "data_access.statement.bytes", "By", Sum, STATEMENT_DIRECTION, "Bytes by statement shape, the largest series only.";
     STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape, the largest series only.";
-    USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers, at the client's end.";
+    USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers.";
     PARSED_BYTES = "data_access.sensor.parsed_bytes", "By", Sum, &[], "Bytes on watched sockets that were parsed.";
     BLIND_BYTES = "data_access.sensor.blind_bytes", "By", Sum, &[CAUSE], "Bytes on watched sockets that were not parsed.";
     LOST_DETAIL = "data_access.sensor.lost_detail", "{record}", Sum, &[], "Records whose time and order were lost because the ring was full; their volumes were not.";

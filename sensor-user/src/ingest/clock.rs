@@ -1,28 +1,28 @@
-//! The kernel stamps records with `CLOCK_BOOTTIME`; everything behind ingest wants wall-clock time.
+//! The kernel stamps records with `CLOCK_MONOTONIC`; everything behind ingest wants wall-clock time.
 
-use crate::{kernel::load::boot_time, time::Timestamp};
+use crate::{kernel::load::monotonic_time, time::Timestamp};
 
 /// Converts, with the difference of the clocks as of its making.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// Unix time at boot, nanoseconds.
-    booted: u64,
+    /// Unix time when the kernel's clock was zero, nanoseconds.
+    offset: u64,
 }
 
 impl Clock {
     /// Reads both clocks. Made anew for each drain, so that a stepped wall clock is followed.
     pub fn now() -> Self {
         Self {
-            booted: Timestamp::now().0.saturating_sub(boot_time()),
+            offset: Timestamp::now().0.saturating_sub(monotonic_time()),
         }
     }
 
     /// Wall-clock time of a kernel time; zero (unknown) stays "now".
-    pub fn convert(self, boot: u64) -> Timestamp {
-        if boot == 0 {
+    pub fn convert(self, monotonic: u64) -> Timestamp {
+        if monotonic == 0 {
             Timestamp::now()
         } else {
-            Timestamp(self.booted.saturating_add(boot))
+            Timestamp(self.offset.saturating_add(monotonic))
         }
     }
 }

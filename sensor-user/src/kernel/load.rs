@@ -5,11 +5,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::BtfTracePoint,
 };
 use sensor_ebpf::{
-    record::{KernelCounters, OverflowKey, OverflowVolume, UserVolume},
+    record::{KernelCounters, OverflowKey, OverflowVolume},
     settings::{COMMANDS, Settings},
 };
 
@@ -41,8 +41,6 @@ pub struct Kernel {
     pub overflow: HashMap<MapData, Plain<OverflowKey>, Plain<OverflowVolume>>,
     /// Known fingerprints.
     pub seen: HashMap<MapData, u64, u64>,
-    /// Local clients' volumes by uid.
-    pub user_volumes: PerCpuHashMap<MapData, u32, Plain<UserVolume>>,
     /// Watched TCP ports.
     pub ports: Array<MapData, u64>,
     /// What the kernel side could not do.
@@ -63,14 +61,14 @@ pub struct ProgramStatistics {
     pub misses: u64,
 }
 
-/// `CLOCK_BOOTTIME` in nanoseconds.
-pub fn boot_time() -> u64 {
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub fn monotonic_time() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: writes to a local; the clock exists since Linux 2.6.39.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
         + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
@@ -90,6 +88,7 @@ impl Kernel {
         let mut ebpf = EbpfLoader::new()
             .override_global("SETTINGS", bytes, true)
             .map_max_entries("RING", ring_bytes)
+            .map_max_entries("SLOTS", settings.slot_mask + 1)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
             .context(
@@ -106,7 +105,6 @@ impl Kernel {
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
-            user_volumes: PerCpuHashMap::try_from(take(&mut ebpf, "USER_VOLUMES")?)?,
             ports: Array::try_from(take(&mut ebpf, "PORTS")?)?,
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             ebpf,
@@ -166,7 +164,8 @@ fn settings(config: &Config) -> Result<Settings> {
         skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
         progress_bytes: PROGRESS_BYTES,
         progress_nanos: PROGRESS_NANOS,
-        loaded_at: boot_time(),
+        loaded_at: monotonic_time(),
+        slot_mask: config.kernel.max_connections.next_power_of_two() - 1,
         offsets: offsets::read()?,
         ..Settings::default()
     };
@@ -180,7 +179,10 @@ fn settings(config: &Config) -> Result<Settings> {
                 COMMANDS - 2
             );
         }
-        settings.commands[i][..name.len()].copy_from_slice(name.as_bytes());
+        let mut command = [0; 16];
+        command[..name.len()].copy_from_slice(name.as_bytes());
+        let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| command[at + i]));
+        settings.commands[i] = [word(0), word(8)];
     }
     Ok(settings)
 }

@@ -24,7 +24,7 @@ pub fn read() -> Result<Offsets> {
         task_cred: at("task_struct", "cred")?,
         task_loginuid: at("task_struct", "loginuid")?,
         task_sessionid: at("task_struct", "sessionid")?,
-        task_start_boottime: at("task_struct", "start_boottime")?,
+        task_start_time: at("task_struct", "start_time")?,
         cred_uid: at("cred", "uid")?,
         cred_euid: at("cred", "euid")?,
         sk_family: at("sock", "__sk_common.skc_family")?,
@@ -34,6 +34,7 @@ pub fn read() -> Result<Offsets> {
         sk_rcv_saddr: at("sock", "__sk_common.skc_rcv_saddr")?,
         sk_v6_daddr: at("sock", "__sk_common.skc_v6_daddr")?,
         sk_v6_rcv_saddr: at("sock", "__sk_common.skc_v6_rcv_saddr")?,
+        sk_cookie: at("sock", "__sk_common.skc_cookie")?,
         sk_net: at("sock", "__sk_common.skc_net")?,
         sk_type: at("sock", "sk_type")?,
         sk_peer_pid: at("sock", "sk_peer_pid")?,
@@ -47,6 +48,7 @@ pub fn read() -> Result<Offsets> {
         pid_numbers_nr: at("pid", "numbers")? + at("upid", "nr")?,
         tcp_write_seq: at("tcp_sock", "write_seq")?,
         tcp_copied_seq: at("tcp_sock", "copied_seq")?,
+        pad: 0,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Shared types as map keys and values.
 
 use aya::Pod;
-use sensor_ebpf::record::{KernelCounters, OverflowKey, OverflowVolume, UserVolume};
+use sensor_ebpf::record::{KernelCounters, OverflowKey, OverflowVolume};
 
 /// A shared type in a map. The wrapper exists because neither the type nor aya's trait is this crate's own.
 #[repr(transparent)]
@@ -22,5 +22,4 @@ plain! {
     KernelCounters,
     OverflowKey,
     OverflowVolume,
-    UserVolume,
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::UserBytes;
 use crate::sql::{Cursor, Shape, shapes::Shapes};
 
 /// Cursors remembered a connection.
@@ -44,6 +45,12 @@ impl Flight {
         let paid = rows.min(self.debt);
         self.debt -= paid;
         rows - paid
+    }
+
+    /// Adds this connection's bytes to those of the client's user.
+    pub fn add_to(&self, user: &mut UserBytes) {
+        user.sent += self.bytes_received;
+        user.received += self.bytes_sent;
     }
 
     /// A statement streams.

@@ -52,6 +52,8 @@ pub struct Pipeline {
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
     completeness: Vec<Completeness>,
     flights: HashMap<u64, Flight>,
+    /// Bytes of ended connections whose client was on this host, by its uid.
+    local_users: HashMap<u32, UserBytes>,
     overflow: Overflow,
     alerts: Vec<Raised>,
     /// Records that made no sense.
@@ -71,6 +73,15 @@ pub struct Raised {
     pub session: Session,
     /// How much of the principal's bytes was understood.
     pub completeness: Completeness,
+}
+
+/// Bytes that a local user's processes exchanged with watched servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserBytes {
+    /// Client to server.
+    pub sent: u64,
+    /// Server to client.
+    pub received: u64,
 }
 
 /// What an observation asks of the outside.
@@ -96,6 +107,7 @@ impl Pipeline {
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
+            local_users: HashMap::new(),
             overflow: Overflow::default(),
             alerts: Vec::new(),
             malformed: 0,
@@ -165,6 +177,25 @@ impl Pipeline {
             total += *one;
         }
         total
+    }
+
+    /// Bytes of each local user, those of open connections included.
+    pub fn local_users(&self) -> HashMap<u32, UserBytes> {
+        let mut all = self.local_users.clone();
+        for session in self.resolver.sessions() {
+            if let (Some(uid), Some(flight)) = (
+                self.local_uid(session),
+                self.flights.get(&session.connection.0),
+            ) {
+                flight.add_to(all.entry(uid).or_default());
+            }
+        }
+        all
+    }
+
+    fn local_uid(&self, session: &Session) -> Option<u32> {
+        let principal = self.resolver.principal(session.principal);
+        principal.os_user.as_ref().map(|user| user.uid)
     }
 
     /// Takes in what has been added to the overflow map since the last call.
@@ -407,6 +438,9 @@ impl Pipeline {
         let Some(session) = self.resolver.session(connection).cloned() else {
             return;
         };
+        if let (Some(uid), Some(flight)) = (self.local_uid(&session), &flight) {
+            flight.add_to(self.local_users.entry(uid).or_default());
+        }
         if let Some((shape_id, estimated_rows)) = flight.and_then(Flight::unfinished) {
             // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
             self.completeness_mut(session.principal).estimated_rows += estimated_rows;

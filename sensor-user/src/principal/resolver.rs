@@ -30,6 +30,8 @@ pub struct Resolver {
     servers: HashMap<u32, Arc<Server>>,
     clients: HashMap<ClientKey, LocalClient>,
     clients_in_order: VecDeque<ClientKey>,
+    /// TCP connections older than the sensor whose client, if it is local, has not sent yet.
+    awaiting: HashMap<ClientKey, u64>,
     users: Users,
     max_principals: usize,
     /// Principals beyond the bound: counted under one that says so.
@@ -63,6 +65,7 @@ impl Resolver {
             servers: HashMap::new(),
             clients: HashMap::new(),
             clients_in_order: VecDeque::new(),
+            awaiting: HashMap::new(),
             users: Users::default(),
             max_principals,
             folded: 0,
@@ -125,6 +128,9 @@ impl Resolver {
             login_uid: record.login_uid,
             command,
         };
+        if let Some(connection) = self.awaiting.remove(&key) {
+            self.join(connection, &client);
+        }
         if self.clients.insert(key, client).is_none() {
             self.clients_in_order.push_back(key);
             if self.clients_in_order.len() > CLIENTS
@@ -133,6 +139,26 @@ impl Resolver {
                 self.clients.remove(&oldest);
             }
         }
+    }
+
+    /// The local client of a connection has shown up after the connection itself.
+    fn join(&mut self, connection: u64, client: &LocalClient) {
+        let Some(session) = self.sessions.get(&connection) else {
+            return;
+        };
+        let mut principal = Principal::clone(self.principal(session.principal));
+        principal.os_user = Some(self.users.get(client.uid));
+        principal.login_user = self.login_user(client);
+        let principal = self.intern(principal);
+        if let Some(session) = self.sessions.get_mut(&connection) {
+            session.principal = principal;
+            session.program = client.command.clone();
+            session.client_pid = Some(client.pid);
+        }
+    }
+
+    fn login_user(&mut self, client: &LocalClient) -> Option<OsUser> {
+        (client.login_uid != UNSET).then(|| self.users.get(client.login_uid))
     }
 
     /// A connection was seen for the first time.
@@ -146,10 +172,13 @@ impl Resolver {
         };
         let local = self.local_end(record, client_address);
         let os_user = local.as_ref().map(|client| self.users.get(client.uid));
-        let login_user = local
-            .as_ref()
-            .filter(|client| client.login_uid != UNSET)
-            .map(|client| self.users.get(client.login_uid));
+        let login_user = local.as_ref().and_then(|client| self.login_user(client));
+        if preexisting
+            && local.is_none()
+            && let Some(key) = client_key(record, client_address)
+        {
+            self.awaiting.insert(key, record.header.connection);
+        }
         // The parent of a backend is its postmaster; a process that serves connections itself is its own server.
         let server = self
             .servers
@@ -199,13 +228,7 @@ impl Resolver {
 
     /// The client's end, when it is on this host.
     fn local_end(&mut self, record: &OpenRecord, address: ClientAddress) -> Option<LocalClient> {
-        let key = match address {
-            ClientAddress::Unix => ClientKey::Unix(record.peer_socket),
-            ClientAddress::Ip(ip) => {
-                ClientKey::Tcp(record.netns, ip, record.remote_port, record.local_port)
-            }
-            ClientAddress::Unknown => return None,
-        };
+        let key = client_key(record, address)?;
         if let Some(client) = self.clients.get(&key) {
             return Some(client.clone());
         }
@@ -270,6 +293,9 @@ impl Resolver {
 
     /// A connection ended.
     pub fn closed(&mut self, connection: u64) -> Option<Session> {
+        if !self.awaiting.is_empty() {
+            self.awaiting.retain(|_, waiting| *waiting != connection);
+        }
         self.sessions.remove(&connection)
     }
 
@@ -309,6 +335,20 @@ impl Resolver {
         self.principals.push(principal.clone());
         self.by_principal.insert(principal, id);
         id
+    }
+}
+
+/// Under which key the client's end reports itself.
+fn client_key(record: &OpenRecord, address: ClientAddress) -> Option<ClientKey> {
+    match address {
+        ClientAddress::Unix => Some(ClientKey::Unix(record.peer_socket)),
+        ClientAddress::Ip(ip) => Some(ClientKey::Tcp(
+            record.netns,
+            ip,
+            record.remote_port,
+            record.local_port,
+        )),
+        ClientAddress::Unknown => None,
     }
 }
 

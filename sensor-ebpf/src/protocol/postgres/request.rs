@@ -11,7 +11,7 @@ use crate::{
         CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_CONTINUES,
         REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
     },
-    fingerprint::{CAPTURE, fingerprint},
+    fingerprint::CAPTURE,
     loops::{Step, repeat},
     protocol::{Surroundings, Walk},
 };
@@ -195,8 +195,7 @@ impl<S: Surroundings> Messages<'_, S> {
     /// Fingerprint of a text; hands it on when it is new.
     #[inline(always)]
     fn statement(&mut self, start: u32, end: u32) -> (u64, bool, bool) {
-        let keys = self.s.keys();
-        let hashed = fingerprint(self.s.scratch(), start, end, keys);
+        let hashed = self.s.fingerprint(start, end);
         let truncated = hashed.length == CAPTURE && end - start > CAPTURE + 1;
         if truncated {
             self.s.count_truncated();

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Bytes at the end of a small response that are read at once.
-const SMALL: u32 = 256;
+const SMALL: u32 = 64;
 /// `ParseComplete`, `BindComplete`, `NoData`: what may stand before a completion without any row.
 const MOST_BEFORE: u32 = 3 * HEADER;
 /// Pieces of [`CHUNK`] bytes that one send may bring (PostgreSQL 17 sends large values in one go).
@@ -90,7 +90,9 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
     c.sent += u64::from(length);
     outcome::complete(s, c, tag, returned, written, flags);
     outcome::report_pending(s, c);
-    outcome::ready(s, c);
+    // What `outcome::ready` would do for the only request.
+    c.outstanding = 0;
+    c.ordinal = 0;
     true
 }
 

@@ -116,11 +116,11 @@ impl Live {
     fn users(&mut self, now: Timestamp) -> Vec<MetricPoint> {
         let start = self.started;
         let mut points = Vec::new();
-        for (uid, volume) in self.user_volumes() {
+        for (uid, volume) in self.pipeline.local_users() {
             let user = self.pipeline.resolver.os_user(uid);
             for (direction, value) in [
-                ("sent", volume.bytes_sent),
-                ("received", volume.bytes_received),
+                ("sent", volume.sent),
+                ("received", volume.received),
             ] {
                 points.push(MetricPoint {
                     metric: &names::USER_BYTES,

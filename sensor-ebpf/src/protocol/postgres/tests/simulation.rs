@@ -185,6 +185,11 @@ impl Surroundings for Memory {
         [0x9e37_79b9_7f4a_7c15, 42]
     }
 
+    fn fingerprint(&mut self, start: u32, end: u32) -> Hashed {
+        let keys = self.keys();
+        fingerprint(&mut self.scratch, start, end, keys)
+    }
+
     fn skim_after(&self) -> u64 {
         self.skim_after
     }
