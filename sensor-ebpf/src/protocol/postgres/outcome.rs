@@ -99,6 +99,8 @@ pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) {
 /// `ReadyForQuery`, its bytes already counted.
 #[inline(never)]
 pub fn ready<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    // The next byte begins a response.
+    c.response_bytes = 0;
     if c.phase == Phase::Authentication as u8 {
         c.phase = Phase::Ready as u8;
         s.phase_entered(c);
