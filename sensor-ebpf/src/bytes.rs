@@ -1,9 +1,11 @@
 //! The window: memory into which the bytes of one socket operation are copied before they are parsed.
 
+use crate::connection::{PARTIAL, TAIL};
+
 /// Bytes of an operation that are looked at in one piece.
 pub const CHUNK: u32 = 8192;
-/// Where a chunk begins in the window: what was carried over from the operation before is put in front of it.
-pub const BASE: u32 = 4608;
+/// Where bytes begin in the window: the few before are room for looking back.
+pub const BASE: u32 = 64;
 /// Positions are masked with this, which is how the verifier knows that they are in bounds.
 const MASK: u32 = 0x3fff;
 /// Slack behind the last maskable position: reads of up to 64 bytes need no check of their own, and a copy of a masked
@@ -13,7 +15,7 @@ const SLACK: usize = 8192 + 64;
 /// Lengths of copies into the window are masked with this.
 pub const COPY_MASK: u32 = MASK;
 
-const _: () = assert!(BASE + CHUNK <= MASK);
+const _: () = assert!(BASE as usize >= TAIL && BASE + PARTIAL as u32 + CHUNK <= MASK);
 
 /// See the module.
 #[repr(C, align(8))]

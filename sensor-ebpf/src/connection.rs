@@ -69,7 +69,7 @@ pub const REQUEST_TRUNCATED: u8 = 16;
 /// Bytes of a response that are kept from one send to the next.
 pub const TAIL: usize = 64;
 
-/// See the module. One per server-side socket; fields in the order in which the two directions touch them.
+/// See the module. One per server-side socket; what every statement touches comes first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
@@ -91,20 +91,16 @@ pub struct Connection {
     pub sent: u64,
     /// Bytes received in no record yet.
     pub received: u64,
-    /// Rows of the current response counted so far.
-    pub rows: u64,
-    /// Rows of the current response that progress records reported as exact.
-    pub rows_reported: u64,
+    /// All bytes seen, server to client.
+    pub seen_sent: u64,
+    /// All bytes seen, client to server.
+    pub seen_received: u64,
     /// Bytes of the current response sent so far.
     pub response_bytes: u64,
-    /// Bytes of the current response when it began to be skimmed: `rows` cover these.
-    pub walked_bytes: u64,
-    /// Time of the last progress record.
-    pub reported_at: u64,
-    /// Fingerprint of the last statement that completed: bytes that follow belong to it.
-    pub last_fingerprint: u64,
     /// Fingerprint whose text is known to have left.
     pub known_fingerprint: u64,
+    /// Fingerprint of the last statement that completed: bytes that follow belong to it.
+    pub last_fingerprint: u64,
     /// Bytes of a sent message still to be passed over.
     pub sent_skip: u32,
     /// Bytes of a received message still to be passed over.
@@ -113,18 +109,22 @@ pub struct Connection {
     pub partial: u32,
     /// Statements completed in the current simple query.
     pub ordinal: u32,
+    /// Rows of the current response counted so far.
+    pub rows: u64,
+    /// Rows of the current response that progress records reported as exact.
+    pub rows_reported: u64,
+    /// Bytes of the current response when it began to be skimmed: `rows` cover these.
+    pub walked_bytes: u64,
     /// The client's stream lost its sense behind requests that are still being answered: 1.
     pub requests_lost: u32,
     /// `CopyDone` or `CopyFail` came for the `COPY` that is under way: 1.
     pub copy_done: u32,
+    /// Time of the last progress record.
+    pub reported_at: u64,
     /// Fingerprint of the unnamed statement.
     pub unnamed_statement: u64,
     /// Fingerprint bound to the unnamed portal.
     pub unnamed_portal: u64,
-    /// All bytes seen, server to client.
-    pub seen_sent: u64,
-    /// All bytes seen, client to server.
-    pub seen_received: u64,
     /// TCP's own counters when the socket was first seen.
     pub base_sent: u32,
     /// See `base_sent`.

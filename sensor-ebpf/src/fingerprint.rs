@@ -254,7 +254,7 @@ impl Pass<'_> {
 }
 
 /// Words of plain code that one step takes at the most.
-const RUN: u32 = 4;
+const RUN: u32 = 8;
 
 impl Step for Pass<'_> {
     /// The rest of a literal or comment, then code up to the next: each call of a loop's body costs as much as the work

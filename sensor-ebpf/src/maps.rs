@@ -94,16 +94,16 @@ pub struct TextBuffer {
 /// What the loader says; replaced before the programs are loaded.
 #[unsafe(no_mangle)]
 pub static SETTINGS: Settings = Settings {
-    fingerprint_keys: [0; 4],
-    skim_after: 0,
-    progress_bytes: 0,
-    progress_nanos: 0,
-    commands: [[0; 2]; sensor_ebpf::settings::COMMANDS],
-    loaded_at: 0,
+    fingerprint_keys: [0; 2],
     slot_mask: 0,
     pad: 0,
     // SAFETY: all fields are integers.
     offsets: unsafe { core::mem::zeroed() },
+    commands: [[0; 2]; sensor_ebpf::settings::COMMANDS],
+    skim_after: 0,
+    progress_bytes: 0,
+    progress_nanos: 0,
+    loaded_at: 0,
 };
 
 /// A setting. Volatile, or the compiler would take the zeroes above for the truth.

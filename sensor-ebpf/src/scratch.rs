@@ -8,14 +8,14 @@ use crate::{bytes::Window, fingerprint::{Hashed, Lexer}, protocol::Walk};
 /// See the module.
 #[repr(C)]
 pub struct Scratch {
-    /// Bytes of the operation.
-    pub window: Window,
-    /// What the fingerprint's pass over a text found.
-    pub hashed: Hashed,
-    /// The lexer of the fingerprint.
-    pub lexer: Lexer,
     /// The walk over messages.
     pub walk: Walk,
+    /// The lexer of the fingerprint.
+    pub lexer: Lexer,
+    /// What its pass over a text found.
+    pub hashed: Hashed,
+    /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.
+    pub window: Window,
 }
 
 impl Scratch {

@@ -1,32 +1,33 @@
 //! Read-only globals: what the loader tells the programs before the verifier sees them.
 //!
-//! The verifier takes their values as constants, so a switched-off feature costs nothing.
+//! The verifier takes their values as constants, so a switched-off feature costs nothing. What every operation needs
+//! comes first: it shares a cache line.
 
 /// Offsets and switches, one `.rodata` global.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// Secret multipliers and seed of the statement fingerprint: without them nobody outside can craft a statement
+    /// Secret multiplier and seed of the statement fingerprint: without them nobody outside can craft a statement
     /// that collides with a harmless one.
-    pub fingerprint_keys: [u64; 4],
-    /// Bytes of one response that are walked message by message before rows are estimated while they stream.
-    pub skim_after: u64,
-    /// Bytes of a streaming statement between two progress records.
-    pub progress_bytes: u64,
-    /// Nanoseconds between two progress records of a slow one.
-    pub progress_nanos: u64,
-    /// Command names (NUL-padded, `sched:comm`) of database servers, as two words that are compared at once; zero
-    /// entries are unused.
-    pub commands: [[u64; 2]; COMMANDS],
-    /// `CLOCK_MONOTONIC` when the programs were loaded: processes that are older may have connections of which the
-    /// beginning was not seen.
-    pub loaded_at: u64,
+    pub fingerprint_keys: [u64; 2],
     /// Slots for connections less one; their number is a power of two.
     pub slot_mask: u32,
     /// Reserved.
     pub pad: u32,
     /// Offsets of kernel fields, from BTF.
     pub offsets: Offsets,
+    /// Command names (NUL-padded, `sched:comm`) of database servers, as two words that are compared at once; zero
+    /// entries are unused.
+    pub commands: [[u64; 2]; COMMANDS],
+    /// Bytes of one response that are walked message by message before rows are estimated while they stream.
+    pub skim_after: u64,
+    /// Bytes of a streaming statement between two progress records.
+    pub progress_bytes: u64,
+    /// Nanoseconds between two progress records of a slow one.
+    pub progress_nanos: u64,
+    /// `CLOCK_MONOTONIC` when the programs were loaded: processes that are older may have connections of which the
+    /// beginning was not seen.
+    pub loaded_at: u64,
 }
 
 /// How many command names can be watched.
@@ -38,6 +39,16 @@ pub const COMMANDS: usize = 8;
 pub struct Offsets {
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `sock.__sk_common.skc_cookie`.
+    pub sk_cookie: u32,
+    /// `sock.__sk_common.skc_family`.
+    pub sk_family: u32,
+    /// `sock.sk_type`.
+    pub sk_type: u32,
+    /// `sock.__sk_common.skc_dport` (network order).
+    pub sk_dport: u32,
+    /// `sock.__sk_common.skc_num` (host order).
+    pub sk_num: u32,
     /// `task_struct.tgid`.
     pub task_tgid: u32,
     /// `task_struct.real_parent`.
@@ -54,12 +65,6 @@ pub struct Offsets {
     pub cred_uid: u32,
     /// `cred.euid`.
     pub cred_euid: u32,
-    /// `sock.__sk_common.skc_family`.
-    pub sk_family: u32,
-    /// `sock.__sk_common.skc_num` (host order).
-    pub sk_num: u32,
-    /// `sock.__sk_common.skc_dport` (network order).
-    pub sk_dport: u32,
     /// `sock.__sk_common.skc_daddr`.
     pub sk_daddr: u32,
     /// `sock.__sk_common.skc_rcv_saddr`.
@@ -68,12 +73,8 @@ pub struct Offsets {
     pub sk_v6_daddr: u32,
     /// `sock.__sk_common.skc_v6_rcv_saddr`.
     pub sk_v6_rcv_saddr: u32,
-    /// `sock.__sk_common.skc_cookie`.
-    pub sk_cookie: u32,
     /// `sock.__sk_common.skc_net`.
     pub sk_net: u32,
-    /// `sock.sk_type`.
-    pub sk_type: u32,
     /// `sock.sk_peer_pid`.
     pub sk_peer_pid: u32,
     /// `sock.sk_peer_cred`.
@@ -102,4 +103,4 @@ pub struct Offsets {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 9 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 7 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -62,8 +62,8 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
         let rest = length.wrapping_sub(offset);
         let take = if rest > CHUNK { CHUNK } else { rest };
         let saved = self.c.partial;
-        if !self.s.read(offset, take, BASE)
-            || saved > 0 && !self.s.restore_partial(BASE - saved, saved)
+        if !self.s.read(offset, take, BASE + saved)
+            || saved > 0 && !self.s.restore_partial(BASE, saved)
         {
             lose_track(self.s, self.c);
             self.s.scratch().walk.offset = length;
@@ -74,8 +74,8 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
             self.c.partial = 0;
         }
         let walk = &mut self.s.scratch().walk;
-        walk.position = BASE - saved;
-        walk.end = BASE + take;
+        walk.position = BASE;
+        walk.end = BASE + saved + take;
         let mut messages = Messages {
             s: &mut *self.s,
             c: &mut *self.c,

@@ -61,9 +61,9 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 #[inline(never)]
 fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let saved = c.partial;
-    let start = BASE - saved;
+    let start = BASE;
     let take = if length > CHUNK { CHUNK } else { length };
-    if saved > 0 && !s.restore_partial(start, saved) || !s.read(0, take, BASE) {
+    if saved > 0 && !s.restore_partial(start, saved) || !s.read(0, take, start + saved) {
         return enter(s, c, Phase::Blind);
     }
     let available = saved + take;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::{
     bytes::BASE,
     connection::{Connection, PARTIAL, Phase, QUEUE, REQUEST_SYNC, Request},
+    fingerprint::{Hashed, fingerprint},
     protocol::{Outcome, Surroundings, postgres},
     scratch::Scratch,
 };
@@ -288,7 +289,7 @@ impl Surroundings for Memory {
     }
 
     fn restore_partial(&mut self, position: u32, length: u32) -> bool {
-        assert!(position >= BASE - PARTIAL as u32);
+        assert!(position >= BASE);
         assert_eq!(self.partial.len(), length as usize);
         for (i, byte) in self.partial.iter().enumerate() {
             self.scratch.window.set(position + i as u32, *byte);
