@@ -109,8 +109,10 @@ impl Window {
 /// Classification of eight bytes at once (SWAR): each function returns a mask with bit 7 set in bytes that match.
 /// Only the *lowest* set bit is exact: borrows and carries run upwards.
 pub mod swar {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    /// The lowest bit of each byte.
+    pub const ONES: u64 = 0x0101_0101_0101_0101;
+    /// The highest bit of each byte.
+    pub const HIGHS: u64 = 0x8080_8080_8080_8080;
 
     /// Bytes equal to zero.
     #[inline(always)]
@@ -135,6 +137,23 @@ pub mod swar {
     pub fn not_digit(word: u64) -> u64 {
         let digits = word ^ (ONES * u64::from(b'0'));
         (digits.wrapping_add(ONES * (0x7f - 9)) | digits) & HIGHS
+    }
+
+    /// Bytes that are an ASCII digit; exact in every byte.
+    #[inline(always)]
+    pub fn digits(word: u64) -> u64 {
+        let low = (word & !HIGHS) ^ (ONES * u64::from(b'0'));
+        !(low.wrapping_add(ONES * (0x7f - 9)) | word) & HIGHS
+    }
+
+    /// Bytes that are a letter, an underscore or beyond ASCII; exact in every byte.
+    #[inline(always)]
+    pub fn letters(word: u64) -> u64 {
+        // From 0x40 on (bit 6), the five low bits tell: 1 to 26 is a letter, 31 the underscore (or DEL).
+        let low = word & (ONES * 0x1f);
+        let letter = low.wrapping_add(ONES * 0x7f) & !low.wrapping_add(ONES * (0x7f - 26));
+        let underscore = low.wrapping_add(ONES * (0x7f - 30));
+        (word | (word << 1) & (letter | underscore)) & HIGHS
     }
 
     /// Bits of all bytes in front of the lowest match; all bits where there is none.

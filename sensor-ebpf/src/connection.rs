@@ -30,11 +30,9 @@ pub enum Follow {
     /// Message by message.
     #[default]
     Walk = 0,
-    /// Only its end: the middle of a long result.
+    /// Only counted: the middle of a long result. Its end is looked at when the server asks for more input; until then
+    /// it could be data that looks like an end.
     Skim = 1,
-    /// The end was seen while skimming, and counts once the server asks for more input:
-    /// until then it could be data that looks like an end.
-    Ending = 2,
 }
 
 /// A request whose response is outstanding.
@@ -119,8 +117,12 @@ pub struct Connection {
     pub requests_lost: u32,
     /// `CopyDone` or `CopyFail` came for the `COPY` that is under way: 1.
     pub copy_done: u32,
-    /// Time of the last progress record.
+    /// Tick (`jiffies`) of the last progress record.
     pub reported_at: u64,
+    /// Skimming: where the last send lay in the server's memory.
+    pub skimmed_begin: u64,
+    /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`.
+    pub skimmed_end: u64,
     /// Fingerprint of the unnamed statement.
     pub unnamed_statement: u64,
     /// Fingerprint bound to the unnamed portal.
@@ -129,7 +131,7 @@ pub struct Connection {
     pub base_sent: u32,
     /// See `base_sent`.
     pub base_received: u32,
-    /// Beginning of an incomplete message (walk), or the last bytes sent (skim).
+    /// Beginning of an incomplete message, kept flush with the end (walk), or the last bytes sent (skim).
     pub tail: [u8; TAIL],
 }
 
@@ -172,6 +174,8 @@ impl Connection {
         response_bytes: 0,
         walked_bytes: 0,
         reported_at: 0,
+        skimmed_begin: 0,
+        skimmed_end: 0,
         last_fingerprint: 0,
         known_fingerprint: 0,
         sent_skip: 0,

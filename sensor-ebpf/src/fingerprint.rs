@@ -154,7 +154,7 @@ impl Pass<'_> {
     /// Hashes code up to the next byte that may begin something else; then looks at that byte.
     #[inline(always)]
     fn code(&mut self, word: u64, limit_mask: u64) -> bool {
-        let mask = swar::mask_before(stops(word)) & limit_mask;
+        let mask = swar::mask_before(real(word, stops(word), self.in_word)) & limit_mask;
         let length = swar::length(mask);
         if length > 0 {
             let chunk = word & mask;
@@ -302,8 +302,16 @@ impl Pass<'_> {
         let mut taken = 0;
         while taken < RUN && position + 8 <= end {
             let word = self.scratch.window.le64(position);
-            if stops(word) != 0 {
-                break;
+            let stops = stops(word);
+            if stops != 0 {
+                let in_word = if taken == 0 {
+                    self.in_word
+                } else {
+                    is_word(self.scratch.window.byte(position - 1))
+                };
+                if real(word, stops, in_word) != 0 {
+                    break;
+                }
             }
             hash = mix(hash, word, 8, key);
             position += 8;
@@ -382,6 +390,20 @@ fn stops(word: u64) -> u64 {
         | swar::equal(word | 0x0303_0303_0303_0303, 0x27)
         | swar::equal(word | 0x0202_0202_0202_0202, 0x2f)
         | swar::zero(word)
+}
+
+/// Of these stops, those that are no digit inside a word (`column_12`). As in [`swar`], the lowest is exact.
+#[inline(always)]
+fn real(word: u64, stops: u64, in_word: bool) -> u64 {
+    let digits = swar::digits(word);
+    if digits & stops == 0 {
+        return stops;
+    }
+    // A run of digits is in a word when it begins behind a byte of one: adding one there carries through the run.
+    let run = (digits >> 7) * 0xff;
+    let begins = (swar::letters(word) << 1 | u64::from(in_word)) & (digits >> 7);
+    let inside = !run.wrapping_add(begins) & run;
+    stops & !inside
 }
 
 #[inline(always)]
@@ -496,6 +518,32 @@ mod tests {
         differ("SELECT 1", "SELECT 1 FROM customers");
         differ("", "x");
         differ("SELECT a FROM b", "SELECT a FROM bb");
+    }
+
+    #[test]
+    fn digits_in_words_are_no_literals() {
+        for at in 0..9 {
+            let space = " ".repeat(at);
+            same(
+                &format!("{space}SELECT column_12a, t1.c23 + 5 FROM tab34le WHERE x=6"),
+                &format!("{space}SELECT column_12a, t1.c23 + 777 FROM tab34le WHERE x=66666666"),
+            );
+            differ(
+                &format!("{space}SELECT column_12a FROM t"),
+                &format!("{space}SELECT column_13a FROM t"),
+            );
+            same(
+                &format!("{space}SELECT a[1], b|2, c@3, d^4, é5 FROM t"),
+                &format!("{space}SELECT a[9], b|8, c@777, d^6, é5 FROM t"),
+            );
+        }
+        use crate::bytes::swar;
+        for byte in 0..=255u8 {
+            let word = u64::from(byte) * swar::ONES;
+            let all = |mask: u64, yes: bool| assert_eq!(mask, if yes { swar::HIGHS } else { 0 });
+            all(swar::digits(word), byte.is_ascii_digit());
+            all(swar::letters(word), (is_word(byte) && !byte.is_ascii_digit()) || byte == 0x7f);
+        }
     }
 
     #[test]

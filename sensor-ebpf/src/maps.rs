@@ -102,7 +102,6 @@ pub static SETTINGS: Settings = Settings {
     commands: [[0; 2]; sensor_ebpf::settings::COMMANDS],
     skim_after: 0,
     progress_bytes: 0,
-    progress_nanos: 0,
     loaded_at: 0,
 };
 

@@ -23,8 +23,6 @@ pub struct Settings {
     pub skim_after: u64,
     /// Bytes of a streaming statement between two progress records.
     pub progress_bytes: u64,
-    /// Nanoseconds between two progress records of a slow one.
-    pub progress_nanos: u64,
     /// `CLOCK_MONOTONIC` when the programs were loaded: processes that are older may have connections of which the
     /// beginning was not seen.
     pub loaded_at: u64,
@@ -103,4 +101,4 @@ pub struct Offsets {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 7 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 6 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete, bpf_sk_storage_get,
+    bpf_jiffies64, bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete, bpf_sk_storage_get,
 };
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
@@ -34,6 +34,9 @@ pub struct KernelSurroundings {
     /// This CPU's working memory.
     pub scratch: *mut Scratch,
 }
+
+/// Ticks between two progress records of a slow result: 25 to 250 ms, as the kernel is configured.
+const PROGRESS_TICKS: u64 = 25;
 
 /// Entries of an `iovec` array that are followed.
 const VECTORS: u32 = 64;
@@ -74,6 +77,22 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
+    fn address(&self) -> Option<u64> {
+        (self.buffer.vectors == 0).then_some(self.buffer.address)
+    }
+
+    #[inline(always)]
+    fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool {
+        copy(self.window().copy_at(position), length, address)
+    }
+
+    #[inline(always)]
+    fn ticks(&self) -> u64 {
+        // SAFETY: a helper without arguments; the verifier replaces the call by one load.
+        unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
     fn keys(&self) -> [u64; 2] {
         [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])]
     }
@@ -92,7 +111,7 @@ impl Surroundings for KernelSurroundings {
     #[inline(always)]
     fn progress_due(&self, bytes: u64, reported_at: u64) -> bool {
         bytes >= setting!(progress_bytes)
-            || bytes >= 4096 && ring::now() - reported_at >= setting!(progress_nanos)
+            || bytes >= 4096 && self.ticks() - reported_at >= PROGRESS_TICKS
     }
 
     #[inline(always)]

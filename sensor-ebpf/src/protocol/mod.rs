@@ -22,15 +22,21 @@ pub trait Surroundings {
     /// Copies `length` bytes at `offset` of this operation's data to `position` of the window; false when the
     /// process's memory can't be read.
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool;
+    /// Where this operation's data lies in the process's memory, when it is in one piece.
+    fn address(&self) -> Option<u64>;
+    /// Copies `length` bytes of the process's memory to `position` of the window; false when they can't be read.
+    fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool;
     /// `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&mut self) -> u64;
+    /// A clock that costs nothing and ticks some hundred times a second.
+    fn ticks(&self) -> u64;
     /// Keys of the fingerprint.
     fn keys(&self) -> [u64; 2];
     /// Hashes the text that begins at `start` of the window and ends at `end` or its NUL.
     fn fingerprint(&mut self, start: u32, end: u32) -> Hashed;
     /// Bytes of a response that are walked before it is skimmed.
     fn skim_after(&self) -> u64;
-    /// Is a progress record due, `bytes` after the last, which left at `reported_at`?
+    /// Is a progress record due, `bytes` after the last, which left at the tick `reported_at`?
     fn progress_due(&self, bytes: u64, reported_at: u64) -> bool;
     /// Hands on the text of a statement unless it is known.
     fn text(

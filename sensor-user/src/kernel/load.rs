@@ -28,10 +28,8 @@ const PROGRAMS: [&str; 4] = [
     "sock_send_length",
 ];
 
-/// Progress records of a streaming statement: at least this often.
+/// Progress records of a streaming statement: after so many bytes, or some milliseconds.
 const PROGRESS_BYTES: u64 = 256 << 10;
-/// See [`PROGRESS_BYTES`].
-const PROGRESS_NANOS: u64 = 100_000_000;
 
 /// The attached programs and their maps. Dropping it detaches.
 pub struct Kernel {
@@ -163,7 +161,6 @@ fn settings(config: &Config) -> Result<Settings> {
     let mut settings = Settings {
         skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
         progress_bytes: PROGRESS_BYTES,
-        progress_nanos: PROGRESS_NANOS,
         loaded_at: monotonic_time(),
         slot_mask: config.kernel.max_connections.next_power_of_two() - 1,
         offsets: offsets::read()?,

@@ -1,9 +1,9 @@
 //! The middle of a long result: only its end is looked at.
 //!
 //! Walking row by row costs a few nanoseconds a row; a bulk result would pay them millions of times for a number that
-//! its `CommandComplete` gives exactly. So after `skim_after` bytes only the last bytes of each send are read. Data can
-//! be crafted to look like an end; an end therefore counts only when the server asks for input again, which it never
-//! does in the middle of a result.
+//! its `CommandComplete` gives exactly. So after `skim_after` bytes the sends are only counted. The server asks for input
+//! again when the result is over, and never before: then the last bytes it sent are read, out of the buffer from which it
+//! sent them. Data that is crafted to look like an end is never taken for one.
 
 use super::{
     completion::{completion_before, ends_ready, parse_tag},
@@ -39,6 +39,7 @@ pub fn begin<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.sent += u64::from(c.carried);
     c.response_bytes += u64::from(c.carried);
     c.follow = Follow::Skim as u8;
+    c.skimmed_end = 0;
     // With the rest of the row that has begun: it was counted.
     c.walked_bytes = c.response_bytes + u64::from(c.sent_skip);
     c.carried = 0;
@@ -50,25 +51,42 @@ pub fn begin<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.sent += u64::from(length);
     c.response_bytes += u64::from(length);
-    let end = if length >= TAIL_LENGTH {
-        if !s.read(length - TAIL_LENGTH, TAIL_LENGTH, BASE) {
-            return;
+    match s.address() {
+        Some(address) if length >= TAIL_LENGTH => {
+            c.skimmed_begin = address;
+            c.skimmed_end = address + u64::from(length);
         }
-        BASE + TAIL_LENGTH
-    } else {
-        restore_tail(s, c, BASE - TAIL_LENGTH);
-        if !s.read(0, length, BASE) {
-            return;
-        }
-        BASE + length
-    };
-    keep_tail(s, c, end - TAIL_LENGTH);
-    if ends_ready(s.window(), end) {
-        c.follow = Follow::Ending as u8;
-    } else {
-        c.follow = Follow::Skim as u8;
+        _ => short(s, c, length),
     }
     super::response::progress(s, c);
+}
+
+/// A send that is too short to hold an end alone, or scattered: what it leaves of the bytes before is kept with it.
+#[inline(always)]
+fn short<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    let taken = if length > TAIL_LENGTH {
+        TAIL_LENGTH
+    } else {
+        length
+    };
+    let address = s.address().unwrap_or(0);
+    // The server fills its buffer from the front: the end of a longer send is still there behind a short one.
+    let kept = c.skimmed_end != 0
+        && (address + u64::from(length) <= c.skimmed_end - u64::from(TAIL_LENGTH)
+            || address >= c.skimmed_end)
+        && s.read_at(
+            c.skimmed_end - u64::from(TAIL_LENGTH),
+            TAIL_LENGTH,
+            BASE - TAIL_LENGTH,
+        );
+    if !kept {
+        // Of a connection that skims from its first short send on, or garbage that is no end.
+        restore_tail(s, c, BASE - TAIL_LENGTH);
+    }
+    c.skimmed_end = 0;
+    if s.read(length - taken, taken, BASE) {
+        keep_tail(s, c, BASE + taken - TAIL_LENGTH);
+    }
 }
 
 /// Rows in flight that no exact count covers, by the size of the rows that were walked.
@@ -89,13 +107,17 @@ pub fn estimate(c: &Connection) -> u64 {
 /// The server asks for input: the response is over.
 #[inline(never)]
 pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
-    if c.follow != Follow::Ending as u8 {
-        // No end was seen, so bytes were missed: an estimate is all there is.
+    let end = BASE + TAIL_LENGTH;
+    if c.skimmed_end == 0 {
+        restore_tail(s, c, BASE);
+    } else if !s.read_at(c.skimmed_end - u64::from(TAIL_LENGTH), TAIL_LENGTH, BASE) {
+        s.window().set(end - 1, 0);
+    }
+    if !ends_ready(s.window(), end) {
+        // Bytes were missed: an estimate is all there is.
         outcome::abandon(s, c);
         return;
     }
-    restore_tail(s, c, BASE);
-    let end = BASE + TAIL_LENGTH;
     let total = completion_before(s.window(), end, BASE);
     let tagged = if total > 0 {
         let start = end - READY_LENGTH - total;

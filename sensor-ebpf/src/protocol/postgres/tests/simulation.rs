@@ -33,9 +33,14 @@ pub struct Simulation {
     surroundings: Memory,
 }
 
+/// Where the server's buffer lies.
+const ADDRESS: u64 = 0x7f00_0000_0000;
+
 struct Memory {
     scratch: Box<Scratch>,
     operation: Vec<u8>,
+    /// The server's buffer, which each send fills from the front.
+    buffer: Vec<u8>,
     clock: u64,
     names: HashMap<u64, u64>,
     queue: VecDeque<Request>,
@@ -52,6 +57,7 @@ impl Simulation {
             surroundings: Memory {
                 scratch: Scratch::boxed(),
                 operation: Vec::new(),
+                buffer: Vec::new(),
                 clock: 0,
                 names: HashMap::new(),
                 queue: VecDeque::new(),
@@ -82,6 +88,9 @@ impl Simulation {
     /// The server writes these bytes.
     pub fn sent(&mut self, bytes: &[u8]) {
         self.surroundings.operation = bytes.to_vec();
+        let buffer = &mut self.surroundings.buffer;
+        buffer.resize(buffer.len().max(bytes.len()), 0);
+        buffer[..bytes.len()].copy_from_slice(bytes);
         postgres::sent(
             &mut self.surroundings,
             &mut self.connection,
@@ -175,6 +184,25 @@ impl Surroundings for Memory {
         // What lies behind must not matter.
         self.scratch.window.set(position + length, 0xaa);
         true
+    }
+
+    fn address(&self) -> Option<u64> {
+        Some(ADDRESS)
+    }
+
+    fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool {
+        let start = (address - ADDRESS) as usize;
+        let Some(bytes) = self.buffer.get(start..start + length as usize) else {
+            return false;
+        };
+        for (i, byte) in bytes.iter().enumerate() {
+            self.scratch.window.set(position + i as u32, *byte);
+        }
+        true
+    }
+
+    fn ticks(&self) -> u64 {
+        self.clock >> 20
     }
 
     fn now(&mut self) -> u64 {
