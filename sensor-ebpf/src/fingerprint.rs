@@ -293,9 +293,6 @@ impl Pass<'_> {
     /// Whole words in which nothing may begin, the bulk of a statement.
     #[inline(always)]
     fn plain(&mut self) {
-        if self.in_list || self.semicolon {
-            return;
-        }
         // In locals: through memory, each word would wait for the one before it.
         let (mut hash, mut position) = (self.hash, self.position);
         let (start, end, key) = (position, self.end, self.keys[0]);
@@ -321,6 +318,9 @@ impl Pass<'_> {
             self.hash = hash;
             self.position = position;
             self.in_word = is_word(self.scratch.window.byte(position - 1));
+            // Eight bytes of code are no separator of a list.
+            self.in_list = false;
+            self.several |= self.semicolon;
         }
     }
 
