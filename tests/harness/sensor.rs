@@ -127,6 +127,44 @@ impl Sensor {
         self.child.id()
     }
 
+    /// Waits until it ends by itself: status and standard error.
+    ///
+    /// # Panics
+    /// When it runs on.
+    pub fn wait_exit(mut self) -> (ExitStatus, String) {
+        let status = self.exit_status("by itself");
+        (status, self.log())
+    }
+
+    /// Sends a signal and waits until it ends: status and standard error.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn end(mut self, signal: libc::c_int) -> (ExitStatus, String) {
+        self.signal(signal);
+        let status = self.exit_status("after a signal");
+        (status, self.log())
+    }
+
+    /// Writes another configuration over the one that it was started with.
+    ///
+    /// # Panics
+    /// When the file can't be written.
+    pub fn reconfigure(&self, configuration: &str) {
+        fs::write(self.directory.path().join("sensor.toml"), configuration)
+            .expect("write the configuration");
+    }
+
+    /// Waits until standard error holds a text.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn wait_log(&self, text: &str) {
+        wait_until(&format!("`{text}` in the sensor's log"), || {
+            self.log().contains(text)
+        });
+    }
+
     /// Where it writes OTLP JSON lines.
     pub fn otlp_file(&self) -> PathBuf {
         self.directory.path().join("otlp.jsonl")
@@ -147,23 +185,8 @@ impl Sensor {
     /// # Panics
     /// When it does not end, or not with status 0.
     pub fn stop(mut self) -> Output {
-        let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
-        // SAFETY: our own child, not yet waited for.
-        unsafe { libc::kill(pid, libc::SIGINT) };
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
-                break status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "expected the sensor to end within {PATIENCE:?} of SIGINT, it runs on:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        // The thread that reads standard error ends with it.
-        std::thread::sleep(Duration::from_millis(50));
+        self.signal(libc::SIGINT);
+        let status = self.exit_status("after SIGINT");
         let log = self.log();
         assert!(
             status.success(),
@@ -179,6 +202,46 @@ impl Sensor {
             file: directory.path().join("otlp.jsonl"),
             _directory: directory,
         }
+    }
+}
+
+impl Sensor {
+    fn signal(&self, signal: libc::c_int) {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
+        // SAFETY: our own child, not yet waited for.
+        unsafe { libc::kill(pid, signal) };
+    }
+
+    fn exit_status(&mut self, when: &str) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
+                // The thread that reads standard error ends with it.
+                std::thread::sleep(Duration::from_millis(50));
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "expected the sensor to end {when} within {PATIENCE:?}, it runs on:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Waits until a condition holds.
+///
+/// # Panics
+/// When it does not within a minute.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "expected {what} within {PATIENCE:?}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
