@@ -542,7 +542,10 @@ mod tests {
             let word = u64::from(byte) * swar::ONES;
             let all = |mask: u64, yes: bool| assert_eq!(mask, if yes { swar::HIGHS } else { 0 });
             all(swar::digits(word), byte.is_ascii_digit());
-            all(swar::letters(word), (is_word(byte) && !byte.is_ascii_digit()) || byte == 0x7f);
+            all(
+                swar::letters(word),
+                (is_word(byte) && !byte.is_ascii_digit()) || byte == 0x7f,
+            );
         }
     }
 

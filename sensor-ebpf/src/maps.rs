@@ -44,7 +44,7 @@ pub static CLIENTS: SkStorage<crate::client::Client> = SkStorage::new();
 pub static SETTLED: PerCpuArray<u64, { crate::client::SETTLED_LENGTH as usize }> =
     PerCpuArray::new();
 
-/// Fingerprints whose text has left. Least recently used go first: their text leaves again.
+/// Fingerprints whose text has left, and when, or `ALWAYS`. Least recently used go first: their text leaves again.
 #[btf_map]
 pub static SEEN: LruHashMap<u64, u64, 65536> = LruHashMap::new();
 

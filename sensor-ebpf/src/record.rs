@@ -106,6 +106,10 @@ pub struct TextHeader {
 /// [`TextHeader`]: the text was longer than what is captured.
 pub const TEXT_TRUNCATED: u8 = 1;
 
+/// Value in the map of known fingerprints: its text leaves with every execution, because what matters of it (the file that
+/// a `COPY` writes) is a literal, which no fingerprint sees. Other values: the tick of the first text.
+pub const ALWAYS: u64 = 0;
+
 /// A statement that ended, or bytes outside of any statement ([`STATEMENT_OVERHEAD`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,7 +3,11 @@
 //! State of loops lives here and not on the stack: the verifier knows nothing of what is in a map's value, so it checks
 //! a loop's body once for any state. On the stack it would follow each combination of values, and give up.
 
-use crate::{bytes::Window, fingerprint::{Hashed, Lexer}, protocol::Walk};
+use crate::{
+    bytes::Window,
+    fingerprint::{Hashed, Lexer},
+    protocol::Walk,
+};
 
 /// See the module.
 #[repr(C)]

@@ -4,8 +4,7 @@ use core::ffi::c_void;
 
 use sensor_ebpf::{
     connection::{
-        CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING,
-        Connection, Phase,
+        CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING, Connection, Phase,
     },
     protocol::{Outcome, postgres},
     record::{

@@ -3,7 +3,8 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{
-    bpf_jiffies64, bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete, bpf_sk_storage_get,
+    bpf_jiffies64, bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete,
+    bpf_sk_storage_get,
 };
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
@@ -11,7 +12,7 @@ use sensor_ebpf::{
     fingerprint::{Hashed, fingerprint},
     loops::{Step, repeat},
     protocol::{Surroundings, postgres::mergeable},
-    record::{PhaseRecord, RecordKind},
+    record::{ALWAYS, PhaseRecord, RecordKind},
     scratch::Scratch,
 };
 
@@ -37,6 +38,9 @@ pub struct KernelSurroundings {
 
 /// Ticks between two progress records of a slow result: 25 to 250 ms, as the kernel is configured.
 const PROGRESS_TICKS: u64 = 25;
+
+/// A fingerprint is taken for known without asking so many ticks after its first text: one to ten seconds.
+const SETTLED_TICKS: u64 = 1000;
 
 /// Entries of an `iovec` array that are followed.
 const VECTORS: u32 = 64;
@@ -126,22 +130,30 @@ impl Surroundings for KernelSurroundings {
         if c.known_fingerprint == fingerprint {
             return;
         }
-        if SEEN.get_ptr(&fingerprint).is_none() {
-            // Remembered only when it left: a full ring delays a text, no more.
-            if !ring::text(
-                RecordKind::Text,
-                c.id,
-                fingerprint,
-                self.window(),
-                start,
-                length,
-                truncated,
-            ) {
-                return;
+        // SAFETY: copied out at once.
+        let seen = SEEN.get_ptr(&fingerprint).map(|since| unsafe { *since });
+        match seen {
+            Some(ALWAYS) | None => {
+                let sent = ring::text(
+                    RecordKind::Text,
+                    c.id,
+                    fingerprint,
+                    self.window(),
+                    start,
+                    length,
+                    truncated,
+                );
+                // Remembered only when it left: a full ring delays a text, no more.
+                if sent && seen.is_none() {
+                    let _ = SEEN.insert(&fingerprint, &(self.ticks() | 1), 0);
+                }
             }
-            let _ = SEEN.insert(&fingerprint, &1, 0);
+            // Userspace has had the time to say that it wants every text of this fingerprint.
+            Some(since) if self.ticks() - since > SETTLED_TICKS => {
+                c.known_fingerprint = fingerprint;
+            }
+            Some(_) => {}
         }
-        c.known_fingerprint = fingerprint;
     }
 
     #[inline(always)]

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
+use sensor_ebpf::record::ALWAYS;
+
 use crate::{
     config::Config,
     console::Console,
@@ -80,14 +82,14 @@ impl Live {
     /// Takes in what the kernel has recorded.
     pub fn drain(&mut self) {
         let clock = Clock::now();
-        let mut forget = Vec::new();
+        let mut texts = Vec::new();
         let mut discover = false;
         while let Some(record) = self.kernel.ring.next() {
             match decode(&record) {
                 Ok(observation) => match self.pipeline.observe(&observation, clock) {
                     Request::None => {}
                     Request::Discover => discover = true,
-                    Request::Forget(fingerprint) => forget.push(fingerprint),
+                    Request::Texts(learned) => texts.push(learned),
                 },
                 Err(malformed) => {
                     self.pipeline.malformed += 1;
@@ -95,9 +97,18 @@ impl Live {
                 }
             }
         }
-        for fingerprint in forget {
-            // Gone already when the kernel has forgotten it by itself.
-            let _ = self.kernel.seen.remove(&fingerprint);
+        for learned in texts {
+            if let Some(fingerprint) = learned.forget {
+                // Gone already when the kernel has forgotten it by itself.
+                let _ = self.kernel.seen.remove(&fingerprint);
+            }
+            if let Some(fingerprint) = learned.always
+                && let Err(error) = self.kernel.seen.insert(fingerprint, ALWAYS, 0)
+            {
+                log::error!(
+                    "cannot ask for all texts of a statement that leaves by the server's hands: {error}"
+                );
+            }
         }
         if discover {
             self.burst_until = Some(Instant::now() + BURST);

@@ -291,6 +291,19 @@ const PRINCIPAL_DIRECTION: &[&str] = &[
     LOGIN_USER_NAME,
     DIRECTION,
 ];
+const EGRESS_SERIES: &[&str] = &[
+    DB_SYSTEM_NAME,
+    DB_NAMESPACE,
+    EGRESS,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
+];
 const STATEMENT: &[&str] = &[
     DB_SYSTEM_NAME,
     DB_QUERY_SUMMARY,
@@ -343,6 +356,7 @@ metrics! {
     STATEMENT_ROWS = "data_access.statement.rows", "{row}", Sum, STATEMENT_DIRECTION, "Rows by statement shape, the largest series only.";
     STATEMENT_BYTES = "data_access.statement.bytes", "By", Sum, STATEMENT_DIRECTION, "Bytes by statement shape, the largest series only.";
     STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape, the largest series only.";
+    EGRESS_QUERIES = "data_access.egress.queries", "{query}", Sum, EGRESS_SERIES, "Statements by which data left through the server's own hands (a file, a program, another server).";
     USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers.";
     PARSED_BYTES = "data_access.sensor.parsed_bytes", "By", Sum, &[], "Bytes on watched sockets that were parsed.";
     BLIND_BYTES = "data_access.sensor.blind_bytes", "By", Sum, &[CAUSE], "Bytes on watched sockets that were not parsed.";

@@ -18,12 +18,13 @@ use crate::{
     principal::{Principal, PrincipalId, Session, resolver::Resolver},
     sql::{
         EgressRoute, Shape,
-        shapes::{self, Shapes},
+        shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
     volume::{
         Access, AccessKind, Volume,
         completeness::{BlindSpot, Completeness},
+        egress::EgressTotals,
         live::LiveView,
         totals::Totals,
     },
@@ -43,6 +44,8 @@ pub struct Pipeline {
     pub shapes: Shapes,
     /// Cumulative volumes.
     pub totals: Totals,
+    /// What left by the server's own hands.
+    pub egress: EgressTotals,
     /// Principals as a person wants to see them.
     pub live: LiveView,
     /// The thresholds.
@@ -91,8 +94,8 @@ pub enum Request {
     None,
     /// A server began or ended: look for servers.
     Discover,
-    /// Ask for this fingerprint's text again when it comes back.
-    Forget(u64),
+    /// Which texts are wanted has changed.
+    Texts(Learned),
 }
 
 impl Pipeline {
@@ -102,6 +105,7 @@ impl Pipeline {
             resolver: Resolver::new(config.volumes.max_principals),
             shapes: Shapes::new(config.volumes.max_statements),
             totals: Totals::new(config.volumes.max_keys, config.volumes.max_statements),
+            egress: EgressTotals::default(),
             live: LiveView::new(config.volumes.max_principals),
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, seed),
             sizes: config.tables.clone(),
@@ -125,8 +129,9 @@ impl Pipeline {
                 text,
                 truncated,
             } => {
-                if let Some(evicted) = self.shapes.learn(*fingerprint, text, *truncated) {
-                    return Request::Forget(evicted);
+                let learned = self.shapes.learn(*fingerprint, text, *truncated);
+                if learned != Learned::default() {
+                    return Request::Texts(learned);
                 }
             }
             Observation::Opened(record) => {
@@ -472,6 +477,7 @@ impl Pipeline {
             flight.streaming(access.shape_id, estimated_rows);
         }
         self.totals.observe(&access);
+        self.egress.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
         let mut alerts = Vec::new();

@@ -12,6 +12,15 @@ pub const NONE: u32 = 0;
 /// Number of the shape of statements whose text was never seen.
 pub const UNKNOWN: u32 = 1;
 
+/// What the kernel side should know after a text was learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// A fingerprint whose every text is wanted: its destination is a literal, and differs from one to the next.
+    pub always: Option<u64>,
+    /// A fingerprint that had to go, whose text must be asked for again when it comes back.
+    pub forget: Option<u64>,
+}
+
 /// Interned shapes, and which fingerprint stands for which.
 #[derive(Debug)]
 pub struct Shapes {
@@ -60,9 +69,8 @@ impl Shapes {
         false
     }
 
-    /// Learns the text behind a fingerprint. Returns a fingerprint that had to go, whose text must be asked for again
-    /// when it comes back.
-    pub fn learn(&mut self, fingerprint: u64, text: &[u8], truncated: bool) -> Option<u64> {
+    /// Learns the text behind a fingerprint.
+    pub fn learn(&mut self, fingerprint: u64, text: &[u8], truncated: bool) -> Learned {
         let ids: Vec<u32> = postgres::analyse(text, truncated)
             .into_iter()
             .map(|shape| {
@@ -72,17 +80,23 @@ impl Shapes {
                 self.intern(shape)
             })
             .collect();
+        let egress = ids.iter().any(|id| self.shape(*id).egress.is_some());
         let known = self.by_fingerprint.insert(fingerprint, ids.into());
         if known.is_none() {
             self.in_order.push_back(fingerprint);
         }
+        let mut learned = Learned {
+            always: (egress && known.is_none()).then_some(fingerprint),
+            forget: None,
+        };
         // One shape has several fingerprints at times (see the kernel's lexer): four a shape.
         if self.in_order.len() > self.max * 4 {
-            let oldest = self.in_order.pop_front()?;
-            self.by_fingerprint.remove(&oldest);
-            return Some(oldest);
+            learned.forget = self.in_order.pop_front();
+            if let Some(oldest) = learned.forget {
+                self.by_fingerprint.remove(&oldest);
+            }
         }
-        None
+        learned
     }
 
     /// The shape of the statement at `ordinal` in its text.
@@ -151,12 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn destinations_are_told_apart_under_one_fingerprint() {
+        let mut shapes = Shapes::new(100);
+        let learned = shapes.learn(3, b"COPY t TO '/tmp/a'", false);
+        assert_eq!(learned.always, Some(3));
+        let first = shapes.lookup(3, 0);
+        shapes.learn(3, b"COPY t TO '/tmp/b'", false);
+        let second = shapes.lookup(3, 0);
+        let destination = |id: u32| shapes.shape(id).egress.clone().map(|e| e.destination);
+        assert_eq!(destination(first).as_deref(), Some("/tmp/a"));
+        assert_eq!(destination(second).as_deref(), Some("/tmp/b"));
+    }
+
+    #[test]
     fn bounds_hold() {
         let mut shapes = Shapes::new(10);
         let mut evicted = 0;
         for i in 0..100u64 {
             let text = format!("SELECT * FROM t{i}");
-            evicted += u32::from(shapes.learn(i * 2 + 1, text.as_bytes(), false).is_some());
+            evicted += u32::from(
+                shapes
+                    .learn(i * 2 + 1, text.as_bytes(), false)
+                    .forget
+                    .is_some(),
+            );
         }
         assert!(shapes.len() <= 10);
         assert!(shapes.folded > 0);

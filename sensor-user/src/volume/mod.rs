@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 pub mod completeness;
+pub mod egress;
 pub mod live;
 pub mod totals;
 

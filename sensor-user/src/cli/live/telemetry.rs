@@ -10,6 +10,7 @@ use crate::{
         names::{self, Metric},
         principal_attributes, volume_points,
     },
+    sql::Shape,
     time::Timestamp,
     volume::Volume,
 };
@@ -39,6 +40,7 @@ impl Live {
         let mut points = self.series(now);
         points.extend(self.statements(now));
         points.extend(self.users(now));
+        points.extend(self.egress(now));
         points.extend(self.health(now));
         self.exporter.metrics(&points);
     }
@@ -97,10 +99,7 @@ impl Live {
             let shape = self.pipeline.shapes.shape(series.key.shape_id);
             let mut attributes = principal_attributes(self.pipeline.resolver.principal(id));
             attributes.push((names::DB_QUERY_SUMMARY, shape.summary.clone().into()));
-            attributes.push((
-                names::FINGERPRINT,
-                Value::from(fingerprint(&shape.text).as_str()),
-            ));
+            attributes.push((names::FINGERPRINT, Value::from(fingerprint(shape).as_str())));
             points.extend(volume_points(
                 metrics,
                 &attributes,
@@ -112,16 +111,40 @@ impl Live {
         points
     }
 
+    /// Statements by which data left through the server's own hands.
+    fn egress(&self, now: Timestamp) -> Vec<MetricPoint> {
+        self.pipeline
+            .egress
+            .series()
+            .map(|(key, value, start)| {
+                let mut attributes =
+                    principal_attributes(self.pipeline.resolver.principal(key.principal));
+                attributes.push((names::DB_NAMESPACE, key.database.clone().into()));
+                attributes.push((
+                    names::EGRESS,
+                    Value::from(
+                        format!("{} {}", key.egress.route.as_str(), key.egress.destination)
+                            .as_str(),
+                    ),
+                ));
+                MetricPoint {
+                    metric: &names::EGRESS_QUERIES,
+                    attributes,
+                    start,
+                    time: now,
+                    value,
+                }
+            })
+            .collect()
+    }
+
     /// The client's end of local connections, by OS user.
     fn users(&mut self, now: Timestamp) -> Vec<MetricPoint> {
         let start = self.started;
         let mut points = Vec::new();
         for (uid, volume) in self.pipeline.local_users() {
             let user = self.pipeline.resolver.os_user(uid);
-            for (direction, value) in [
-                ("sent", volume.sent),
-                ("received", volume.received),
-            ] {
+            for (direction, value) in [("sent", volume.sent), ("received", volume.received)] {
                 points.push(MetricPoint {
                     metric: &names::USER_BYTES,
                     attributes: vec![
@@ -227,9 +250,14 @@ fn weight(volume: &Volume) -> (u64, u64) {
     )
 }
 
-/// Fingerprint of a sanitised text that is equal on all hosts and over restarts (the kernel's is keyed).
-fn fingerprint(text: &str) -> String {
-    format!("{:016x}", crate::export::hash(text, 0))
+/// Fingerprint of a sanitised text, and of where its data goes to, that is equal on all hosts and over restarts (the
+/// kernel's is keyed).
+fn fingerprint(shape: &Shape) -> String {
+    let destination = shape
+        .egress
+        .as_ref()
+        .map_or(0, |egress| crate::export::hash(&egress.destination, 0));
+    format!("{:016x}", crate::export::hash(&shape.text, destination))
 }
 
 /// Resident memory of this process.
