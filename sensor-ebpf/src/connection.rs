@@ -150,6 +150,8 @@ pub const CONNECTION_CLOSED: u8 = 32;
 /// [`Connection`]: not seen from its first byte.
 pub const CONNECTION_PREEXISTING: u8 = 128;
 
+const _: () = assert!(size_of::<Connection>() == 256);
+
 impl Connection {
     /// A fresh connection.
     pub const NEW: Self = Self {
