@@ -1,8 +1,12 @@
 //! Every metric, attribute and event, once. docs/metrics.md is made from this.
 
-use std::fmt::Write as _;
-
 use opentelemetry_semantic_conventions::attribute as semconv;
+
+mod attributes;
+#[cfg(test)]
+mod reference;
+
+pub use attributes::ATTRIBUTES;
 
 /// How a metric's values are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,32 @@ pub const SHARE: &str = "data_access.table.share";
 pub const TABLES: &str = "data_access.tables";
 /// Own: completeness.
 pub const COMPLETENESS: &str = "data_access.completeness";
+/// Own: bytes of the principal, see [`crate::volume::completeness::Completeness`].
+pub const BYTES_SEEN: &str = "data_access.completeness.bytes_seen";
+/// Own: likewise.
+pub const BYTES_PARSED: &str = "data_access.completeness.bytes_parsed";
+/// Own: likewise.
+pub const ENCRYPTED_BYTES: &str = "data_access.completeness.encrypted_bytes";
+/// Own: likewise.
+pub const REPLICATION_BYTES: &str = "data_access.completeness.replication_bytes";
+/// Own: likewise.
+pub const UNPARSABLE_BYTES: &str = "data_access.completeness.unparsable_bytes";
+/// Own: likewise.
+pub const BEFORE_START_BYTES: &str = "data_access.completeness.before_start_bytes";
+/// Own: likewise.
+pub const CONTROL_BYTES: &str = "data_access.completeness.control_bytes";
+/// Own: likewise.
+pub const MISSED_BYTES: &str = "data_access.completeness.missed_bytes";
+/// Own: likewise.
+pub const UNATTRIBUTED_BYTES: &str = "data_access.completeness.unattributed_bytes";
+/// Own: likewise.
+pub const UNKNOWN_STATEMENT_BYTES: &str = "data_access.completeness.unknown_statement_bytes";
+/// Own: likewise.
+pub const LOST_DETAIL_RECORDS: &str = "data_access.completeness.lost_detail_records";
+/// Own: likewise.
+pub const TRUNCATED_STATEMENTS: &str = "data_access.completeness.truncated_statements";
+/// Own: likewise.
+pub const COMPLETENESS_ESTIMATED_ROWS: &str = "data_access.completeness.estimated_rows";
 /// Own: amount of one statement.
 pub const AMOUNT: &str = "data_access.amount";
 /// Own: egress.
@@ -113,156 +143,16 @@ pub const EGRESS: &str = "data_access.egress";
 /// The event of an alert.
 pub const ANOMALY: &str = "data_access.anomaly";
 
-/// All attributes.
-pub const ATTRIBUTES: &[Attribute] = &[
-    Attribute {
-        key: DB_SYSTEM_NAME,
-        description: "Database system: `postgresql`.",
-    },
-    Attribute {
-        key: DB_NAMESPACE,
-        description: "Database connected to.",
-    },
-    Attribute {
-        key: DB_COLLECTION_NAME,
-        description: "Table; several of one statement joined by commas, so that a sum over the series counts each row once. Empty without a table.",
-    },
-    Attribute {
-        key: DB_OPERATION_NAME,
-        description: "Operation: `SELECT`, `COPY`, … Empty for bytes outside any statement.",
-    },
-    Attribute {
-        key: DB_QUERY_SUMMARY,
-        description: "Operation and tables.",
-    },
-    Attribute {
-        key: DB_QUERY_TEXT,
-        description: "Statement with every literal replaced by `?`.",
-    },
-    Attribute {
-        key: DB_RESPONSE_RETURNED_ROWS,
-        description: "Rows returned by a statement shape within an alert's window; only where the alert is about rows and the operation returns them.",
-    },
-    Attribute {
-        key: USER_NAME,
-        description: "Database user. Absent while not known.",
-    },
-    Attribute {
-        key: CLIENT_ADDRESS,
-        description: "Client's IP address, `local` for unix sockets, `unknown`.",
-    },
-    Attribute {
-        key: CLIENT_PORT,
-        description: "Client's TCP port.",
-    },
-    Attribute {
-        key: SERVER_PORT,
-        description: "Server's port.",
-    },
-    Attribute {
-        key: SERVER,
-        description: "Server on this host: `version/directory:port`.",
-    },
-    Attribute {
-        key: PROCESS_USER_ID,
-        description: "uid of a client process on this host.",
-    },
-    Attribute {
-        key: PROCESS_USER_NAME,
-        description: "Its name.",
-    },
-    Attribute {
-        key: PROCESS_EXECUTABLE_NAME,
-        description: "Command name of a client process on this host.",
-    },
-    Attribute {
-        key: PROCESS_PID,
-        description: "Its process id.",
-    },
-    Attribute {
-        key: LOGIN_USER_ID,
-        description: "Audit login uid of a client process on this host: the person behind sudo.",
-    },
-    Attribute {
-        key: LOGIN_USER_NAME,
-        description: "Its name.",
-    },
-    Attribute {
-        key: APPLICATION_NAME,
-        description: "`application_name` as the client claims it.",
-    },
-    Attribute {
-        key: DIRECTION,
-        description: "`returned` or `written` for rows, `sent` or `received` (by the server) for bytes.",
-    },
-    Attribute {
-        key: FINGERPRINT,
-        description: "Hash of the sanitised text, equal on all hosts.",
-    },
-    Attribute {
-        key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`.",
-    },
-    Attribute {
-        key: PROGRAM,
-        description: "BPF program.",
-    },
-    Attribute {
-        key: LOG_RECORD_UID,
-        description: "Unique id of an alert; equal when it is delivered twice.",
-    },
-    Attribute {
-        key: THRESHOLD,
-        description: "Threshold that was crossed.",
-    },
-    Attribute {
-        key: MEASURE,
-        description: "`rows`, `bytes` or `queries`.",
-    },
-    Attribute {
-        key: OBSERVED,
-        description: "Amount in the window.",
-    },
-    Attribute {
-        key: ESTIMATED,
-        description: "Part of it that is an estimate of rows still streaming.",
-    },
-    Attribute {
-        key: LIMIT,
-        description: "The limit.",
-    },
-    Attribute {
-        key: WINDOW,
-        description: "Length of the window in seconds, 0 for one statement.",
-    },
-    Attribute {
-        key: SINCE,
-        description: "Since when the amount has been accumulating (RFC 3339).",
-    },
-    Attribute {
-        key: SHARE,
-        description: "Share of the table's rows, where its size is known.",
-    },
-    Attribute {
-        key: TABLES,
-        description: "Tables, largest part first.",
-    },
-    Attribute {
-        key: COMPLETENESS,
-        description: "Share of the principal's bytes that was parsed; `data_access.completeness.*` says what was not, by cause.",
-    },
-    Attribute {
-        key: AMOUNT,
-        description: "Part of one statement shape, in the alert's measure.",
-    },
-    Attribute {
-        key: EGRESS,
-        description: "Ways by which data left through the server's own hands: route and destination.",
-    },
-];
+/// Attributes of a kind of series, without and with a direction.
+macro_rules! series {
+    ($plain:ident, $directed:ident: $($key:ident),* $(,)?) => {
+        const $plain: &[&str] = &[$($key),*];
+        const $directed: &[&str] = &[$($key),*, DIRECTION];
+    };
+}
 
-/// Attributes of a principal's series.
-const PRINCIPAL: &[&str] = &[
+series! {
+    PRINCIPAL, PRINCIPAL_DIRECTION:
     DB_SYSTEM_NAME,
     DB_NAMESPACE,
     DB_COLLECTION_NAME,
@@ -275,23 +165,10 @@ const PRINCIPAL: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
-];
-const PRINCIPAL_DIRECTION: &[&str] = &[
-    DB_SYSTEM_NAME,
-    DB_NAMESPACE,
-    DB_COLLECTION_NAME,
-    DB_OPERATION_NAME,
-    USER_NAME,
-    CLIENT_ADDRESS,
-    SERVER,
-    SERVER_PORT,
-    PROCESS_USER_ID,
-    PROCESS_USER_NAME,
-    LOGIN_USER_ID,
-    LOGIN_USER_NAME,
-    DIRECTION,
-];
-const STATEMENT: &[&str] = &[
+}
+
+series! {
+    STATEMENT, STATEMENT_DIRECTION:
     DB_SYSTEM_NAME,
     DB_QUERY_SUMMARY,
     FINGERPRINT,
@@ -303,21 +180,7 @@ const STATEMENT: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
-];
-const STATEMENT_DIRECTION: &[&str] = &[
-    DB_SYSTEM_NAME,
-    DB_QUERY_SUMMARY,
-    FINGERPRINT,
-    USER_NAME,
-    CLIENT_ADDRESS,
-    SERVER,
-    SERVER_PORT,
-    PROCESS_USER_ID,
-    PROCESS_USER_NAME,
-    LOGIN_USER_ID,
-    LOGIN_USER_NAME,
-    DIRECTION,
-];
+}
 
 macro_rules! metrics {
     ($($constant:ident = $name:literal, $unit:literal, $kind:ident, $attributes:expr, $description:literal;)*) => {
@@ -363,75 +226,4 @@ metrics! {
     PRINCIPALS = "data_access.sensor.principals", "{principal}", Gauge, &[], "Principals seen.";
     SHAPES = "data_access.sensor.shapes", "{shape}", Gauge, &[], "Statement shapes known.";
     WINDOWS = "data_access.sensor.windows", "{window}", Gauge, &[], "Threshold windows held.";
-}
-
-/// docs/metrics.md.
-pub fn reference_markdown() -> String {
-    let mut text = String::from(
-        "# Metrics, events and attributes\n\n\
-         Made from `sensor-user/src/export/names.rs`; a test holds both against each other (`UPDATE_DOCS=1 cargo test -p \
-         sensor-user` rewrites this file).\n\nNames follow the OpenTelemetry semantic conventions where they have one; \
-         own names are all under `data_access.`.\n\n## Metrics\n\nSums are monotonic and cumulative.\n\n\
-         | metric | unit | kind | what it says | attributes |\n| --- | --- | --- | --- | --- |\n",
-    );
-    for metric in METRICS {
-        let kind = match metric.kind {
-            Kind::Sum => "sum",
-            Kind::Gauge => "gauge",
-        };
-        let attributes = metric
-            .attributes
-            .iter()
-            .map(|attribute| format!("`{attribute}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {kind} | {} | {attributes} |",
-            metric.name, metric.unit, metric.description
-        );
-    }
-    let _ = write!(
-        text,
-        "\n## Events\n\nAn alert is a log record with the event name `{ANOMALY}`, severity INFO (9), WARN (13) or ERROR \
-         (17), a body that a person can read, and structured attributes. Its trace id leads to a trace of the statements \
-         in its window: one root span for the alert, a span for each statement shape.\n\n\
-         ## Attributes\n\n| attribute | what it says |\n| --- | --- |\n"
-    );
-    for attribute in ATTRIBUTES {
-        let _ = writeln!(text, "| `{}` | {} |", attribute.key, attribute.description);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_names_are_under_data_access() {
-        for metric in METRICS {
-            assert!(metric.name.starts_with("data_access."), "{}", metric.name);
-            for attribute in metric.attributes {
-                assert!(
-                    ATTRIBUTES.iter().any(|known| known.key == *attribute),
-                    "{attribute} of {} is not described",
-                    metric.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_reference_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, reference_markdown()).expect("docs/metrics.md is writable");
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            written == reference_markdown(),
-            "docs/metrics.md is out of date: run UPDATE_DOCS=1 cargo test -p sensor-user"
-        );
-    }
 }

@@ -1,0 +1,203 @@
+//! What each attribute says.
+
+use super::*;
+
+/// All attributes.
+pub const ATTRIBUTES: &[Attribute] = &[
+    Attribute {
+        key: DB_SYSTEM_NAME,
+        description: "Database system: `postgresql`.",
+    },
+    Attribute {
+        key: DB_NAMESPACE,
+        description: "Database connected to.",
+    },
+    Attribute {
+        key: DB_COLLECTION_NAME,
+        description: "Table; several of one statement joined by commas, so that a sum over the series counts each row once. Empty without a table.",
+    },
+    Attribute {
+        key: DB_OPERATION_NAME,
+        description: "Operation: `SELECT`, `COPY`, … Empty for bytes outside any statement.",
+    },
+    Attribute {
+        key: DB_QUERY_SUMMARY,
+        description: "Operation and tables.",
+    },
+    Attribute {
+        key: DB_QUERY_TEXT,
+        description: "Statement with every literal replaced by `?`.",
+    },
+    Attribute {
+        key: DB_RESPONSE_RETURNED_ROWS,
+        description: "Rows returned by a statement shape within an alert's window; only where the alert is about rows and the operation returns them.",
+    },
+    Attribute {
+        key: USER_NAME,
+        description: "Database user. Absent while not known.",
+    },
+    Attribute {
+        key: CLIENT_ADDRESS,
+        description: "Client's IP address, `local` for unix sockets, `unknown`.",
+    },
+    Attribute {
+        key: CLIENT_PORT,
+        description: "Client's TCP port.",
+    },
+    Attribute {
+        key: SERVER_PORT,
+        description: "Server's port.",
+    },
+    Attribute {
+        key: SERVER,
+        description: "Server on this host: `version/directory:port`.",
+    },
+    Attribute {
+        key: PROCESS_USER_ID,
+        description: "uid of a client process on this host.",
+    },
+    Attribute {
+        key: PROCESS_USER_NAME,
+        description: "Its name.",
+    },
+    Attribute {
+        key: PROCESS_EXECUTABLE_NAME,
+        description: "Command name of a client process on this host.",
+    },
+    Attribute {
+        key: PROCESS_PID,
+        description: "Its process id.",
+    },
+    Attribute {
+        key: LOGIN_USER_ID,
+        description: "Audit login uid of a client process on this host: the person behind sudo.",
+    },
+    Attribute {
+        key: LOGIN_USER_NAME,
+        description: "Its name.",
+    },
+    Attribute {
+        key: APPLICATION_NAME,
+        description: "`application_name` as the client claims it.",
+    },
+    Attribute {
+        key: DIRECTION,
+        description: "`returned` or `written` for rows, `sent` or `received` (by the server) for bytes.",
+    },
+    Attribute {
+        key: FINGERPRINT,
+        description: "Hash of the sanitised text, equal on all hosts.",
+    },
+    Attribute {
+        key: CAUSE,
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`.",
+    },
+    Attribute {
+        key: PROGRAM,
+        description: "BPF program.",
+    },
+    Attribute {
+        key: LOG_RECORD_UID,
+        description: "Unique id of an alert; equal when it is delivered twice.",
+    },
+    Attribute {
+        key: THRESHOLD,
+        description: "Threshold that was crossed.",
+    },
+    Attribute {
+        key: MEASURE,
+        description: "`rows`, `bytes` or `queries`.",
+    },
+    Attribute {
+        key: OBSERVED,
+        description: "Amount in the window.",
+    },
+    Attribute {
+        key: ESTIMATED,
+        description: "Part of it that is an estimate of rows still streaming.",
+    },
+    Attribute {
+        key: LIMIT,
+        description: "The limit.",
+    },
+    Attribute {
+        key: WINDOW,
+        description: "Length of the window in seconds, 0 for one statement.",
+    },
+    Attribute {
+        key: SINCE,
+        description: "Since when the amount has been accumulating (RFC 3339).",
+    },
+    Attribute {
+        key: SHARE,
+        description: "Share of the table's rows, where its size is known.",
+    },
+    Attribute {
+        key: TABLES,
+        description: "Tables, largest part first.",
+    },
+    Attribute {
+        key: COMPLETENESS,
+        description: "Share of the principal's bytes that was parsed; the others of `data_access.completeness.*` say what was not, by cause.",
+    },
+    Attribute {
+        key: BYTES_SEEN,
+        description: "Bytes of the principal on watched sockets, both directions.",
+    },
+    Attribute {
+        key: BYTES_PARSED,
+        description: "Those that were parsed.",
+    },
+    Attribute {
+        key: ENCRYPTED_BYTES,
+        description: "Not parsed: TLS or GSSAPI.",
+    },
+    Attribute {
+        key: REPLICATION_BYTES,
+        description: "Not parsed: replication or physical backup.",
+    },
+    Attribute {
+        key: UNPARSABLE_BYTES,
+        description: "Not parsed: not the protocol, or not any more.",
+    },
+    Attribute {
+        key: BEFORE_START_BYTES,
+        description: "Not parsed: the connection is older than the sensor.",
+    },
+    Attribute {
+        key: CONTROL_BYTES,
+        description: "Not parsed: cancel requests.",
+    },
+    Attribute {
+        key: MISSED_BYTES,
+        description: "Bytes that the socket carried but no record holds.",
+    },
+    Attribute {
+        key: UNATTRIBUTED_BYTES,
+        description: "Parsed, of connections of which the user is not known.",
+    },
+    Attribute {
+        key: UNKNOWN_STATEMENT_BYTES,
+        description: "Parsed, of statements whose text is not known.",
+    },
+    Attribute {
+        key: LOST_DETAIL_RECORDS,
+        description: "Records that found the ring full: volume kept, time and order lost.",
+    },
+    Attribute {
+        key: TRUNCATED_STATEMENTS,
+        description: "Statements longer than what is captured.",
+    },
+    Attribute {
+        key: COMPLETENESS_ESTIMATED_ROWS,
+        description: "Rows that are an estimate because their exact count never crossed the wire.",
+    },
+    Attribute {
+        key: AMOUNT,
+        description: "Part of one statement shape, in the alert's measure.",
+    },
+    Attribute {
+        key: EGRESS,
+        description: "Ways by which data left through the server's own hands: route and destination.",
+    },
+];

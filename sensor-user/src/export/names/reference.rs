@@ -1,0 +1,76 @@
+//! The names as a page for people, docs/metrics.md.
+
+use std::fmt::Write as _;
+
+use super::{ANOMALY, ATTRIBUTES, Kind, METRICS};
+
+/// docs/metrics.md.
+fn reference_markdown() -> String {
+    let mut text = String::from(
+        "# Metrics, events and attributes\n\n\
+         Made from `sensor-user/src/export/names.rs`; a test holds both against each other (`UPDATE_DOCS=1 cargo test -p \
+         sensor-user` rewrites this file).\n\nNames follow the OpenTelemetry semantic conventions where they have one; \
+         own names are all under `data_access.`.\n\n## Metrics\n\nSums are monotonic and cumulative.\n\n\
+         | metric | unit | kind | what it says | attributes |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for metric in METRICS {
+        let kind = match metric.kind {
+            Kind::Sum => "sum",
+            Kind::Gauge => "gauge",
+        };
+        let attributes = metric
+            .attributes
+            .iter()
+            .map(|attribute| format!("`{attribute}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {kind} | {} | {attributes} |",
+            metric.name, metric.unit, metric.description
+        );
+    }
+    let _ = write!(
+        text,
+        "\n## Events\n\nAn alert is a log record with the event name `{ANOMALY}`, severity INFO (9), WARN (13) or ERROR \
+         (17), a body that a person can read, and structured attributes. Its trace id leads to a trace of the statements \
+         in its window: one root span for the alert, a span for each statement shape.\n\n\
+         ## Attributes\n\n| attribute | what it says |\n| --- | --- |\n"
+    );
+    for attribute in ATTRIBUTES {
+        let _ = writeln!(text, "| `{}` | {} |", attribute.key, attribute.description);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_names_are_under_data_access() {
+        for metric in METRICS {
+            assert!(metric.name.starts_with("data_access."), "{}", metric.name);
+            for attribute in metric.attributes {
+                assert!(
+                    ATTRIBUTES.iter().any(|known| known.key == *attribute),
+                    "{attribute} of {} is not described",
+                    metric.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, reference_markdown()).expect("docs/metrics.md is writable");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == reference_markdown(),
+            "docs/metrics.md is out of date: run UPDATE_DOCS=1 cargo test -p sensor-user"
+        );
+    }
+}
