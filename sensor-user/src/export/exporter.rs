@@ -66,8 +66,6 @@ struct Lane {
 
 /// First and longest pause between tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Points in one request.
-const POINTS: usize = 4000;
 
 impl Exporter {
     /// Starts a task for each sink.
@@ -114,11 +112,8 @@ impl Exporter {
         if self.lanes.is_empty() {
             return;
         }
-        // gRPC receivers take 4 MiB a message by default; a point has some 300 bytes.
-        let messages: Vec<Message> = points
-            .chunks(POINTS)
-            .map(|points| Message::Metrics(self.messages.metrics(points.to_vec())))
-            .collect();
+        let requests = self.messages.metrics(points).into_iter();
+        let messages: Vec<Message> = requests.map(Message::Metrics).collect();
         for lane in &self.lanes {
             lane.queue.replace_metrics(&messages);
         }

@@ -3,32 +3,31 @@
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
-    },
+    collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value},
-    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     metrics::v1::{
-        Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
-        number_data_point,
+        AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+        metric, number_data_point,
     },
     resource::v1::Resource,
-    trace::v1::{ResourceSpans, ScopeSpans, Span, span::SpanKind},
 };
+use prost::Message as _;
 
 use super::{
-    AlertRecord, MetricPoint, Value, describe,
+    MetricPoint, Value,
     names::{self, Kind},
-    point::{Attributes, principal_attributes},
-};
-use crate::{
-    detect::{Measure, Severity},
-    time::Timestamp,
+    point::Attributes,
 };
 
-/// Cumulative temporality.
-const CUMULATIVE: i32 = 2;
+mod alert;
+
+/// Receivers take 4 MiB in one gRPC message unless told otherwise; half of it leaves room for the resource and for
+/// collectors in between that add to it.
+const LARGEST_REQUEST: usize = 2 << 20;
+/// Tag and length of a data point, and its share of what is around it.
+const POINT_OVERHEAD: usize = 16;
+
+type ByMetric = BTreeMap<&'static str, (&'static names::Metric, Vec<NumberDataPoint>)>;
 
 /// Turns what is exported into OTLP messages.
 #[derive(Debug)]
@@ -56,25 +55,32 @@ impl Messages {
         }
     }
 
-    /// Metrics.
-    pub fn metrics(&self, points: Vec<MetricPoint>) -> ExportMetricsServiceRequest {
-        let mut by_metric: BTreeMap<&str, (&'static names::Metric, Vec<NumberDataPoint>)> =
-            BTreeMap::new();
+    /// Metrics, in requests that each stay below what receivers take.
+    pub fn metrics(&self, points: &[MetricPoint]) -> Vec<ExportMetricsServiceRequest> {
+        let mut requests = Vec::new();
+        let mut by_metric = ByMetric::new();
+        let mut size = 0;
         for point in points {
+            let encoded = data_point(point);
+            let length = encoded.encoded_len() + POINT_OVERHEAD;
+            if size + length > LARGEST_REQUEST {
+                requests.push(self.request(std::mem::take(&mut by_metric)));
+                size = 0;
+            }
+            size += length;
             by_metric
                 .entry(point.metric.name)
                 .or_insert_with(|| (point.metric, Vec::new()))
                 .1
-                .push(NumberDataPoint {
-                    attributes: key_values(&point.attributes),
-                    start_time_unix_nano: point.start.0,
-                    time_unix_nano: point.time.0,
-                    value: Some(number_data_point::Value::AsInt(
-                        i64::try_from(point.value).unwrap_or(i64::MAX),
-                    )),
-                    ..NumberDataPoint::default()
-                });
+                .push(encoded);
         }
+        if !by_metric.is_empty() {
+            requests.push(self.request(by_metric));
+        }
+        requests
+    }
+
+    fn request(&self, by_metric: ByMetric) -> ExportMetricsServiceRequest {
         let metrics = by_metric
             .into_values()
             .map(|(definition, data_points)| Metric {
@@ -84,7 +90,7 @@ impl Messages {
                 data: Some(match definition.kind {
                     Kind::Sum => metric::Data::Sum(Sum {
                         data_points,
-                        aggregation_temporality: CUMULATIVE,
+                        aggregation_temporality: AggregationTemporality::Cumulative as i32,
                         is_monotonic: true,
                     }),
                     Kind::Gauge => metric::Data::Gauge(Gauge { data_points }),
@@ -104,217 +110,27 @@ impl Messages {
             }],
         }
     }
+}
 
-    /// An alert as a log record.
-    pub fn alert(&self, record: &AlertRecord) -> ExportLogsServiceRequest {
-        let (severity_number, severity_text) = match record.alert.severity {
-            Severity::Info => (9, "INFO"),
-            Severity::Warning => (13, "WARN"),
-            Severity::Critical => (17, "ERROR"),
-        };
-        ExportLogsServiceRequest {
-            resource_logs: vec![ResourceLogs {
-                resource: Some(self.resource.clone()),
-                scope_logs: vec![ScopeLogs {
-                    scope: Some(self.scope.clone()),
-                    log_records: vec![LogRecord {
-                        time_unix_nano: record.alert.time.0,
-                        observed_time_unix_nano: Timestamp::now().0,
-                        severity_number,
-                        severity_text: severity_text.to_owned(),
-                        body: Some(any_value(&Value::from(describe(record).as_str()))),
-                        attributes: key_values(&alert_attributes(record)),
-                        trace_id: trace_id(&record.alert.id),
-                        span_id: span_id(&record.alert.id, 0),
-                        event_name: names::ANOMALY.to_owned(),
-                        ..LogRecord::default()
-                    }],
-                    schema_url: schema_url(),
-                }],
-                schema_url: schema_url(),
-            }],
-        }
-    }
-
-    /// The statements of an alert as a trace.
-    pub fn trace(&self, record: &AlertRecord) -> ExportTraceServiceRequest {
-        let alert = &record.alert;
-        let trace = trace_id(&alert.id);
-        let root = span_id(&alert.id, 0);
-        let mut spans = vec![Span {
-            trace_id: trace.clone(),
-            span_id: root.clone(),
-            name: format!("{} {}", names::ANOMALY, alert.threshold),
-            kind: SpanKind::Internal as i32,
-            start_time_unix_nano: alert.since.0,
-            end_time_unix_nano: alert.time.0,
-            attributes: key_values(&alert_attributes(record)),
-            ..Span::default()
-        }];
-        for (number, statement) in alert.statements.iter().enumerate() {
-            let mut attributes = principal_attributes(&record.principal);
-            attributes.push((names::DB_NAMESPACE, alert.database.clone().into()));
-            attributes.push((names::DB_QUERY_SUMMARY, statement.summary.clone().into()));
-            attributes.push((names::DB_QUERY_TEXT, statement.text.clone().into()));
-            attributes.push((names::AMOUNT, statement.amount.into()));
-            // The measure counts rows written too: only of a reading operation is it what the convention means.
-            let operation = statement.summary.split(' ').next().unwrap_or_default();
-            if alert.measure == Measure::Rows
-                && matches!(operation, "SELECT" | "FETCH" | "TABLE" | "VALUES")
-            {
-                attributes.push((names::DB_RESPONSE_RETURNED_ROWS, statement.amount.into()));
-            }
-            spans.push(Span {
-                trace_id: trace.clone(),
-                span_id: span_id(&alert.id, number as u64 + 1),
-                parent_span_id: root.clone(),
-                name: statement.summary.to_string(),
-                kind: SpanKind::Server as i32,
-                start_time_unix_nano: statement.first.0,
-                end_time_unix_nano: statement.last.0,
-                attributes: key_values(&attributes),
-                ..Span::default()
-            });
-        }
-        ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                resource: Some(self.resource.clone()),
-                scope_spans: vec![ScopeSpans {
-                    scope: Some(self.scope.clone()),
-                    spans,
-                    schema_url: schema_url(),
-                }],
-                schema_url: schema_url(),
-            }],
-        }
+fn data_point(point: &MetricPoint) -> NumberDataPoint {
+    NumberDataPoint {
+        attributes: key_values(&point.attributes),
+        // A gauge has no beginning.
+        start_time_unix_nano: match point.metric.kind {
+            Kind::Sum => point.start.0,
+            Kind::Gauge => 0,
+        },
+        time_unix_nano: point.time.0,
+        value: Some(number_data_point::Value::AsInt(
+            i64::try_from(point.value).unwrap_or(i64::MAX),
+        )),
+        ..NumberDataPoint::default()
     }
 }
 
 /// The conventions that names are from.
 fn schema_url() -> String {
     opentelemetry_semantic_conventions::SCHEMA_URL.to_owned()
-}
-
-fn alert_attributes(record: &AlertRecord) -> Attributes {
-    let alert = &record.alert;
-    let mut attributes = principal_attributes(&record.principal);
-    let measure = match alert.measure {
-        Measure::Rows => "rows",
-        Measure::Bytes => "bytes",
-        Measure::Queries => "queries",
-    };
-    attributes.extend([
-        (names::LOG_RECORD_UID, alert.id.clone().into()),
-        (names::THRESHOLD, alert.threshold.clone().into()),
-        (names::DB_NAMESPACE, alert.database.clone().into()),
-        (names::MEASURE, measure.into()),
-        (names::OBSERVED, alert.observed.into()),
-        (names::ESTIMATED, alert.estimated.into()),
-        (names::LIMIT, alert.limit.into()),
-        (names::WINDOW, alert.window.as_secs().into()),
-        (names::SINCE, alert.since.to_string().as_str().into()),
-        (names::TABLES, Value::List(alert.tables.clone())),
-        (
-            names::COMPLETENESS,
-            Value::Fraction(record.completeness.share()),
-        ),
-    ]);
-    if let Some(table) = alert.tables.first() {
-        attributes.push((names::DB_COLLECTION_NAME, table.clone().into()));
-    }
-    if let Some(statement) = alert.statements.first() {
-        attributes.push((names::DB_QUERY_SUMMARY, statement.summary.clone().into()));
-        attributes.push((names::DB_QUERY_TEXT, statement.text.clone().into()));
-    }
-    if let Some(share) = alert.share_of_table {
-        attributes.push((names::SHARE, Value::Fraction(share)));
-    }
-    if !record.egress.is_empty() {
-        let ways = record
-            .egress
-            .iter()
-            .map(|way| way.as_str().into())
-            .collect();
-        attributes.push((names::EGRESS, Value::List(ways)));
-    }
-    if let Some(session) = &record.session {
-        if session.client_port > 0 {
-            attributes.push((names::CLIENT_PORT, u64::from(session.client_port).into()));
-        }
-        if !session.program.is_empty() {
-            attributes.push((
-                names::PROCESS_EXECUTABLE_NAME,
-                session.program.clone().into(),
-            ));
-        }
-        if let Some(pid) = session.client_pid {
-            attributes.push((names::PROCESS_PID, u64::from(pid).into()));
-        }
-        if !session.application_name.is_empty() {
-            attributes.push((
-                names::APPLICATION_NAME,
-                session.application_name.clone().into(),
-            ));
-        }
-    }
-    let completeness = &record.completeness;
-    for (key, value) in [
-        (
-            "data_access.completeness.bytes_seen",
-            completeness.bytes_seen,
-        ),
-        (
-            "data_access.completeness.bytes_parsed",
-            completeness.bytes_parsed,
-        ),
-        (
-            "data_access.completeness.encrypted_bytes",
-            completeness.encrypted_bytes,
-        ),
-        (
-            "data_access.completeness.replication_bytes",
-            completeness.replication_bytes,
-        ),
-        (
-            "data_access.completeness.unparsable_bytes",
-            completeness.unparsable_bytes,
-        ),
-        (
-            "data_access.completeness.before_start_bytes",
-            completeness.before_start_bytes,
-        ),
-        (
-            "data_access.completeness.control_bytes",
-            completeness.control_bytes,
-        ),
-        (
-            "data_access.completeness.missed_bytes",
-            completeness.missed_bytes,
-        ),
-        (
-            "data_access.completeness.unattributed_bytes",
-            completeness.unattributed_bytes,
-        ),
-        (
-            "data_access.completeness.unknown_statement_bytes",
-            completeness.unknown_statement_bytes,
-        ),
-        (
-            "data_access.completeness.lost_detail_records",
-            completeness.lost_detail_records,
-        ),
-        (
-            "data_access.completeness.truncated_statements",
-            completeness.truncated_statements,
-        ),
-        (
-            "data_access.completeness.estimated_rows",
-            completeness.estimated_rows,
-        ),
-    ] {
-        attributes.push((key, value.into()));
-    }
-    attributes
 }
 
 fn key_values(attributes: &Attributes) -> Vec<KeyValue> {
@@ -348,17 +164,6 @@ fn any_value(value: &Value) -> AnyValue {
     }
 }
 
-/// Derived from the alert's id: delivered twice, it is one trace.
-fn trace_id(id: &str) -> Vec<u8> {
-    let mut bytes = hash(id, 1).to_be_bytes().to_vec();
-    bytes.extend(hash(id, 2).to_be_bytes());
-    bytes
-}
-
-fn span_id(id: &str, number: u64) -> Vec<u8> {
-    (hash(id, 3 + number) | 1).to_be_bytes().to_vec()
-}
-
 /// FNV-1a; ids need to differ, not to resist anyone.
 pub fn hash(text: &str, seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -368,4 +173,59 @@ pub fn hash(text: &str, seed: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn point(metric: &'static names::Metric, value: u64) -> MetricPoint {
+        MetricPoint {
+            metric,
+            attributes: vec![(
+                names::USER_NAME,
+                format!("user-with-a-long-name-{value:060}").as_str().into(),
+            )],
+            start: Timestamp(1),
+            time: Timestamp(2),
+            value,
+        }
+    }
+
+    #[test]
+    fn each_request_is_smaller_than_receivers_take() {
+        let points: Vec<_> = (0..60_000).map(|i| point(&names::ROWS, i)).collect();
+        let requests = Messages::new(&[]).metrics(&points);
+        let mut count = 0;
+        for request in &requests {
+            assert!(request.encoded_len() < 4 << 20);
+            for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+                let Some(metric::Data::Sum(sum)) = &metric.data else {
+                    panic!("{} is a sum", metric.name);
+                };
+                count += sum.data_points.len();
+            }
+        }
+        assert_eq!(count, 60_000);
+        assert!(requests.len() > 1);
+    }
+
+    #[test]
+    fn sums_have_a_beginning_gauges_none_and_json_has_no_null() {
+        let points = [point(&names::ROWS, 1), point(&names::MEMORY, 2)];
+        let [request] = &*Messages::new(&[]).metrics(&points) else {
+            panic!("one request");
+        };
+        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+            let start = match metric.data.as_ref().expect("data") {
+                metric::Data::Sum(sum) => {
+                    assert!(sum.is_monotonic);
+                    (1, sum.data_points[0].start_time_unix_nano)
+                }
+                metric::Data::Gauge(gauge) => (0, gauge.data_points[0].start_time_unix_nano),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(start.0, start.1, "{}", metric.name);
+        }
+        let json = serde_json::to_string(request).expect("JSON");
+        assert!(!json.contains("null"), "OTLP JSON knows no null: {json}");
+    }
+}

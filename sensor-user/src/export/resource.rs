@@ -4,88 +4,123 @@ use std::fs;
 
 use opentelemetry_semantic_conventions::resource as semconv;
 
+/// What is told of the sensor when nobody says otherwise.
+const SERVICE: &str = "data-access-sensor";
+
 /// Attributes of the resource, as text. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win over what is found.
 pub fn detect() -> Vec<(String, String)> {
-    let read = |path: &str| {
-        fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
-            .unwrap_or_default()
-    };
-    let host = read("/proc/sys/kernel/hostname");
-    let mut attributes = vec![
+    let given = |name: &str| std::env::var(name).unwrap_or_default();
+    overridden(
+        found(),
+        &given("OTEL_RESOURCE_ATTRIBUTES"),
+        &given("OTEL_SERVICE_NAME"),
+    )
+}
+
+/// What this host and process are.
+fn found() -> Vec<(String, String)> {
+    let release = read("/etc/os-release");
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let attributes = [
+        (semconv::SERVICE_NAME, SERVICE.to_owned()),
         (
-            semconv::SERVICE_NAME.to_owned(),
-            "data-access-sensor".to_owned(),
-        ),
-        (
-            semconv::SERVICE_VERSION.to_owned(),
+            semconv::SERVICE_VERSION,
             env!("CARGO_PKG_VERSION").to_owned(),
         ),
         (
-            semconv::SERVICE_INSTANCE_ID.to_owned(),
+            semconv::SERVICE_INSTANCE_ID,
             read("/proc/sys/kernel/random/uuid"),
         ),
-        (semconv::HOST_NAME.to_owned(), host),
-        (semconv::HOST_ID.to_owned(), read("/etc/machine-id")),
-        (semconv::HOST_ARCH.to_owned(), architecture().to_owned()),
-        (semconv::OS_TYPE.to_owned(), "linux".to_owned()),
+        (semconv::HOST_NAME, read("/proc/sys/kernel/hostname")),
+        (semconv::HOST_ID, read("/etc/machine-id")),
+        (semconv::HOST_ARCH, architecture().to_owned()),
+        (semconv::OS_TYPE, "linux".to_owned()),
+        (semconv::OS_NAME, release_field(&release, "NAME")),
+        (semconv::OS_VERSION, release_field(&release, "VERSION_ID")),
         (
-            semconv::OS_VERSION.to_owned(),
-            read("/proc/sys/kernel/osrelease"),
-        ),
-        (
-            semconv::OS_DESCRIPTION.to_owned(),
-            os_description(&read("/etc/os-release")),
+            semconv::OS_DESCRIPTION,
+            format!("{}, Linux {kernel}", release_field(&release, "PRETTY_NAME")),
         ),
     ];
-    attributes.retain(|(_, value)| !value.is_empty());
-    let given = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    for pair in given.split(',').filter(|pair| !pair.trim().is_empty()) {
-        match pair.split_once('=') {
-            Some((key, value)) => set(
-                &mut attributes,
-                &decoded(key.trim()),
-                &decoded(value.trim()),
-            ),
-            None => log::warn!("OTEL_RESOURCE_ATTRIBUTES: `{pair}` is no key=value pair: left out"),
+    attributes
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// A field of `/etc/os-release`, without its quotes.
+fn release_field(release: &str, field: &str) -> String {
+    release
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix('='))
+        .map(|value| value.trim_matches(['"', '\'']).to_owned())
+        .unwrap_or_default()
+}
+
+/// Applies `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`. As the specification of the former asks for, one
+/// malformed pair discards all of it.
+fn overridden(
+    mut attributes: Vec<(String, String)>,
+    pairs: &str,
+    service: &str,
+) -> Vec<(String, String)> {
+    match parse(pairs) {
+        Ok(given) => {
+            for (key, value) in given {
+                set(&mut attributes, &key, value);
+            }
         }
+        Err(pair) => log::error!(
+            "OTEL_RESOURCE_ATTRIBUTES is ignored: `{pair}` is no key=value pair with its value percent-encoded"
+        ),
     }
-    if let Ok(name) = std::env::var("OTEL_SERVICE_NAME")
-        && !name.is_empty()
-    {
-        set(&mut attributes, semconv::SERVICE_NAME, &name);
+    if !service.is_empty() {
+        set(&mut attributes, semconv::SERVICE_NAME, service.to_owned());
     }
     attributes
 }
 
-fn set(attributes: &mut Vec<(String, String)>, key: &str, value: &str) {
-    attributes.retain(|(known, _)| known != key);
-    attributes.push((key.to_owned(), value.to_owned()));
+/// `key=value,…`, percent-encoded; the pair that is wrong otherwise.
+fn parse(pairs: &str) -> Result<Vec<(String, String)>, &str> {
+    pairs
+        .split(',')
+        .filter(|pair| !pair.trim().is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').ok_or(pair)?;
+            let key = decode(key.trim())
+                .filter(|key| !key.is_empty())
+                .ok_or(pair)?;
+            Ok((key, decode(value.trim()).ok_or(pair)?))
+        })
+        .collect()
 }
 
-/// The name people know the distribution by, from os-release(5).
-fn os_description(os_release: &str) -> String {
-    os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
-        .map(|name| name.trim_matches(['"', '\'']).to_owned())
-        .unwrap_or_default()
-}
-
-/// Percent-decoded, as the specification wants the variable's keys and values; as it is where that is malformed.
-fn decoded(text: &str) -> String {
+/// Percent-decoding; `None` when malformed.
+fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let code = (*first == b'%')
-            .then(|| std::str::from_utf8(tail.get(..2)?).ok())
-            .flatten()
-            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &tail[2..] } else { tail };
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    String::from_utf8(bytes).ok()
+}
+
+fn set(attributes: &mut Vec<(String, String)>, key: &str, value: String) {
+    attributes.retain(|(known, _)| known != key);
+    attributes.push((key.to_owned(), value));
 }
 
 /// `host.arch` as the conventions spell it.
@@ -101,36 +136,43 @@ fn architecture() -> &'static str {
 mod tests {
     use super::*;
 
-    #[test]
-    fn values_are_percent_decoded() {
-        assert_eq!(decoded("a%2Cb%3d%20c"), "a,b= c");
-        assert_eq!(decoded("100%"), "100%");
-        assert_eq!(decoded("%zz%+1%ff"), "%zz%+1%ff");
+    fn get<'a>(attributes: &'a [(String, String)], key: &str) -> Option<&'a str> {
+        let mut values = attributes.iter().filter(|(known, _)| known == key);
+        let value = values.next().map(|(_, value)| &**value);
+        assert!(values.next().is_none(), "{key} twice");
+        value
     }
 
     #[test]
-    fn the_distribution_is_named() {
-        assert_eq!(
-            os_description("ID=x\nPRETTY_NAME=\"Debian 12\"\n"),
-            "Debian 12"
+    fn the_environment_wins() {
+        let attributes = overridden(
+            found(),
+            "deployment.environment.name=prod%2Ceu, host.name = db1 ,service.name=ignored",
+            "audit",
         );
-        assert_eq!(os_description(""), "");
+        assert_eq!(
+            get(&attributes, "deployment.environment.name"),
+            Some("prod,eu")
+        );
+        assert_eq!(get(&attributes, "host.name"), Some("db1"));
+        assert_eq!(get(&attributes, "service.name"), Some("audit"));
+        assert_eq!(get(&attributes, "os.type"), Some("linux"));
     }
 
     #[test]
-    fn the_resource_says_what_runs_where() {
-        let attributes = detect();
-        for key in [
-            semconv::SERVICE_NAME,
-            semconv::SERVICE_VERSION,
-            semconv::HOST_NAME,
-            semconv::HOST_ARCH,
-            semconv::OS_TYPE,
-        ] {
-            assert!(
-                attributes.iter().any(|(known, _)| known == key),
-                "{key} is missing"
-            );
+    fn one_malformed_pair_discards_all() {
+        for pairs in ["a=1,b", "a=1,b=%zz", "a=1,=2", "a=1,b=%e"] {
+            let attributes = overridden(found(), pairs, "");
+            assert_eq!(get(&attributes, "a"), None, "{pairs}");
+            assert_eq!(get(&attributes, "service.name"), Some(SERVICE));
         }
+    }
+
+    #[test]
+    fn reads_os_release() {
+        let release = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=12\n";
+        assert_eq!(release_field(release, "NAME"), "Debian GNU/Linux");
+        assert_eq!(release_field(release, "VERSION_ID"), "12");
+        assert_eq!(release_field(release, "ID"), "");
     }
 }

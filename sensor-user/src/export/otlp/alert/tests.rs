@@ -1,4 +1,7 @@
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+
 use super::*;
+use crate::export::otlp::key_value;
 
 #[test]
 fn an_alert_and_its_trace_belong_together() {
@@ -60,14 +63,59 @@ fn written_rows_are_not_called_returned() {
 
 #[test]
 fn no_attribute_comes_twice_or_undescribed() {
-    let attributes = alert_attributes(&AlertRecord::for_tests("A1"));
-    for (number, (key, _)) in attributes.iter().enumerate() {
-        assert!(
-            attributes[..number].iter().all(|(before, _)| before != key),
-            "{key} comes twice"
-        );
-        let described = names::ATTRIBUTES.iter().any(|known| known.key == *key)
-            || key.starts_with("data_access.completeness.");
-        assert!(described, "{key} is not described");
+    let record = AlertRecord::for_tests("A1");
+    let messages = Messages::new(&[]);
+    let log = messages.alert(&record).resource_logs[0].scope_logs[0].log_records[0].clone();
+    let spans = messages.trace(&record).resource_spans[0].scope_spans[0]
+        .spans
+        .clone();
+    for attributes in spans
+        .iter()
+        .map(|span| &span.attributes)
+        .chain([&log.attributes])
+    {
+        for (number, KeyValue { key, .. }) in attributes.iter().enumerate() {
+            assert!(
+                attributes[..number].iter().all(|before| before.key != *key),
+                "{key} comes twice"
+            );
+            assert!(
+                names::ATTRIBUTES.iter().any(|known| known.key == key),
+                "{key} is not described"
+            );
+        }
+    }
+}
+
+#[test]
+fn ids_of_similar_alerts_differ_all_over() {
+    let (one, other) = (
+        trace_id("01KB0000000000000000000001"),
+        trace_id("01KB0000000000000000000002"),
+    );
+    let same = one
+        .iter()
+        .zip(&other)
+        .filter(|(one, other)| one == other)
+        .count();
+    assert!(one.len() == 16 && same < 4, "{one:02x?} {other:02x?}");
+    assert_ne!(span_id("A", 0), span_id("A", 1));
+}
+
+#[test]
+fn json_has_no_null_and_spans_have_names() {
+    let mut record = AlertRecord::for_tests("01KB");
+    record.alert.statements[0].summary = "".into();
+    record.alert.share_of_table = Some(f64::INFINITY);
+    let messages = Messages::new(&[("service.name".to_owned(), "s".to_owned())]);
+    let trace = messages.trace(&record);
+    let spans = &trace.resource_spans[0].scope_spans[0].spans;
+    assert!(spans.iter().all(|span| !span.name.is_empty()), "{spans:?}");
+    for json in [
+        serde_json::to_string(&messages.alert(&record)),
+        serde_json::to_string(&trace),
+    ] {
+        let json = json.expect("JSON");
+        assert!(!json.contains("null"), "OTLP JSON knows no null: {json}");
     }
 }
