@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{error::Problem, units};
+use super::{error::Problem, secret::Secret, units};
 
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Export {
     /// Statement series exported at most.
     pub statement_series: usize,
     /// Headers of OTLP requests.
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
 }
 
 /// Protocols of OTLP, named as `OTEL_EXPORTER_OTLP_PROTOCOL` does.
@@ -46,7 +46,7 @@ pub(super) struct Section {
     otlp_file: Option<PathBuf>,
     max_series: Option<usize>,
     statement_series: Option<usize>,
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Secret>,
 }
 
 impl Section {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod export;
 pub mod inventory;
 pub mod kernel;
+pub mod secret;
 pub mod tables;
 pub mod threshold;
 pub mod units;

@@ -157,7 +157,7 @@ fn who(record: &AlertRecord) -> String {
 
 /// Text from clients as one line that does nothing to a terminal and passes for nothing else: identifiers in quotes
 /// may hold anything, escape sequences and whole faked lines included.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         let hidden = matches!(

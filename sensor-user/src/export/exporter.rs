@@ -1,15 +1,18 @@
-//! One task a sink, with a bounded queue: alerts go first and are kept longest, and of metrics, which are cumulative,
-//! only the newest batch waits. A dead receiver never holds up the sensor.
+//! A queue for each sink, and a task for each signal of it: alerts are kept longest, and of metrics, which are
+//! cumulative, only the newest batch waits. Neither a dead receiver nor one that takes some signals only holds up the
+//! rest.
 
 use std::{
+    fmt,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
+use health::Repeated;
 use queue::Queue;
 
 use super::{
@@ -17,26 +20,52 @@ use super::{
     otlp::Messages,
     resource,
     sink::{
-        Message, Sink, Undeliverable, endpoint_url, file::OtlpFile, grpc::OtlpGrpc, http::OtlpHttp,
+        Message, SIGNALS, Signal, Sink, endpoint_url, file::OtlpFile, grpc::OtlpGrpc,
+        http::OtlpHttp, shown_endpoint,
     },
 };
-use crate::config::export::Protocol;
+use crate::config::{export::Protocol, secret::Secret};
 
+mod health;
 mod queue;
+mod worker;
+
+pub use health::{Counts, Health};
 
 /// What to export to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ExportConfig {
     /// OTLP endpoint.
     pub otlp_endpoint: Option<String>,
     /// Its protocol; by its port when not said (4318: HTTP, else gRPC).
     pub protocol: Option<Protocol>,
     /// Headers of each request.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, Secret)>,
     /// OTLP JSON lines.
     pub otlp_file: Option<PathBuf>,
-    /// Messages of alerts that wait at most, a sink.
+    /// Messages that wait at most, a sink; an alert and its trace are two.
     pub queue: usize,
+}
+
+impl fmt::Debug for ExportConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            otlp_endpoint,
+            protocol,
+            headers,
+            otlp_file,
+            queue,
+        } = self;
+        // A URL may hold a password, too.
+        let otlp_endpoint = otlp_endpoint.as_deref().map(shown_endpoint);
+        f.debug_struct("ExportConfig")
+            .field("otlp_endpoint", &otlp_endpoint)
+            .field("protocol", protocol)
+            .field("headers", headers)
+            .field("otlp_file", otlp_file)
+            .field("queue", queue)
+            .finish()
+    }
 }
 
 /// What a shutdown left behind.
@@ -57,18 +86,17 @@ pub struct Exporter {
     lanes: Vec<Lane>,
 }
 
-/// A sink's queue and task.
+/// A sink's queue and tasks.
 #[derive(Debug)]
 struct Lane {
+    name: String,
     queue: Arc<Queue>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; SIGNALS],
+    overflow: Mutex<Repeated>,
 }
 
-/// First and longest pause between tries.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-
 impl Exporter {
-    /// Starts a task for each sink.
+    /// Starts the tasks of each sink.
     ///
     /// # Errors
     /// When an endpoint or header is malformed, or the file can't be opened.
@@ -112,30 +140,53 @@ impl Exporter {
         if self.lanes.is_empty() {
             return;
         }
-        let requests = self.messages.metrics(points).into_iter();
-        let messages: Vec<Message> = requests.map(Message::Metrics).collect();
+        let batch: Vec<_> = self
+            .messages
+            .metrics(points)
+            .into_iter()
+            .map(|request| Arc::new(Message::Metrics(request)))
+            .collect();
         for lane in &self.lanes {
-            lane.queue.replace_metrics(&messages);
+            lane.queue.metrics(&batch);
         }
     }
 
     /// Exports an alert and its trace.
     pub fn alert(&self, record: &AlertRecord) {
-        let messages = [
-            Message::Logs(self.messages.alert(record)),
-            Message::Traces(self.messages.trace(record)),
-        ];
+        if self.lanes.is_empty() {
+            return;
+        }
+        let log = Arc::new(Message::Logs(self.messages.alert(record)));
+        let trace = Arc::new(Message::Traces(self.messages.trace(record)));
         for lane in &self.lanes {
-            lane.queue.push(&messages);
+            let dropped = lane.queue.alert(log.clone(), trace.clone());
+            let mut overflow = lane.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(dropped) = overflow.tell(dropped) {
+                log::error!(
+                    "export: {} alerts wait for {}, more are not kept: {dropped} of the oldest are dropped; they were on standard error when they were raised",
+                    lane.queue.waiting(Signal::Logs),
+                    lane.name
+                );
+            }
         }
     }
 
-    /// Messages dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.lanes
-            .iter()
-            .map(|lane| lane.queue.dropped.load(Ordering::Relaxed))
-            .sum()
+    /// How exporting goes, by signal.
+    pub fn health(&self) -> [Health; SIGNALS] {
+        Signal::ALL.map(|signal| {
+            let mut health = Health {
+                signal: signal.as_str(),
+                counts: Counts::default(),
+                waiting: 0,
+            };
+            for lane in &self.lanes {
+                let counts = lane.queue.counts(signal);
+                health.counts.dropped += counts.dropped;
+                health.counts.failed += counts.failed;
+                health.waiting += lane.queue.waiting(signal);
+            }
+            health
+        })
     }
 
     /// Delivers what waits, for at most `patience`; says what is left.
@@ -143,109 +194,48 @@ impl Exporter {
         let deadline = Instant::now() + patience;
         // All are told before any is waited for: a dead one does not take the others' time.
         for lane in &self.lanes {
-            lane.queue.close();
+            lane.queue.close(deadline);
         }
-        let mut left = Undelivered::default();
+        let mut sum = Undelivered::default();
         for lane in self.lanes {
-            let mut task = lane.task;
-            let rest = deadline.saturating_duration_since(Instant::now());
-            if !matches!(tokio::time::timeout(rest, &mut task).await, Ok(Ok(()))) {
-                task.abort();
-                left += lane.queue.left();
+            for mut task in lane.tasks {
+                if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                    task.abort();
+                }
             }
+            let left = lane.queue.left();
+            if left != Undelivered::default() {
+                let Undelivered {
+                    alerts,
+                    traces,
+                    batches,
+                } = left;
+                log::error!(
+                    "export: {} did not take {alerts} alerts, {traces} traces and {batches} batches of metrics before the end",
+                    lane.name
+                );
+            }
+            sum += left;
         }
-        left
+        sum
     }
 }
 
 impl Lane {
     fn start(sink: impl Sink, bound: usize) -> Self {
+        let sink = Arc::new(sink);
         let queue = Arc::new(Queue::new(bound));
         Self {
-            task: tokio::spawn(work(sink, queue.clone())),
+            name: sink.name(),
+            tasks: Signal::ALL
+                .map(|signal| tokio::spawn(worker::work(sink.clone(), queue.clone(), signal))),
             queue,
+            overflow: Mutex::default(),
         }
     }
 }
 
-/// What was last said about a sink, so that only changes are.
-#[derive(Default)]
-struct Said {
-    failing_since: Option<Instant>,
-    /// Signals the receiver refuses, or rejects in part.
-    refused: Vec<&'static str>,
-    rejected: Vec<&'static str>,
-}
-
-impl Said {
-    /// Notes whether `signal` is in `list`; true when that is news.
-    fn note(list: &mut Vec<&'static str>, signal: &'static str, now: bool) -> bool {
-        let before = list.contains(&signal);
-        if now && !before {
-            list.push(signal);
-        } else if !now {
-            list.retain(|known| *known != signal);
-        }
-        now != before
-    }
-}
-
-async fn work(mut sink: impl Sink, queue: Arc<Queue>) {
-    let name = sink.name();
-    let mut said = Said::default();
-    let mut pause = PAUSE.0;
-    while let Some(message) = queue.next().await {
-        let signal = message.signal();
-        let delivered = sink.deliver(&message).await;
-        if !matches!(delivered, Err(Undeliverable::Later { .. })) {
-            queue.done();
-            pause = PAUSE.0;
-            if let Some(since) = said.failing_since.take() {
-                log::info!(
-                    "export: {name} answers again after {} s",
-                    since.elapsed().as_secs()
-                );
-            }
-        }
-        match delivered {
-            Ok(rejected) => {
-                if Said::note(&mut said.refused, signal, false) {
-                    log::info!("export: {name} takes {signal} again");
-                }
-                let news = Said::note(&mut said.rejected, signal, rejected.is_some());
-                if let Some((count, words)) = rejected {
-                    queue.dropped.fetch_add(count, Ordering::Relaxed);
-                    if news {
-                        log::warn!(
-                            "export: {name} rejects some {signal} ({count} in this message): {words}"
-                        );
-                    }
-                } else if news {
-                    log::info!("export: {name} takes all {signal} again");
-                }
-            }
-            Err(Undeliverable::Never(reason)) => {
-                queue.dropped.fetch_add(1, Ordering::Relaxed);
-                if Said::note(&mut said.refused, signal, true) {
-                    log::error!(
-                        "export: {name} refuses {signal}: {reason}; they are dropped until it takes them"
-                    );
-                }
-            }
-            Err(Undeliverable::Later { reason, after }) => {
-                if said.failing_since.is_none() {
-                    said.failing_since = Some(Instant::now());
-                    log::warn!(
-                        "export: {name} does not take {signal}: {reason}; trying again, alerts are kept"
-                    );
-                }
-                queue.put_back(message);
-                queue.pause(after, pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
-        }
-    }
-}
-
+#[cfg(test)]
+mod receiver;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Telemetry out: one definition of names, one form of data, one queue a sink.
+//! Telemetry out: one definition of names, one form of data, one queue a sink, one task a signal.
 //!
 //! OTLP messages are built directly instead of through the SDK: the volumes are aggregated already, and a queue that
 //! outlives a dead collector needs finished messages (docs/decisions/otlp-messages.md).
@@ -12,6 +12,6 @@ mod resource;
 mod sink;
 
 pub use describe::describe;
-pub use exporter::{ExportConfig, Exporter, Undelivered};
+pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
 pub use otlp::hash;
 pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};

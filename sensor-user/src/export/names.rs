@@ -137,6 +137,8 @@ pub const TRUNCATED_STATEMENTS: &str = "data_access.completeness.truncated_state
 pub const COMPLETENESS_ESTIMATED_ROWS: &str = "data_access.completeness.estimated_rows";
 /// Own: amount of one statement.
 pub const AMOUNT: &str = "data_access.amount";
+/// Own: signal.
+pub const SIGNAL: &str = "data_access.signal";
 /// Own: egress.
 pub const EGRESS: &str = "data_access.egress";
 
@@ -217,7 +219,9 @@ metrics! {
     UNPARSED_STATEMENTS = "data_access.sensor.unparsed_statements", "{statement}", Sum, &[], "Statement texts that PostgreSQL's grammar refused.";
     MALFORMED = "data_access.sensor.malformed_records", "{record}", Sum, &[], "Records of the kernel side that made no sense.";
     FOLDED = "data_access.sensor.folded", "{series}", Sum, &[CAUSE], "Series, principals, shapes or windows folded or given up because a bound was reached.";
-    EXPORT_DROPPED = "data_access.sensor.export_dropped", "{record}", Sum, &[], "Metric batches and alerts that could not be delivered.";
+    EXPORT_DROPPED = "data_access.sensor.export_dropped", "{item}", Sum, &[SIGNAL], "What did not arrive: messages given up because they were refused or too many waited, and items that a receiver rejected of messages it took.";
+    EXPORT_FAILED = "data_access.sensor.export_failed", "{attempt}", Sum, &[SIGNAL], "Attempts to deliver that failed and are repeated.";
+    EXPORT_WAITING = "data_access.sensor.export_waiting", "{message}", Gauge, &[SIGNAL], "Messages that wait for a receiver.";
     BPF_RUN_TIME = "data_access.sensor.bpf.run_time", "ns", Sum, &[PROGRAM], "Run time of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_RUNS = "data_access.sensor.bpf.runs", "{run}", Sum, &[PROGRAM], "Runs of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_MISSES = "data_access.sensor.bpf.misses", "{run}", Sum, &[PROGRAM], "Runs that the kernel skipped: operations not seen.";

@@ -14,7 +14,7 @@ use crate::{
     volume::Volume,
 };
 
-/// Messages of alerts that wait for a dead receiver.
+/// Messages that wait for a dead receiver.
 const QUEUE: usize = 10_000;
 
 /// What to export to, as the configuration says.
@@ -164,7 +164,6 @@ impl Live {
             point(&names::MERGED_PIPELINE, counters.merged_pipeline),
             point(&names::UNPARSED_STATEMENTS, self.pipeline.shapes.unparsed),
             point(&names::MALFORMED, self.pipeline.malformed),
-            point(&names::EXPORT_DROPPED, self.exporter.dropped()),
             point(&names::MEMORY, resident_bytes()),
             point(
                 &names::CONNECTIONS,
@@ -195,6 +194,15 @@ impl Live {
             ("windows", self.pipeline.lane.evicted),
         ] {
             points.push(with(&names::FOLDED, names::CAUSE, cause, count));
+        }
+        for health in self.exporter.health() {
+            for (metric, value) in [
+                (&names::EXPORT_DROPPED, health.counts.dropped),
+                (&names::EXPORT_FAILED, health.counts.failed),
+                (&names::EXPORT_WAITING, health.waiting),
+            ] {
+                points.push(with(metric, names::SIGNAL, health.signal, value));
+            }
         }
         for program in self.kernel.statistics() {
             points.push(with(

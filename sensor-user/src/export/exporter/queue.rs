@@ -1,48 +1,45 @@
-//! What waits for a sink: alerts first and longest, of metrics only the newest batch.
+//! What waits for one sink.
+//!
+//! Each signal has its own order and is taken by its own task. They share one bound, and where it is reached, what is
+//! worth least goes first: metrics, which are cumulative and come again, then traces, then the oldest alerts. What is
+//! being delivered stays at the front of its signal until it has been, so that nothing is forgotten at the end.
 
 use std::{
     collections::VecDeque,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     ops::AddAssign,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
-use super::{super::sink::Message, Undelivered};
+use super::{Undelivered, health::Counts};
+use crate::export::sink::{Message, SIGNALS, Signal};
 
-/// Requests of metrics that wait at most; a batch of the largest configurable size has fewer.
-const METRIC_REQUESTS: usize = 64;
-/// Pause between tries at the end, when the deadline is near.
-const LAST_PAUSE: Duration = Duration::from_millis(250);
-/// A receiver may ask for a longer pause, but not silence the alerts for hours.
-const LONGEST_ASKED: Duration = Duration::from_secs(300);
-
-/// A sink's queue.
+/// See the module.
 #[derive(Debug)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
-    wake: Notify,
-    /// Told once, at the end: cuts a pause short.
-    closed: Notify,
-    /// Messages and items given up.
-    pub dropped: AtomicU64,
+    wake: [Notify; SIGNALS],
+    /// Set at the end: until when to try.
+    deadline: watch::Sender<Option<Instant>>,
     bound: usize,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    alerts: VecDeque<Message>,
-    /// The newest batch, in requests of a size that receivers take.
-    metrics: VecDeque<Message>,
-    in_flight: Undelivered,
-    closing: bool,
-    /// Alerts are being dropped: said once, until there is room again.
-    overflowing: bool,
+    /// By signal. Of metrics: the batch that is being delivered, or else the newest.
+    messages: [VecDeque<Arc<Message>>; SIGNALS],
+    /// The newest batch of metrics, while an older one is partly delivered.
+    newest: Vec<Arc<Message>>,
+    /// A part of the batch in `messages` has been delivered already.
+    batch_begun: bool,
+    /// The front of the signal is being delivered.
+    in_flight: [bool; SIGNALS],
+    counts: [Counts; SIGNALS],
 }
 
 impl AddAssign for Undelivered {
@@ -53,56 +50,15 @@ impl AddAssign for Undelivered {
     }
 }
 
-impl From<&Message> for Undelivered {
-    fn from(message: &Message) -> Self {
-        let mut one = Self::default();
-        match message {
-            Message::Logs(_) => one.alerts = 1,
-            Message::Traces(_) => one.traces = 1,
-            Message::Metrics(_) => one.batches = 1,
-        }
-        one
-    }
-}
-
-impl Waiting {
-    fn left(&self) -> Undelivered {
-        let mut left = self.in_flight;
-        for message in self.alerts.iter().chain(&self.metrics) {
-            left += Undelivered::from(message);
-        }
-        left
-    }
-}
-
 impl Queue {
-    /// An empty queue for this many messages of alerts.
+    /// An empty queue for this many messages.
     pub fn new(bound: usize) -> Self {
         Self {
             waiting: Mutex::default(),
-            wake: Notify::new(),
-            closed: Notify::new(),
-            dropped: AtomicU64::new(0),
+            wake: Default::default(),
+            deadline: watch::Sender::default(),
             bound: bound.max(2),
         }
-    }
-
-    /// Nothing more will come: `next` ends when all is taken.
-    pub fn close(&self) {
-        self.lock().closing = true;
-        self.wake.notify_one();
-        self.closed.notify_one();
-    }
-
-    /// What was not delivered.
-    pub fn left(&self) -> Undelivered {
-        self.lock().left()
-    }
-
-    /// Replaces the metrics that wait.
-    pub fn replace_metrics(&self, messages: &[Message]) {
-        self.lock().metrics = messages.iter().cloned().collect();
-        self.wake.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -110,83 +66,173 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an alert's messages; the oldest go where there is no room.
-    pub fn push(&self, messages: &[Message]) {
+    /// Replaces metrics that wait, unless they are partly delivered: these are finished first, or the end of a large
+    /// batch would never reach a slow receiver.
+    pub fn metrics(&self, batch: &[Arc<Message>]) {
         let mut waiting = self.lock();
-        waiting.alerts.extend(messages.iter().cloned());
-        let excess = waiting.alerts.len().saturating_sub(self.bound);
-        if excess > 0 {
-            waiting.alerts.drain(..excess);
-            self.dropped.fetch_add(excess as u64, Ordering::Relaxed);
-            if !std::mem::replace(&mut waiting.overflowing, true) {
-                log::error!(
-                    "export: {} messages of alerts wait for a receiver: the oldest are dropped from now on",
-                    self.bound
-                );
-            }
+        let begun = waiting.batch_begun && !waiting.of(Signal::Metrics).is_empty();
+        if begun || waiting.in_flight[Signal::Metrics as usize] {
+            waiting.newest = batch.to_vec();
+        } else {
+            waiting.batch_begun = false;
+            *waiting.of(Signal::Metrics) = batch.iter().cloned().collect();
         }
         drop(waiting);
-        self.wake.notify_one();
+        self.wake[Signal::Metrics as usize].notify_one();
     }
 
-    /// The next message, alerts first; `None` when closing and empty.
-    pub async fn next(&self) -> Option<Message> {
+    /// Adds an alert and its trace. Returns how many alerts had to go for it.
+    pub fn alert(&self, log: Arc<Message>, trace: Arc<Message>) -> u64 {
+        let mut waiting = self.lock();
+        let before = waiting.counts[Signal::Logs as usize].dropped;
+        waiting.of(Signal::Logs).push_back(log);
+        waiting.of(Signal::Traces).push_back(trace);
+        while waiting.len() > self.bound && waiting.drop_least() {}
+        let dropped = waiting.counts[Signal::Logs as usize].dropped - before;
+        drop(waiting);
+        for signal in [Signal::Logs, Signal::Traces] {
+            self.wake[signal as usize].notify_one();
+        }
+        dropped
+    }
+
+    /// The next message of a signal; `None` at the end, when there is none left.
+    pub async fn next(&self, signal: Signal) -> Option<Arc<Message>> {
         loop {
             {
                 let mut waiting = self.lock();
-                let alert = waiting.alerts.pop_front();
-                if let Some(message) = alert.or_else(|| waiting.metrics.pop_front()) {
-                    waiting.in_flight = Undelivered::from(&message);
+                if let Some(message) = waiting.of(signal).front().cloned() {
+                    waiting.in_flight[signal as usize] = true;
                     return Some(message);
                 }
-                if waiting.closing {
-                    return None;
-                }
             }
-            self.wake.notified().await;
+            if self.deadline().is_some() {
+                return None;
+            }
+            self.wake[signal as usize].notified().await;
         }
     }
 
-    /// Puts a message back that could not be delivered yet. Metrics go in front of newer ones, which correct them.
-    pub fn put_back(&self, message: Message) {
+    /// The message under way has been delivered, but for `rejected` items.
+    pub fn delivered(&self, signal: Signal, rejected: u64) {
         let mut waiting = self.lock();
-        waiting.in_flight = Undelivered::default();
-        match message {
-            Message::Metrics(_) if waiting.metrics.len() < METRIC_REQUESTS => {
-                waiting.metrics.push_front(message);
-            }
-            Message::Metrics(_) => {}
-            // It is the oldest: where newer ones took its place meanwhile, it is the one to go.
-            _ if waiting.alerts.len() >= self.bound => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => waiting.alerts.push_front(message),
-        }
+        waiting.counts[signal as usize].dropped += rejected;
+        waiting.done(signal);
     }
 
-    /// The message in flight is done with, one way or the other.
-    pub fn done(&self) {
+    /// The message under way will never be delivered.
+    pub fn refused(&self, signal: Signal) {
         let mut waiting = self.lock();
-        waiting.in_flight = Undelivered::default();
-        if waiting.alerts.len() < self.bound / 2 && std::mem::take(&mut waiting.overflowing) {
-            log::info!("export: there is room for alerts again");
+        waiting.counts[signal as usize].dropped += 1;
+        waiting.done(signal);
+    }
+
+    /// The message under way could not be delivered yet.
+    pub fn failed(&self, signal: Signal) {
+        let mut waiting = self.lock();
+        waiting.counts[signal as usize].failed += 1;
+        waiting.in_flight[signal as usize] = false;
+        if signal == Signal::Metrics {
+            // The receiver has fallen behind: what it gets next may as well be new.
+            waiting.batch_begun = false;
+            waiting.start_newest();
         }
     }
 
-    /// Waits before the next try: as long as the receiver asked for, else until `pause` is over or the end is near.
-    pub async fn pause(&self, asked: Option<Duration>, pause: Duration) {
-        // Up to a quarter more, so that many sensors do not come back at once.
-        let random = RandomState::new().build_hasher().finish() as u8;
-        let jitter = |pause: Duration| pause.mul_f64(1.0 + f64::from(random) / 1024.0);
-        if let Some(asked) = asked {
-            return tokio::time::sleep(jitter(asked.min(LONGEST_ASKED))).await;
-        }
-        if self.lock().closing {
-            return tokio::time::sleep(LAST_PAUSE.min(pause)).await;
-        }
+    /// Waits before the next try. True: the end was announced, or has been.
+    pub async fn pause(&self, pause: Duration) -> bool {
+        let mut deadline = self.deadline.subscribe();
         tokio::select! {
-            () = tokio::time::sleep(jitter(pause)) => {}
-            () = self.closed.notified() => {}
+            biased;
+            _ = deadline.wait_for(Option::is_some) => true,
+            () = tokio::time::sleep(pause) => false,
+        }
+    }
+
+    /// Announces the end: nothing more will come, and there is time until then.
+    pub fn close(&self, deadline: Instant) {
+        self.deadline.send_replace(Some(deadline));
+        for wake in &self.wake {
+            wake.notify_one();
+        }
+    }
+
+    /// Until when to try, once the end is announced.
+    pub fn deadline(&self) -> Option<Instant> {
+        *self.deadline.borrow()
+    }
+
+    /// Messages of a signal that wait, the one under way included.
+    pub fn waiting(&self, signal: Signal) -> u64 {
+        let mut waiting = self.lock();
+        let newest = match signal {
+            Signal::Metrics => waiting.newest.len(),
+            _ => 0,
+        };
+        (waiting.of(signal).len() + newest) as u64
+    }
+
+    /// What has become of the messages of a signal.
+    pub fn counts(&self, signal: Signal) -> Counts {
+        self.lock().counts[signal as usize]
+    }
+
+    /// What has not been delivered.
+    pub fn left(&self) -> Undelivered {
+        let mut waiting = self.lock();
+        Undelivered {
+            alerts: waiting.of(Signal::Logs).len() as u64,
+            traces: waiting.of(Signal::Traces).len() as u64,
+            batches: u64::from(!waiting.of(Signal::Metrics).is_empty())
+                + u64::from(!waiting.newest.is_empty()),
         }
     }
 }
+
+impl Waiting {
+    fn of(&mut self, signal: Signal) -> &mut VecDeque<Arc<Message>> {
+        &mut self.messages[signal as usize]
+    }
+
+    fn len(&self) -> usize {
+        self.messages.iter().map(VecDeque::len).sum::<usize>() + self.newest.len()
+    }
+
+    /// Drops the oldest message of what is worth least. What is under way is spared: it may arrive yet. False: there
+    /// is nothing else.
+    fn drop_least(&mut self) -> bool {
+        if self.newest.pop().is_some() {
+            self.counts[Signal::Metrics as usize].dropped += 1;
+            return true;
+        }
+        for signal in Signal::ALL.into_iter().rev() {
+            let oldest = usize::from(self.in_flight[signal as usize]);
+            if self.of(signal).remove(oldest).is_some() {
+                self.counts[signal as usize].dropped += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The message under way is dealt with.
+    fn done(&mut self, signal: Signal) {
+        self.in_flight[signal as usize] = false;
+        self.of(signal).pop_front();
+        if signal == Signal::Metrics {
+            self.batch_begun = !self.of(signal).is_empty();
+            if !self.batch_begun {
+                self.start_newest();
+            }
+        }
+    }
+
+    fn start_newest(&mut self) {
+        if !self.newest.is_empty() {
+            *self.of(Signal::Metrics) = std::mem::take(&mut self.newest).into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -197,6 +197,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "Part of one statement shape, in the alert's measure.",
     },
     Attribute {
+        key: SIGNAL,
+        description: "What was exported: `logs` (alerts), `traces` (of alerts), `metrics`.",
+    },
+    Attribute {
         key: EGRESS,
         description: "Ways by which data left through the server's own hands: route and destination.",
     },

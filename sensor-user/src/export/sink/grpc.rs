@@ -1,6 +1,6 @@
 //! OTLP over gRPC.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{error::Error as _, str::FromStr as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use opentelemetry_proto::tonic::collector::{
@@ -8,20 +8,22 @@ use opentelemetry_proto::tonic::collector::{
     metrics::v1::metrics_service_client::MetricsServiceClient,
     trace::v1::trace_service_client::TraceServiceClient,
 };
-use prost::Message as _;
 use tonic::{
     Code, Request, Status,
-    metadata::{MetadataKey, MetadataMap},
+    metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue},
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{Message, Rejected, Sink, Undeliverable, endpoint_url, partial, without_credentials};
+use super::{
+    Message, Rejected, Sink, Undeliverable, advice, endpoint_url, partial, rpc::retry_delay,
+    shortened, without_credentials,
+};
+use crate::config::secret::Secret;
 
 /// How long one request may take.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
-#[derive(Debug)]
 pub struct OtlpGrpc {
     name: String,
     channel: Channel,
@@ -33,7 +35,7 @@ impl OtlpGrpc {
     ///
     /// # Errors
     /// When the URL or a header is malformed.
-    pub fn new(endpoint: &str, headers: &[(String, String)]) -> Result<Self> {
+    pub fn new(endpoint: &str, headers: &[(String, Secret)]) -> Result<Self> {
         let name = without_credentials(&endpoint_url(endpoint)?);
         let mut builder = Endpoint::from_shared(endpoint.to_owned())
             .with_context(|| format!("export.otlp_endpoint: `{name}` is no endpoint of gRPC"))?
@@ -46,12 +48,15 @@ impl OtlpGrpc {
         }
         let mut metadata = MetadataMap::new();
         for (key, value) in headers {
+            let mut value: MetadataValue<Ascii> = value
+                .reveal()
+                .parse()
+                .with_context(|| format!("export.headers: the value of `{key}` is no header's"))?;
+            value.set_sensitive(true);
             metadata.insert(
                 MetadataKey::from_str(&key.to_lowercase())
                     .with_context(|| format!("export.headers: `{key}` is no header"))?,
-                value.parse().with_context(|| {
-                    format!("export.headers: the value of `{key}` is no header's")
-                })?,
+                value,
             );
         }
         Ok(Self {
@@ -76,9 +81,9 @@ impl Sink for OtlpGrpc {
         self.name.clone()
     }
 
-    async fn deliver(&mut self, message: &Message) -> Result<Rejected, Undeliverable> {
+    async fn deliver(&self, message: &Arc<Message>) -> Result<Rejected, Undeliverable> {
         let channel = self.channel.clone();
-        match message {
+        match &**message {
             Message::Metrics(message) => MetricsServiceClient::new(channel)
                 .export(self.request(message))
                 .await
@@ -86,7 +91,7 @@ impl Sink for OtlpGrpc {
                     answer
                         .into_inner()
                         .partial_success
-                        .and_then(|p| partial(p.rejected_data_points, p.error_message))
+                        .and_then(|p| partial(p.rejected_data_points, &p.error_message))
                 }),
             Message::Logs(message) => LogsServiceClient::new(channel)
                 .export(self.request(message))
@@ -95,7 +100,7 @@ impl Sink for OtlpGrpc {
                     answer
                         .into_inner()
                         .partial_success
-                        .and_then(|p| partial(p.rejected_log_records, p.error_message))
+                        .and_then(|p| partial(p.rejected_log_records, &p.error_message))
                 }),
             Message::Traces(message) => TraceServiceClient::new(channel)
                 .export(self.request(message))
@@ -104,107 +109,98 @@ impl Sink for OtlpGrpc {
                     answer
                         .into_inner()
                         .partial_success
-                        .and_then(|p| partial(p.rejected_spans, p.error_message))
+                        .and_then(|p| partial(p.rejected_spans, &p.error_message))
                 }),
         }
         .map_err(|status| judge(&status))
     }
 }
 
-/// `google.rpc.Status`, as far as it is read.
-#[derive(Clone, PartialEq, prost::Message)]
-struct RpcStatus {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Detail>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Detail {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-/// `google.rpc.RetryInfo`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<Delay>,
-}
-
-/// `google.protobuf.Duration`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Delay {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-/// When a throttling receiver wants the next try.
-fn retry_delay(details: &[u8]) -> Option<Duration> {
-    let status = RpcStatus::decode(details).ok()?;
-    let info = status
-        .details
-        .iter()
-        .find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
-    let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
-    Some(Duration::new(
-        u64::try_from(delay.seconds).ok()?,
-        u32::try_from(delay.nanos).ok()?,
-    ))
-}
-
 /// Which codes are worth another try: OTLP specification, "OTLP/gRPC Response".
 fn judge(status: &Status) -> Undeliverable {
-    let reason = format!("{:?}: {}", status.code(), status.message());
-    match status.code() {
+    let reason = format!("{:?}: {}", status.code(), shortened(status.message()));
+    let after = retry_delay(status.details());
+    let later = match status.code() {
+        // No answer, but trouble on the way there, which tonic names like one: a connection that broke, say.
+        _ if status.source().is_some() => true,
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss
-        | Code::ResourceExhausted
-        // tonic's word for a broken connection.
-        | Code::Unknown => Undeliverable::Later {
-            reason,
-            after: retry_delay(status.details()),
-        },
-        _ => Undeliverable::Never(reason),
+        | Code::DataLoss => true,
+        // Too large for the receiver is "exhausted", too: that gets no better with time.
+        Code::ResourceExhausted => after.is_some(),
+        _ => false,
+    };
+    if later {
+        return Undeliverable::Later { reason, after };
     }
+    let advice = match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => advice::CREDENTIALS,
+        Code::Unimplemented | Code::NotFound => advice::ENDPOINT,
+        Code::ResourceExhausted => advice::LIMITS,
+        _ => advice::RECEIVER,
+    };
+    Undeliverable::Never { reason, advice }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::rpc::retry_details, *};
 
     #[test]
-    fn the_receivers_delay_is_read() {
-        let info = RetryInfo {
-            retry_delay: Some(Delay {
-                seconds: 3,
-                nanos: 500_000_000,
-            }),
+    fn only_what_the_specification_names_is_retried() {
+        for (code, retried) in [
+            (Code::Cancelled, true),
+            (Code::Unknown, false),
+            (Code::InvalidArgument, false),
+            (Code::DeadlineExceeded, true),
+            (Code::NotFound, false),
+            (Code::AlreadyExists, false),
+            (Code::PermissionDenied, false),
+            (Code::ResourceExhausted, false),
+            (Code::FailedPrecondition, false),
+            (Code::Aborted, true),
+            (Code::OutOfRange, true),
+            (Code::Unimplemented, false),
+            (Code::Internal, false),
+            (Code::Unavailable, true),
+            (Code::DataLoss, true),
+            (Code::Unauthenticated, false),
+        ] {
+            let judged = judge(&Status::new(code, "words"));
+            assert_eq!(
+                matches!(judged, Undeliverable::Later { .. }),
+                retried,
+                "{judged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_no_answer() {
+        let broken = Status::from_error(Box::new(std::io::Error::other("connection reset")));
+        assert_eq!(broken.code(), Code::Unknown);
+        assert!(
+            matches!(judge(&broken), Undeliverable::Later { .. }),
+            "{broken:?}"
+        );
+    }
+
+    #[test]
+    fn exhausted_is_retried_when_the_receiver_says_when() {
+        let exhausted = |details: Vec<u8>| {
+            judge(&Status::with_details(
+                Code::ResourceExhausted,
+                "",
+                details.into(),
+            ))
         };
-        let details = RpcStatus {
-            details: vec![Detail {
-                type_url: "type.googleapis.com/google.rpc.RetryInfo".into(),
-                value: info.encode_to_vec(),
-            }],
+        let Undeliverable::Later { after, .. } = exhausted(retry_details(3)) else {
+            panic!("worth another try");
         };
-        let status =
-            Status::with_details(Code::Unavailable, "busy", details.encode_to_vec().into());
-        let Undeliverable::Later { after, .. } = judge(&status) else {
-            panic!("{status} is worth another try");
-        };
-        assert_eq!(after, Some(Duration::from_millis(3500)));
-        assert_eq!(retry_delay(b""), None);
-        assert!(matches!(
-            judge(&Status::unimplemented("")),
-            Undeliverable::Never(_)
-        ));
+        assert_eq!(after, Some(Duration::from_secs(3)));
+        assert!(matches!(exhausted(Vec::new()), Undeliverable::Never { .. }));
     }
 }

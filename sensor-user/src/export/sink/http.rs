@@ -1,6 +1,6 @@
 //! OTLP over HTTP with protobuf bodies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use opentelemetry_proto::tonic::collector::{
@@ -9,17 +9,17 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message as _;
 use reqwest::{
-    Client, StatusCode, Url,
+    Client, Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 
 use super::{
-    Message, Rejected, Sink, Undeliverable, endpoint_url, grpc::TIMEOUT, partial,
-    without_credentials,
+    Message, Rejected, Signal, Sink, Undeliverable, advice, endpoint_url, grpc::TIMEOUT, partial,
+    rpc::RpcStatus, shortened, without_credentials,
 };
+use crate::config::secret::Secret;
 
 /// See the module.
-#[derive(Debug)]
 pub struct OtlpHttp {
     name: String,
     /// `/v1/<signal>` is added.
@@ -33,7 +33,7 @@ impl OtlpHttp {
     ///
     /// # Errors
     /// When the URL or a header is malformed.
-    pub fn new(endpoint: &str, headers: &[(String, String)]) -> Result<Self> {
+    pub fn new(endpoint: &str, headers: &[(String, Secret)]) -> Result<Self> {
         let base = endpoint_url(endpoint)?;
         let mut map = HeaderMap::new();
         map.insert(
@@ -41,12 +41,13 @@ impl OtlpHttp {
             HeaderValue::from_static("application/x-protobuf"),
         );
         for (key, value) in headers {
+            let mut value = HeaderValue::from_str(value.reveal())
+                .with_context(|| format!("export.headers: the value of `{key}` is no header's"))?;
+            value.set_sensitive(true);
             map.insert(
                 HeaderName::from_bytes(key.as_bytes())
                     .with_context(|| format!("export.headers: `{key}` is no header"))?,
-                HeaderValue::from_str(value).with_context(|| {
-                    format!("export.headers: the value of `{key}` is no header's")
-                })?,
+                value,
             );
         }
         Ok(Self {
@@ -61,7 +62,8 @@ impl OtlpHttp {
             headers: map,
         })
     }
-    fn url(&self, signal: &str) -> Url {
+
+    fn url(&self, signal: Signal) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!(
             "{}/v1/{signal}",
@@ -76,8 +78,8 @@ impl Sink for OtlpHttp {
         self.name.clone()
     }
 
-    async fn deliver(&mut self, message: &Message) -> Result<Rejected, Undeliverable> {
-        let body = match message {
+    async fn deliver(&self, message: &Arc<Message>) -> Result<Rejected, Undeliverable> {
+        let body = match &**message {
             Message::Metrics(message) => message.encode_to_vec(),
             Message::Logs(message) => message.encode_to_vec(),
             Message::Traces(message) => message.encode_to_vec(),
@@ -95,25 +97,64 @@ impl Sink for OtlpHttp {
             .await
             .map_err(later)?;
         let status = answer.status();
-        if status.is_success() {
-            let body = answer.bytes().await.map_err(later)?;
-            return Ok(rejected(message, &body));
-        }
         let after = answer
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
-        let reason = format!("HTTP {status}");
-        // OTLP specification, "Retryable Response Codes".
-        Err(match status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Undeliverable::Later { reason, after },
-            _ => Undeliverable::Never(reason),
-        })
+        let body = beginning(answer).await;
+        if status.is_success() {
+            return Ok(match body {
+                Some(body) => rejected(message, &body),
+                None => partial(
+                    0,
+                    "it took the request, but its answer is cut or too long to be read",
+                ),
+            });
+        }
+        // OTLP specification, "Failures": the body is a google.rpc.Status.
+        let words = body
+            .and_then(|body| RpcStatus::decode(&*body).ok())
+            .map(|status| shortened(&status.message))
+            .filter(|words| !words.is_empty());
+        let reason = match words {
+            Some(words) => format!("HTTP {status}: {words}"),
+            None => format!("HTTP {status}"),
+        };
+        Err(judge(status, reason, after))
     }
+}
+
+/// At most this much of an answer is read: it holds a sentence.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+/// The body of an answer, if it is whole and not too long. The status has told the outcome already: trouble here
+/// changes nothing.
+async fn beginning(mut answer: Response) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        if body.len() + chunk.len() > LONGEST_ANSWER {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+/// Which answers are worth another try: OTLP specification, "Retryable Response Codes".
+fn judge(status: StatusCode, reason: String, after: Option<Duration>) -> Undeliverable {
+    let advice = match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => return Undeliverable::Later { reason, after },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => advice::CREDENTIALS,
+        StatusCode::PAYLOAD_TOO_LARGE => advice::LIMITS,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => advice::ENDPOINT,
+        status if status.is_redirection() => advice::ENDPOINT,
+        _ => advice::RECEIVER,
+    };
+    Undeliverable::Never { reason, advice }
 }
 
 fn rejected(message: &Message, body: &[u8]) -> Rejected {
@@ -122,19 +163,36 @@ fn rejected(message: &Message, body: &[u8]) -> Rejected {
             let success = ExportMetricsServiceResponse::decode(body)
                 .ok()?
                 .partial_success?;
-            partial(success.rejected_data_points, success.error_message)
+            partial(success.rejected_data_points, &success.error_message)
         }
         Message::Logs(_) => {
             let success = ExportLogsServiceResponse::decode(body)
                 .ok()?
                 .partial_success?;
-            partial(success.rejected_log_records, success.error_message)
+            partial(success.rejected_log_records, &success.error_message)
         }
         Message::Traces(_) => {
             let success = ExportTraceServiceResponse::decode(body)
                 .ok()?
                 .partial_success?;
-            partial(success.rejected_spans, success.error_message)
+            partial(success.rejected_spans, &success.error_message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_specification_names_is_retried() {
+        for code in (300..600).filter_map(|code| StatusCode::from_u16(code).ok()) {
+            let judged = judge(code, String::new(), None);
+            assert_eq!(
+                matches!(judged, Undeliverable::Later { .. }),
+                [429, 502, 503, 504].contains(&code.as_u16()),
+                "{code}"
+            );
         }
     }
 }
