@@ -18,6 +18,10 @@ use crate::{
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     time::Timestamp,
+    volume::{
+        ledger::Ledger,
+        totals::{SeriesKey, StatementKey},
+    },
 };
 
 mod telemetry;
@@ -35,6 +39,8 @@ pub struct Live {
     kernel: Kernel,
     pipeline: Pipeline,
     exporter: Exporter,
+    series: Ledger<SeriesKey>,
+    statements: Ledger<StatementKey>,
     console: Option<Console>,
     started: Timestamp,
     servers: Vec<discover::Server>,
@@ -53,6 +59,8 @@ impl Live {
         Ok(Self {
             pipeline: Pipeline::new(&config, seed),
             exporter,
+            series: Ledger::new(config.export.max_series),
+            statements: Ledger::new(config.export.statement_series),
             console: console.then(Console::default),
             started: Timestamp::now(),
             servers: Vec::new(),
