@@ -20,6 +20,10 @@ use crate::{
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     time::Timestamp,
+    volume::{
+        ledger::Ledger,
+        totals::{SeriesKey, StatementKey},
+    },
 };
 
 mod telemetry;
@@ -37,6 +41,8 @@ pub struct Live {
     kernel: Kernel,
     pipeline: Pipeline,
     exporter: Exporter,
+    series: Ledger<SeriesKey>,
+    statements: Ledger<StatementKey>,
     console: Option<Console>,
     started: Timestamp,
     servers: Vec<discover::Server>,
@@ -55,6 +61,8 @@ impl Live {
         Ok(Self {
             pipeline: Pipeline::new(&config, seed),
             exporter,
+            series: Ledger::new(config.export.max_series),
+            statements: Ledger::new(config.export.statement_series),
             console: console.then(Console::default),
             started: Timestamp::now(),
             servers: Vec::new(),

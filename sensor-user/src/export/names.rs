@@ -219,9 +219,9 @@ metrics! {
     ROWS = "data_access.rows", "{row}", Sum, PRINCIPAL_DIRECTION, "Rows returned to clients and written by them.";
     BYTES = "data_access.bytes", "By", Sum, PRINCIPAL_DIRECTION, "Bytes on the sockets of clients.";
     QUERIES = "data_access.queries", "{query}", Sum, PRINCIPAL, "Statements completed, failed ones included.";
-    STATEMENT_ROWS = "data_access.statement.rows", "{row}", Sum, STATEMENT_DIRECTION, "Rows by statement shape, the largest series only.";
-    STATEMENT_BYTES = "data_access.statement.bytes", "By", Sum, STATEMENT_DIRECTION, "Bytes by statement shape, the largest series only.";
-    STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape, the largest series only.";
+    STATEMENT_ROWS = "data_access.statement.rows", "{row}", Sum, STATEMENT_DIRECTION, "Rows by statement shape.";
+    STATEMENT_BYTES = "data_access.statement.bytes", "By", Sum, STATEMENT_DIRECTION, "Bytes by statement shape.";
+    STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape.";
     EGRESS_QUERIES = "data_access.egress.queries", "{query}", Sum, EGRESS_SERIES, "Statements by which data left through the server's own hands (a file, a program, another server).";
     USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers.";
     PARSED_BYTES = "data_access.sensor.parsed_bytes", "By", Sum, &[], "Bytes on watched sockets that were parsed.";

@@ -1,9 +1,10 @@
 //! How much: volumes of data access and their bounded aggregation.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 pub mod completeness;
 pub mod egress;
+pub mod ledger;
 pub mod live;
 pub mod totals;
 
@@ -35,6 +36,32 @@ impl AddAssign for Volume {
         self.bytes_sent += rhs.bytes_sent;
         self.bytes_received += rhs.bytes_received;
         self.queries += rhs.queries;
+    }
+}
+
+impl Sub for Volume {
+    type Output = Self;
+
+    fn sub(self, rhs: Self) -> Self {
+        Self {
+            rows_returned: self.rows_returned - rhs.rows_returned,
+            rows_written: self.rows_written - rhs.rows_written,
+            bytes_sent: self.bytes_sent - rhs.bytes_sent,
+            bytes_received: self.bytes_received - rhs.bytes_received,
+            queries: self.queries - rhs.queries,
+        }
+    }
+}
+
+impl Volume {
+    /// Rows, whichever way.
+    pub fn rows(&self) -> u64 {
+        self.rows_returned + self.rows_written
+    }
+
+    /// Bytes, whichever way.
+    pub fn bytes(&self) -> u64 {
+        self.bytes_sent + self.bytes_received
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sensor's state as metrics.
 
-use std::{cmp::Reverse, fs};
+use std::fs;
 
 use super::Live;
 use crate::{
@@ -12,7 +12,10 @@ use crate::{
     },
     sql::Shape,
     time::Timestamp,
-    volume::Volume,
+    volume::{
+        Volume,
+        totals::{SeriesKey, StatementKey},
+    },
 };
 
 /// Messages that wait for a dead receiver.
@@ -45,23 +48,18 @@ impl Live {
         self.exporter.metrics(&points);
     }
 
-    /// Volumes by principal, database, table and operation: the largest apart, the rest as one.
-    fn series(&self, now: Timestamp) -> Vec<MetricPoint> {
-        let mut all: Vec<_> = self.pipeline.totals.series().collect();
+    /// Volumes by principal, database, table and operation.
+    fn series(&mut self, now: Timestamp) -> Vec<MetricPoint> {
         let metrics = [&names::ROWS, &names::BYTES, &names::QUERIES];
-        let mut rest = Volume::default();
-        if all.len() > self.config.export.max_series {
-            all.sort_by_key(|series| Reverse(weight(&series.volume)));
-            for series in all.drain(self.config.export.max_series..) {
-                rest += series.volume;
-            }
-        }
+        let known = |key: &SeriesKey| key.principal.is_some();
+        self.series
+            .update(self.pipeline.totals.series(), known, now);
         let mut points = Vec::new();
-        for series in all {
-            let mut attributes = match series.key.principal {
-                Some(id) => principal_attributes(self.pipeline.resolver.principal(id)),
-                None => vec![(names::USER_NAME, "other".into())],
+        for series in self.series.apart() {
+            let Some(id) = series.key.principal else {
+                continue;
             };
+            let mut attributes = principal_attributes(self.pipeline.resolver.principal(id));
             attributes.push((names::DB_NAMESPACE, series.key.database.clone().into()));
             attributes.push((names::DB_COLLECTION_NAME, series.key.table.clone().into()));
             attributes.push((
@@ -72,27 +70,26 @@ impl Live {
                 metrics,
                 &attributes,
                 &series.volume,
-                series.first,
+                series.start,
                 now,
             ));
         }
-        let other = vec![(names::USER_NAME, Value::from("other"))];
-        points.extend(volume_points(metrics, &other, &rest, self.started, now));
+        points.extend(self.other(metrics, self.series.other(), now));
         points
     }
 
-    /// The largest statement series.
-    fn statements(&self, now: Timestamp) -> Vec<MetricPoint> {
-        let mut all: Vec<_> = self.pipeline.totals.statements().collect();
-        all.sort_by_key(|series| Reverse(weight(&series.volume)));
-        all.truncate(self.config.export.statement_series);
+    /// Volumes by principal and statement.
+    fn statements(&mut self, now: Timestamp) -> Vec<MetricPoint> {
         let metrics = [
             &names::STATEMENT_ROWS,
             &names::STATEMENT_BYTES,
             &names::STATEMENT_QUERIES,
         ];
+        let known = |key: &StatementKey| key.principal.is_some();
+        self.statements
+            .update(self.pipeline.totals.statements(), known, now);
         let mut points = Vec::new();
-        for series in all {
+        for series in self.statements.apart() {
             let Some(id) = series.key.principal else {
                 continue;
             };
@@ -104,10 +101,11 @@ impl Live {
                 metrics,
                 &attributes,
                 &series.volume,
-                series.first,
+                series.start,
                 now,
             ));
         }
+        points.extend(self.other(metrics, self.statements.other(), now));
         points
     }
 
@@ -136,6 +134,17 @@ impl Live {
                 }
             })
             .collect()
+    }
+
+    /// What has no series of its own.
+    fn other(
+        &self,
+        metrics: [&'static Metric; 3],
+        volume: &Volume,
+        now: Timestamp,
+    ) -> Vec<MetricPoint> {
+        let attributes = vec![(names::USER_NAME, Value::from("other"))];
+        volume_points(metrics, &attributes, volume, self.started, now)
     }
 
     /// The client's end of local connections, by OS user.
@@ -249,13 +258,6 @@ impl Live {
         }
         points
     }
-}
-
-fn weight(volume: &Volume) -> (u64, u64) {
-    (
-        volume.rows_returned + volume.rows_written,
-        volume.bytes_sent + volume.bytes_received,
-    )
 }
 
 /// Fingerprint of a sanitised text, and of where its data goes to, that is equal on all hosts and over restarts (the

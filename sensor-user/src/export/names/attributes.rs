@@ -34,7 +34,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: USER_NAME,
-        description: "Database user. Absent while not known.",
+        description: "Database user. Absent while not known; `other`: what is not exported in a series of its own.",
     },
     Attribute {
         key: CLIENT_ADDRESS,

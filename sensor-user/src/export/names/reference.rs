@@ -10,7 +10,9 @@ fn reference_markdown() -> String {
         "# Metrics, events and attributes\n\n\
          Made from `sensor-user/src/export/names.rs`; a test holds both against each other (`UPDATE_DOCS=1 cargo test -p \
          sensor-user` rewrites this file).\n\nNames follow the OpenTelemetry semantic conventions where they have one; \
-         own names are all under `data_access.`.\n\n## Metrics\n\nSums are monotonic and cumulative.\n\n\
+         own names are all under `data_access.`.\n\n## Metrics\n\nSums are monotonic and cumulative. \
+         Volumes that have no series of their own (`max_series`, `statement_series`) are in one with the user `other`: the \
+         sum over the series is always all there is.\n\n\
          | metric | unit | kind | what it says | attributes |\n| --- | --- | --- | --- | --- |\n",
     );
     for metric in METRICS {
