@@ -10,25 +10,12 @@ use std::{
 };
 
 use harness::{
-    Options, Postgres, Sensor, Turn, Volume,
+    CONFIGURATION, Options, Postgres, Sensor, Turn, Volume,
     clients::{Client, Counted, Endpoint, SCHEMA, role},
     raw::{self, Raw},
     relay::Relay,
     statements,
 };
-
-/// Exports often, keeps every series apart, alerts on nothing.
-const CONFIGURATION: &str = r#"
-[export]
-interval = "1s"
-max_series = 50000
-statement_series = 10000
-[[threshold]]
-name = "never"
-measure = "rows"
-window = "1m"
-limit = 1000000000000
-"#;
 
 /// A database with [`SCHEMA`] and these roles. Its name is of this process: other servers' databases on the machine
 /// are watched, too.

@@ -17,6 +17,6 @@ pub mod relay;
 
 pub use environment::{Turn, require_root_and_bpf, sensor_binary, workspace};
 pub use postgres::{Options, Postgres};
-pub use sensor::{Output, Sensor, wait_until};
+pub use sensor::{CONFIGURATION, Output, Sensor, wait_until};
 pub use truth::{Statements, statements};
 pub use volume::Volume;

@@ -17,6 +17,19 @@ use crate::{
     otlp::{self, Alert, Series, Span},
 };
 
+/// Exports often, keeps every series apart, alerts on nothing.
+pub const CONFIGURATION: &str = r#"
+[export]
+interval = "1s"
+max_series = 50000
+statement_series = 10000
+[[threshold]]
+name = "never"
+measure = "rows"
+window = "1m"
+limit = 1000000000000
+"#;
+
 /// A running sensor; killed when dropped.
 #[derive(Debug)]
 pub struct Sensor {

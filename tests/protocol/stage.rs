@@ -3,23 +3,10 @@
 use std::{fmt::Write, thread, time::Duration};
 
 use harness::{
-    Options, Output, Postgres, Sensor, Turn, Volume,
+    CONFIGURATION, Options, Output, Postgres, Sensor, Turn, Volume,
     clients::{SCHEMA, role},
     raw::{Answer, Raw},
 };
-
-/// Exports often, keeps every series apart, alerts on nothing.
-const CONFIGURATION: &str = r#"
-[export]
-interval = "1s"
-max_series = 50000
-statement_series = 10000
-[[threshold]]
-name = "never"
-measure = "rows"
-window = "1m"
-limit = 1000000000000
-"#;
 
 /// A server, a sensor, and what it should have counted when all is over.
 pub struct Stage {
