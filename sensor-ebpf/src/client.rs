@@ -12,21 +12,10 @@ use sensor_ebpf::{
 use crate::{
     hook::Operation,
     identity,
-    maps::{CLIENTS, PORTS, SETTLED, count, raw},
+    maps::{CLIENTS, CREATE, Client, PORTS, SETTLED, SETTLED_LENGTH, count, raw, storage},
     ring, state,
-    surroundings::{CREATE, storage},
     task::probe,
 };
-
-/// State of a socket that may be a client's.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Client {
-    /// `UNKNOWN`, `LOCAL` or `OTHER`.
-    pub role: u32,
-    /// Its record has left.
-    pub announced: u32,
-}
 
 /// Not looked at yet; zero, as storage begins.
 const UNKNOWN: u32 = 0;
@@ -34,9 +23,6 @@ const UNKNOWN: u32 = 0;
 const LOCAL: u32 = 1;
 /// Does not.
 const OTHER: u32 = 2;
-
-/// Sockets that are remembered as settled, on each CPU.
-pub const SETTLED_LENGTH: u32 = 1024;
 
 /// Data that a process which is no server sent, or a server on a client socket of its own.
 ///

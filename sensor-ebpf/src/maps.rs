@@ -1,7 +1,10 @@
 //! The maps, all in one place.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
 };
 use sensor_ebpf::{
@@ -37,12 +40,24 @@ pub static PARTIALS: SkStorage<Partial> = SkStorage::new();
 
 /// The client's end of local connections; see `client`.
 #[btf_map]
-pub static CLIENTS: SkStorage<crate::client::Client> = SkStorage::new();
+pub static CLIENTS: SkStorage<Client> = SkStorage::new();
+
+/// See [`CLIENTS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Client {
+    /// `UNKNOWN`, `LOCAL` or `OTHER`.
+    pub role: u32,
+    /// Its record has left.
+    pub announced: u32,
+}
 
 /// Cookies of sockets about which nothing is left to find out.
 #[btf_map]
-pub static SETTLED: PerCpuArray<u64, { crate::client::SETTLED_LENGTH as usize }> =
-    PerCpuArray::new();
+pub static SETTLED: PerCpuArray<u64, { SETTLED_LENGTH as usize }> = PerCpuArray::new();
+
+/// See [`SETTLED`].
+pub const SETTLED_LENGTH: u32 = 1024;
 
 /// Fingerprints whose text has left, and when, or `ALWAYS`. Least recently used go first: their text leaves again.
 #[btf_map]
@@ -56,9 +71,9 @@ pub static NAMES: LruHashMap<NameKey, u64, 65536> = LruHashMap::new();
 #[btf_map]
 pub static PORTS: Array<u64, 1024> = Array::new();
 
-/// The connection that a server process serves, for its last words: see `server::exited`.
+/// The connection that a server process serves, for its last words: see `server::exited`. As many as slots.
 #[btf_map]
-pub static BACKENDS: LruHashMap<u32, Backend, 16384> = LruHashMap::new();
+pub static BACKENDS: LruHashMap<u32, Backend, 32768> = LruHashMap::new();
 
 /// See [`BACKENDS`].
 #[repr(C)]
@@ -125,8 +140,23 @@ macro_rules! count {
 }
 pub(crate) use count;
 
+/// `BPF_SK_STORAGE_GET_F_CREATE`.
+pub const CREATE: u64 = 1;
+
+/// A socket's storage in one of the maps; created when `flags` say so.
+#[inline(always)]
+pub fn storage<'a, T>(map: *mut c_void, sk: *mut c_void, flags: u64) -> Option<&'a mut T> {
+    // SAFETY: map and socket are what the helper wants; the storage lives as long as the socket, which is held by the
+    // operation that runs.
+    unsafe {
+        bpf_sk_storage_get(map, sk, core::ptr::null_mut(), flags)
+            .cast::<T>()
+            .as_mut()
+    }
+}
+
 /// A map as the helpers want it that the wrappers above do not offer.
 #[inline(always)]
-pub fn raw<M>(map: &'static M) -> *mut core::ffi::c_void {
+pub fn raw<M>(map: &'static M) -> *mut c_void {
     core::ptr::from_ref(map).cast_mut().cast()
 }

@@ -17,9 +17,9 @@ use crate::{
     client,
     hook::{Direction, Operation, registers},
     identity,
-    maps::{BACKENDS, Backend, IGNORED, SCRATCH, count, raw},
+    maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, storage},
     ring, state,
-    surroundings::{CREATE, KernelSurroundings, storage},
+    surroundings::KernelSurroundings,
     task,
 };
 

@@ -4,7 +4,6 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{
     bpf_jiffies64, bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete,
-    bpf_sk_storage_get,
 };
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
@@ -19,12 +18,9 @@ use sensor_ebpf::{
 use crate::{
     hook::registers::{Buffer, read_user},
     identity,
-    maps::{NAMES, PARTIALS, QUEUES, SCRATCH, SEEN, count, raw, setting},
+    maps::{CREATE, NAMES, PARTIALS, QUEUES, SCRATCH, SEEN, count, raw, setting, storage},
     ring,
 };
-
-/// `BPF_SK_STORAGE_GET_F_CREATE`.
-pub const CREATE: u64 = 1;
 
 /// The surroundings of one socket operation.
 pub struct KernelSurroundings {
@@ -413,18 +409,6 @@ impl Step for Gather {
         self.rest -= take;
         self.position += take;
         true
-    }
-}
-
-/// A socket's storage in one of the maps; created when `flags` say so.
-#[inline(always)]
-pub fn storage<'a, T>(map: *mut c_void, sk: *mut c_void, flags: u64) -> Option<&'a mut T> {
-    // SAFETY: map and socket are what the helper wants; the storage lives as long as the socket, which is held by the
-    // operation that runs.
-    unsafe {
-        bpf_sk_storage_get(map, sk, core::ptr::null_mut(), flags)
-            .cast::<T>()
-            .as_mut()
     }
 }
 

@@ -87,6 +87,7 @@ impl Kernel {
             .override_global("SETTINGS", bytes, true)
             .map_max_entries("RING", ring_bytes)
             .map_max_entries("SLOTS", settings.slot_mask + 1)
+            .map_max_entries("BACKENDS", settings.slot_mask + 1)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
             .context(
