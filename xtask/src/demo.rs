@@ -12,24 +12,21 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::{
     build,
+    postgresql::Server,
     progress::{Progress, thousands},
     setup::{self, For},
-    workspace,
+    signal, workspace,
 };
 
 mod data;
 mod day;
 mod screen;
 mod sensor;
-mod server;
-mod signal;
 mod truth;
 
 use day::Theft;
 use screen::Screen;
 use sensor::{Alert, Sensor};
-use server::Server;
-pub use server::newest_postgresql;
 
 /// Agents of the support team.
 const AGENTS: usize = 20;
@@ -86,7 +83,7 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
     signal::catch();
     let mut server = None;
     progress.quiet("PostgreSQL, a throwaway server", || {
-        let started = Server::start()?;
+        let started = Server::start(&workspace::demo(), "pg_stat_statements")?;
         let note = format!("port {}", started.port);
         server = Some(started);
         Ok(note)

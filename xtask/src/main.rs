@@ -4,14 +4,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod ci;
 mod command;
 mod demo;
 mod packages;
+mod postgresql;
 mod progress;
 mod run;
 mod setup;
+mod signal;
 mod test;
 mod workspace;
 
@@ -39,6 +42,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Formatting, lints, documentation, build and all tests.
     Test(test::Arguments),
+    /// Measure what the sensor costs a database.
+    Bench(bench::Arguments),
     /// What continuous integration runs: the same as `test`.
     Ci,
 }
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
+        Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Ci => ci::ci(),
     };
     match result {

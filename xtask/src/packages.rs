@@ -52,6 +52,9 @@ pub const POSTGRESQL: &[Need] = &[
     },
 ];
 
+/// What the benchmarks compare the sensor with.
+pub const PEERS: &[Need] = &[installed("postgresql-15-pgaudit")];
+
 /// Clients for the integration tests.
 pub const CLIENTS: &[Need] = &[
     Need {
@@ -100,11 +103,11 @@ const fn program(package: &'static str, program: &'static str) -> Need {
 }
 
 fn has_postgresql() -> bool {
-    crate::demo::newest_postgresql().is_ok()
+    crate::postgresql::newest_postgresql().is_ok()
 }
 
 fn has_pg_stat_statements() -> bool {
-    crate::demo::newest_postgresql().is_ok_and(|bin| {
+    crate::postgresql::newest_postgresql().is_ok_and(|bin| {
         let version = bin.parent().and_then(Path::file_name).unwrap_or_default();
         let share = Path::new("/usr/share/postgresql").join(version);
         fs::exists(share.join("extension/pg_stat_statements.control")).unwrap_or(false)

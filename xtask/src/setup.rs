@@ -17,13 +17,15 @@ pub struct Arguments {
     purpose: For,
 }
 
-/// What a machine is set up for; each includes those before it.
+/// What a machine is set up for. `Demo` includes `Build`, `Bench` and `Test` include `Demo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum For {
     /// Compilers and linker.
     Build,
     /// A PostgreSQL server.
     Demo,
+    /// What the sensor is compared with.
+    Bench,
     /// The clients of the integration tests.
     Test,
 }
@@ -41,6 +43,9 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     let mut needs = packages::BUILD.to_vec();
     if purpose >= For::Demo {
         needs.extend(packages::POSTGRESQL);
+    }
+    if purpose == For::Bench {
+        needs.extend(packages::PEERS);
     }
     if purpose >= For::Test {
         needs.extend(packages::CLIENTS);

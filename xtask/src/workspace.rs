@@ -23,6 +23,11 @@ pub fn demo() -> PathBuf {
     root().join("target/demo")
 }
 
+/// What benchmarks write.
+pub fn bench() -> PathBuf {
+    root().join("target/bench")
+}
+
 /// Logs of commands whose output is not shown.
 pub fn logs() -> PathBuf {
     root().join("target/xtask/logs")

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 use postgres::Client;
 
-use super::{AGENTS, Size, server::Server, signal};
+use super::{AGENTS, Size};
+use crate::{postgresql::Server, signal};
 
 /// Rows made by one statement, between two looks at Ctrl-C.
 const CHUNK: u64 = 250_000;

@@ -18,10 +18,9 @@ use super::{
     data::{agent, number},
     screen::Screen,
     sensor::Sensor,
-    server::Address,
-    signal,
 };
 use crate::progress::thousands;
+use crate::{postgresql::Address, signal};
 
 const LOOK_UP: &str = "SELECT t.id, c.name, c.email, c.phone FROM tickets t JOIN customers c ON c.id = t.customer_id \
                        WHERE t.id = $1";

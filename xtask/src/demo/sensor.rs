@@ -14,8 +14,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{INSIDER, LIMIT, screen::Screen, server::Address, signal};
-use crate::{command::command, workspace};
+use super::{INSIDER, LIMIT, screen::Screen};
+use crate::{command::command, postgresql::Address, signal, workspace};
 
 /// How long it may take to attach, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::server::Server;
+use crate::postgresql::Server;
 use crate::progress::thousands;
 
 /// Of one user.

@@ -14,7 +14,7 @@ use postgres::{Client, Config, NoTls};
 
 use crate::{
     command::{self, command},
-    workspace,
+    signal, workspace,
 };
 
 /// Owner of the server's processes and files.
@@ -55,18 +55,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a cluster and starts it.
-    pub fn start() -> Result<Self> {
+    /// Makes a cluster under `place` and starts it with these libraries preloaded.
+    pub fn start(place: &Path, libraries: &str) -> Result<Self> {
         let bin = newest_postgresql()?;
-        let folder = folder()?;
-        let result = Self::start_in(&bin, &folder);
+        let folder = folder(place)?;
+        let result = Self::start_in(&bin, &folder, libraries);
         if result.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
         result
     }
 
-    fn start_in(bin: &Path, folder: &Path) -> Result<Self> {
+    fn start_in(bin: &Path, folder: &Path, libraries: &str) -> Result<Self> {
         let data = folder.join("data");
         command::logged(
             as_owner(&bin.join("initdb"))
@@ -86,7 +86,7 @@ impl Server {
             format!("port={port}"),
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", folder.display()),
-            "shared_preload_libraries=pg_stat_statements".to_owned(),
+            format!("shared_preload_libraries={libraries}"),
             "pg_stat_statements.track=top".to_owned(),
             "pg_stat_statements.save=off".to_owned(),
             "shared_buffers=256MB".to_owned(),
@@ -172,7 +172,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Fast shutdown; immediate when that takes too long.
         for signal in [libc::SIGINT, libc::SIGQUIT] {
-            super::signal::send(self.child.id(), signal);
+            signal::send(self.child.id(), signal);
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(10) {
                 if !matches!(self.child.try_wait(), Ok(None)) {
@@ -247,25 +247,24 @@ fn as_owner(program: &Path) -> Command {
     setpriv
 }
 
-/// A new, empty folder that belongs to the owner: under target/demo, or in /tmp where the owner can't get there or
-/// its name is too long for a unix socket.
-fn folder() -> Result<PathBuf> {
-    let wanted = workspace::demo().join("postgresql");
-    let folder = if wanted.as_os_str().len() <= LONGEST_FOLDER && all_may_enter(&workspace::demo())
-    {
+/// A new, empty folder that belongs to the owner: under `place`, or in /tmp where the owner can't get there or its name
+/// is too long for a unix socket.
+fn folder(place: &Path) -> Result<PathBuf> {
+    let wanted = place.join("postgresql");
+    let folder = if wanted.as_os_str().len() <= LONGEST_FOLDER && all_may_enter(place) {
         wanted
     } else {
-        PathBuf::from(format!("/tmp/sensor-demo-{}", std::process::id()))
+        PathBuf::from(format!("/tmp/sensor-postgresql-{}", std::process::id()))
     };
     if folder.exists() {
         if let Some(pid) = running_in(&folder) {
             bail!(
-                "a PostgreSQL server still runs in {} (pid {pid}): is another demo running?",
+                "a PostgreSQL server still runs in {} (pid {pid}): is another demo or benchmark running?",
                 folder.display()
             );
         }
         fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {} of an earlier demo", folder.display()))?;
+            .with_context(|| format!("cannot remove {} of an earlier run", folder.display()))?;
     }
     workspace::directory(&folder)?;
     let uid = owner_id("-u")?;
