@@ -21,6 +21,9 @@ use crate::{
 /// no place among sixteen; it is then counted as a blind spot (`stateless_bytes`).
 const PROBES: u32 = 16;
 
+/// In the place of a number: the slot is being made ready for its next connection. No socket's cookie comes that far.
+const BUSY: u64 = u64::MAX;
+
 /// Number of the connection that a socket carries, zero when it was never seen.
 #[inline(always)]
 pub fn cookie(sk: *mut c_void) -> u64 {
@@ -50,7 +53,6 @@ pub fn create<'a>(sk: *mut c_void) -> Option<(&'a mut Connection, u32)> {
     let cookie = unsafe { bpf_get_socket_cookie(sk) };
     let index = claim(first(cookie), cookie);
     let connection = slot(index).filter(|connection| connection.id == cookie)?;
-    connection.reset();
     Some((connection, index))
 }
 
@@ -90,9 +92,14 @@ fn claim(first: u32, cookie: u64) -> u32 {
     while further < PROBES {
         if let Some(connection) = slot(first + further) {
             let owner = connection.id;
-            if (owner == 0 || connection.has(CONNECTION_CLOSED))
-                && replace(&mut connection.id, owner, cookie)
+            if owner != BUSY
+                && (owner == 0 || connection.has(CONNECTION_CLOSED))
+                && replace(&mut connection.id, owner, BUSY)
             {
+                connection.reset();
+                // Last: until then the slot still looks closed, and another CPU would take it, too.
+                // SAFETY: a plain store to a map value.
+                unsafe { core::ptr::write_volatile(&raw mut connection.id, cookie) };
                 return first + further;
             }
         }
