@@ -18,6 +18,8 @@ use crate::{
     signal, workspace,
 };
 
+/// How long a load runs before a slice.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Fewer pairs than this are a try, not a measurement.
 const PUBLISHED: u32 = 20;
 
@@ -99,9 +101,14 @@ fn measure(
     arguments: &Arguments,
 ) -> Result<Measured> {
     let slice = Duration::from_secs(arguments.seconds);
-    let without = || load::run(load, server, slice, arguments.copy_rows);
+    // Switching disturbs for a moment (programs are compiled, settings read): both sides run a while before they count.
+    let without = || {
+        load::run(load, server, SETTLE, arguments.copy_rows / 10)?;
+        load::run(load, server, slice, arguments.copy_rows)
+    };
     let with = || {
         let on = On::switch(variant, server, sensor)?;
+        load::run(load, server, SETTLE, arguments.copy_rows / 10)?;
         let rate = load::run(load, server, slice, arguments.copy_rows)?;
         on.off()?;
         anyhow::Ok(rate)

@@ -101,7 +101,7 @@ fn processor() -> String {
 /// Height of a bar with its room.
 const ROW: f64 = 22.0;
 /// Width of 100 %.
-const FULL: f64 = 560.0;
+const FULL: f64 = 530.0;
 /// Where the bars begin.
 const LEFT: f64 = 330.0;
 
