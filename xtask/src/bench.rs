@@ -3,10 +3,18 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+mod bed;
+mod fixture;
+mod kernel_time;
 mod load;
+mod machine;
 mod overhead;
+mod picture;
+mod programs;
 mod report;
 mod statistics;
+mod tool;
+mod turn;
 mod variant;
 
 /// Arguments of `cargo xtask bench`.
@@ -19,12 +27,18 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Throughput kept with the sensor, and with what people use instead, by slices in turn: on, off, off, on, …
+    ///
+    /// Takes hours in full. Each pair of slices gives a ratio; the table has their median and its 95 % interval by order
+    /// statistics. The run time of kernel programs, which costs something to count, is counted in slices of its own.
     Overhead(overhead::Arguments),
+    /// Nanoseconds a query that the sensor's kernel programs take, beside empty ones that are attached at the same time.
+    KernelTime(kernel_time::Arguments),
 }
 
 /// Runs one.
 pub fn bench(arguments: &Arguments) -> Result<()> {
     match &arguments.verb {
         Verb::Overhead(arguments) => overhead::overhead(arguments),
+        Verb::KernelTime(arguments) => kernel_time::kernel_time(arguments),
     }
 }

@@ -65,29 +65,16 @@ fn compile() -> Result<Built> {
         "json-render-diagnostics",
     ]);
     let messages = command::shown_cargo(&mut cargo, Stdio::piped())?;
-    let mut sensor = None;
-    let mut object = None;
-    for line in messages.lines() {
-        let Ok(message) = serde_json::from_str::<Value>(line) else {
-            continue;
-        };
-        let ours = message["package_id"]
-            .as_str()
-            .is_some_and(|id| id.contains("sensor-user"));
-        match message["reason"].as_str() {
-            Some("compiler-artifact") if ours && message["target"]["name"] == "sensor" => {
-                sensor = message["executable"].as_str().map(PathBuf::from);
-            }
-            Some("build-script-executed") if ours => {
-                object = message["out_dir"]
+    let object = parsed(&messages)
+        .filter(|message| {
+            message["reason"] == "build-script-executed"
+                && message["package_id"]
                     .as_str()
-                    .map(|folder| Path::new(folder).join(OBJECT));
-            }
-            _ => {}
-        }
-    }
+                    .is_some_and(|id| id.contains("sensor-user"))
+        })
+        .find_map(|message| Some(Path::new(message["out_dir"].as_str()?).join(OBJECT)));
     Ok(Built {
-        sensor: sensor
+        sensor: executable(&messages, "sensor")
             .ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
         object: object.ok_or_else(|| {
             anyhow!("sensor-user's build script, which compiles the kernel programs, did not run")
@@ -95,8 +82,23 @@ fn compile() -> Result<Built> {
     })
 }
 
+/// Where the binary of this name is, by cargo's messages.
+pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    parsed(messages)
+        .filter(|message| {
+            message["reason"] == "compiler-artifact" && message["target"]["name"] == name
+        })
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+fn parsed(messages: &str) -> impl Iterator<Item = Value> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+}
+
 /// Refuses an object with panics in it.
-fn check(object: &Path) -> Result<String> {
+pub fn check(object: &Path) -> Result<String> {
     let bytes = fs::read(object)
         .with_context(|| format!("cannot read the kernel programs, {}", object.display()))?;
     if !bytes.starts_with(b"\x7fELF") {

@@ -37,6 +37,13 @@ const LIMIT: u64 = 10_000;
 /// How long the alert may take from the row that crosses the limit.
 const LATENCY: Duration = Duration::from_secs(2);
 
+/// Settings by which the server counts for itself.
+const STATISTICS: &[&str] = &[
+    "shared_preload_libraries=pg_stat_statements",
+    "pg_stat_statements.track=top",
+    "pg_stat_statements.save=off",
+];
+
 /// Arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -83,7 +90,7 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
     signal::catch();
     let mut server = None;
     progress.quiet("PostgreSQL, a throwaway server", || {
-        let started = Server::start(&workspace::demo(), "pg_stat_statements")?;
+        let started = Server::start(&workspace::demo(), STATISTICS)?;
         let note = format!("port {}", started.port);
         server = Some(started);
         Ok(note)

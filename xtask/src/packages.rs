@@ -53,7 +53,10 @@ pub const POSTGRESQL: &[Need] = &[
 ];
 
 /// What the benchmarks compare the sensor with.
-pub const PEERS: &[Need] = &[installed("postgresql-15-pgaudit")];
+pub const PEERS: &[Need] = &[
+    installed("postgresql-15-pgaudit"),
+    program("bpftrace", "bpftrace"),
+];
 
 /// Clients for the integration tests.
 pub const CLIENTS: &[Need] = &[

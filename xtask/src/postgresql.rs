@@ -1,7 +1,7 @@
 //! The throwaway PostgreSQL.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     net::TcpListener,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
@@ -49,24 +49,27 @@ pub fn newest_postgresql() -> Result<PathBuf> {
 #[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
+    log: PathBuf,
     child: Child,
     /// TCP port on 127.0.0.1, also in the unix socket's name.
     pub port: u16,
 }
 
 impl Server {
-    /// Makes a cluster under `place` and starts it with these libraries preloaded.
-    pub fn start(place: &Path, libraries: &str) -> Result<Self> {
+    /// Makes a cluster under `place` and starts it with these settings (`name=value`). Its log is named for the place.
+    pub fn start(place: &Path, settings: &[&str]) -> Result<Self> {
         let bin = newest_postgresql()?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let log = workspace::directory(&workspace::logs())?.join(format!("postgresql-{name}.log"));
         let folder = folder(place)?;
-        let result = Self::start_in(&bin, &folder, libraries);
+        let result = Self::start_in(&bin, &folder, &log, settings);
         if result.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
         result
     }
 
-    fn start_in(bin: &Path, folder: &Path, libraries: &str) -> Result<Self> {
+    fn start_in(bin: &Path, folder: &Path, log: &Path, more: &[&str]) -> Result<Self> {
         let data = folder.join("data");
         command::logged(
             as_owner(&bin.join("initdb"))
@@ -86,9 +89,6 @@ impl Server {
             format!("port={port}"),
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", folder.display()),
-            format!("shared_preload_libraries={libraries}"),
-            "pg_stat_statements.track=top".to_owned(),
-            "pg_stat_statements.save=off".to_owned(),
             "shared_buffers=256MB".to_owned(),
             "max_wal_size=8GB".to_owned(),
             "wal_level=minimal".to_owned(),
@@ -100,12 +100,17 @@ impl Server {
         ];
         let mut postgres = as_owner(&bin.join("postgres"));
         postgres.arg("-D").arg(&data);
-        for setting in settings {
-            postgres.args(["-c", &setting]);
+        for setting in settings
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+        {
+            postgres.args(["-c", setting]);
         }
-        let log = workspace::directory(&workspace::logs())?.join("postgresql.log");
-        let output =
-            File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        // Emptied here, and appended to so that it can be emptied while it is written.
+        let output = File::create(log)
+            .and_then(|_| OpenOptions::new().append(true).open(log))
+            .with_context(|| format!("cannot create {}", log.display()))?;
         let errors = output
             .try_clone()
             .context("cannot share the server's log")?;
@@ -119,14 +124,16 @@ impl Server {
             .context("cannot start postgres")?;
         let mut server = Self {
             folder: folder.to_owned(),
+            log: log.to_owned(),
             child,
             port,
         };
-        server.wait_ready(&log)?;
+        server.wait_ready()?;
         Ok(server)
     }
 
-    fn wait_ready(&mut self, log: &Path) -> Result<()> {
+    fn wait_ready(&mut self) -> Result<()> {
+        let log = &self.log;
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().context("cannot wait for postgres")? {
@@ -160,6 +167,15 @@ impl Server {
             socket_folder: self.folder.clone(),
             port: self.port,
         }
+    }
+
+    /// Forgets what it has logged: with every statement in it, a log outgrows the disk.
+    pub fn empty_log(&self) -> Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .open(&self.log)
+            .and_then(|log| log.set_len(0))
+            .with_context(|| format!("cannot empty {}", self.log.display()))
     }
 
     /// The server's process.

@@ -9,6 +9,8 @@ mod debian;
 mod linker;
 mod toolchain;
 
+pub use toolchain::chosen as kernel_toolchain;
+
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

@@ -13,6 +13,8 @@ use crate::{
 pub const DATABASE: &str = "bench";
 /// Scale factor of pgbench: a million rows, which stay in memory.
 const SCALE: &str = "10";
+/// Statements of a transaction of pgbench's own mix.
+const TPCB: u64 = 7;
 
 /// A load, by how pgbench names what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -45,6 +47,11 @@ impl Load {
         Self::Copy,
     ];
 
+    /// What is counted.
+    pub fn unit(self) -> &'static str {
+        if self == Self::Copy { "row" } else { "query" }
+    }
+
     /// As the table shows it.
     pub fn name(self) -> &'static str {
         match self {
@@ -59,6 +66,15 @@ impl Load {
     }
 }
 
+/// What a load has done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Done {
+    /// Transactions (of a `COPY`: rows) a second.
+    pub rate: f64,
+    /// Queries (rows).
+    pub count: u64,
+}
+
 /// Makes the tables.
 pub fn prepare(server: &Server) -> Result<String> {
     server
@@ -69,34 +85,34 @@ pub fn prepare(server: &Server) -> Result<String> {
     Ok(format!("pgbench, scale {SCALE}"))
 }
 
-/// Runs a load for a while and returns transactions (or rows) a second.
-pub fn run(load: Load, server: &Server, slice: Duration, copy_rows: u64) -> Result<f64> {
-    let seconds = slice.as_secs().max(1).to_string();
-    let timed = |unix: bool, more: &[&str]| {
-        let mut arguments = vec![
-            "--no-vacuum",
-            "--time",
-            &seconds,
-            "--client",
-            "4",
-            "--jobs",
-            "2",
-        ];
-        arguments.extend(more);
-        pgbench(server, unix, &arguments).and_then(|output| rate(&output))
-    };
+/// Runs a load for a while.
+pub fn run(load: Load, server: &Server, slice: Duration, copy_rows: u64) -> Result<Done> {
+    let timed = |unix: bool, more: &[&str]| timed(server, unix, slice, more);
     match load {
         Load::SimpleUnix => timed(true, &["--select-only"]),
         Load::SimpleTcp => timed(false, &["--select-only"]),
         Load::PreparedUnix => timed(true, &["--select-only", "--protocol", "prepared"]),
         Load::PreparedTcp => timed(false, &["--select-only", "--protocol", "prepared"]),
-        Load::Tpcb => timed(true, &[]),
+        Load::Tpcb => timed(true, &[]).map(|done| Done {
+            count: done.count * TPCB,
+            ..done
+        }),
         Load::Connect => timed(true, &["--select-only", "--connect"]),
         Load::Copy => copy(server, copy_rows),
     }
 }
 
-fn copy(server: &Server, rows: u64) -> Result<f64> {
+/// Runs pgbench with these arguments for a while, both processors busy. Each transaction counts as a query.
+pub fn timed(server: &Server, unix: bool, slice: Duration, more: &[&str]) -> Result<Done> {
+    let seconds = slice.as_secs().max(1).to_string();
+    let mut arguments = vec!["--no-vacuum", "--time", &seconds];
+    arguments.extend(["--client", "4", "--jobs", "2"]);
+    arguments.extend(more);
+    done(&pgbench(server, unix, &arguments)?)
+}
+
+/// Has the server send rows to a client that drops them.
+pub fn copy(server: &Server, rows: u64) -> Result<Done> {
     let began = Instant::now();
     let mut psql = command(newest_postgresql()?.join("psql"));
     psql.args(["--no-psqlrc", "--quiet", "--output=/dev/null"])
@@ -111,7 +127,8 @@ fn copy(server: &Server, rows: u64) -> Result<f64> {
         ));
     command::output(&mut psql)?;
     #[expect(clippy::cast_precision_loss, reason = "some millions of rows")]
-    Ok(rows as f64 / began.elapsed().as_secs_f64())
+    let rate = rows as f64 / began.elapsed().as_secs_f64();
+    Ok(Done { rate, count: rows })
 }
 
 fn pgbench(server: &Server, unix: bool, arguments: &[&str]) -> Result<String> {
@@ -129,17 +146,17 @@ fn pgbench(server: &Server, unix: bool, arguments: &[&str]) -> Result<String> {
     command::output(&mut pgbench)
 }
 
-/// Transactions a second, as pgbench says in its last lines.
-fn rate(output: &str) -> Result<f64> {
-    let found = output.lines().find_map(|line| {
-        line.strip_prefix("tps = ")?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    });
+/// What pgbench says in its last lines.
+fn done(output: &str) -> Result<Done> {
+    let after = |start: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(start))?;
+        line.split([' ', '/']).next()
+    };
+    let found = after("tps = ").and_then(|rate| rate.parse().ok()).zip(
+        after("number of transactions actually processed: ").and_then(|count| count.parse().ok()),
+    );
     match found {
-        Some(rate) => Ok(rate),
+        Some((rate, count)) => Ok(Done { rate, count }),
         None => bail!("pgbench said no rate:\n{output}"),
     }
 }
@@ -150,8 +167,13 @@ mod tests {
 
     #[test]
     fn reads_pgbench() {
-        let output = "latency average = 0.1 ms\ntps = 51234.5 (without initial connection time)\n";
-        assert_eq!(rate(output).expect("a rate"), 51234.5);
-        assert!(rate("nothing").is_err());
+        let output = "number of transactions actually processed: 1234\nlatency average = 0.1 ms\n\
+                      tps = 51234.5 (without initial connection time)\n";
+        let expected = Done {
+            rate: 51234.5,
+            count: 1234,
+        };
+        assert_eq!(done(output).expect("a rate"), expected);
+        assert!(done("nothing").is_err());
     }
 }

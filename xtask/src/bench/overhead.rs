@@ -2,140 +2,227 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result};
 
 use super::{
-    load::{self, Load},
-    report::{self, Measured},
+    bed::Bed,
+    load::{self, Done, Load},
+    machine::Machine,
+    programs::{self, Counting},
+    report::{self, InKernel, Measured, Report},
     statistics,
+    tool::Tool,
     variant::{On, Variant},
 };
 use crate::{
-    build,
-    postgresql::Server,
-    progress::Progress,
-    setup::{self, For},
-    signal, workspace,
+    progress::{self, Progress},
+    signal,
 };
 
-/// How long a load runs before a slice.
-const SETTLE: Duration = Duration::from_secs(1);
 /// Fewer pairs than this are a try, not a measurement.
 const PUBLISHED: u32 = 20;
+/// Slices in which the kernel counts the programs' time. It varies little.
+const COUNTED: u32 = 3;
+/// Before anything is measured: memory is filled, tables are read.
+const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Arguments of `cargo xtask bench overhead`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Pairs of slices for each load and variant.
-    #[arg(long, default_value_t = PUBLISHED, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pairs: u32,
-    /// Seconds of each slice.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
-    seconds: u64,
-    /// Rows of the `COPY`.
-    #[arg(long, default_value_t = 10_000_000)]
-    copy_rows: u64,
+    /// Pairs of slices for each load and variant [default: 20]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: Option<u32>,
+    /// Seconds of each slice [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
+    slice: Option<u64>,
+    /// Rows of the `COPY` [default: 10000000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    copy_rows: Option<u64>,
     /// Only these loads.
     #[arg(long, value_enum)]
     load: Vec<Load>,
     /// Only these variants.
     #[arg(long, value_enum)]
     variant: Vec<Variant>,
+    /// A try: two pairs of short slices.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    pairs: u32,
+    counted: u32,
+    slice: Duration,
+    copy_rows: u64,
+}
+
+impl Arguments {
+    fn size(&self) -> Size {
+        let or = |full, quick| if self.quick { quick } else { full };
+        Size {
+            pairs: self.pairs.unwrap_or(if self.quick { 2 } else { PUBLISHED }),
+            counted: if self.quick { 1 } else { COUNTED },
+            slice: Duration::from_secs(self.slice.unwrap_or(or(2, 1))),
+            copy_rows: self.copy_rows.unwrap_or(or(10_000_000, 300_000)),
+        }
+    }
 }
 
 /// Measures, prints the table, and writes JSON and a picture to target/bench.
 pub fn overhead(arguments: &Arguments) -> Result<()> {
-    workspace::require_root_and_btf("bench overhead")?;
     let progress = Progress::new();
-    setup::install(&progress, For::Bench)?;
-    let sensor = build::release(&progress)?;
-    signal::catch();
-    let mut server = None;
-    progress.quiet("PostgreSQL with data", || {
-        let place = workspace::bench();
-        workspace::directory(&place)?;
-        let started = Server::start(&place, "pg_stat_statements,pgaudit")?;
-        let note = load::prepare(&started)?;
-        server = Some(started);
-        Ok(note)
-    })?;
-    let server = server.ok_or_else(|| anyhow!("no server"))?;
-    if arguments.pairs < PUBLISHED {
-        eprintln!("a try: fewer than {PUBLISHED} pairs are no measurement");
-    }
-    let mut all = Vec::new();
-    for load in chosen(&arguments.load, &Load::ALL) {
-        load::run(
-            *load,
-            &server,
-            Duration::from_secs(2),
-            arguments.copy_rows / 10 + 1,
-        )?;
-        for variant in chosen(&arguments.variant, &Variant::ALL) {
-            let mut measured = None;
-            progress.quiet(&format!("{}: {}", load.name(), variant.name()), || {
-                let found = measure(*load, *variant, &server, &sensor, arguments)?;
-                let note = format!(
-                    "{:.3} [{:.3}, {:.3}]",
-                    found.kept.median, found.kept.low, found.kept.high
-                );
-                measured = Some(found);
-                Ok(note)
-            })?;
-            all.extend(measured);
-        }
-    }
-    drop(server);
-    report::write(&all, arguments.pairs, arguments.seconds)
+    let loads = chosen(&arguments.load, &Load::ALL);
+    let variants = chosen(&arguments.variant, &Variant::ALL);
+    let size = arguments.size();
+    let bed = Bed::make("bench overhead", &progress, variants)?;
+    let mut report = Report {
+        machine: Machine::read(),
+        pairs: size.pairs,
+        slice: size.slice,
+        copy_rows: size.copy_rows,
+        is_try: size.pairs < PUBLISHED,
+        measured: Vec::new(),
+    };
+    eprintln!(
+        "{} pairs of slices of {} s for each load and variant: about {}",
+        size.pairs,
+        size.slice.as_secs(),
+        progress::duration(estimate(size, loads.len(), variants))
+    );
+    let result = measure_all(loads, variants, size, &bed, &progress, &mut report);
+    drop(bed);
+    // What was measured before an interruption is worth seeing, too.
+    println!("{}", report::table(&report));
+    result
 }
 
 fn chosen<'a, T>(wanted: &'a [T], all: &'a [T]) -> &'a [T] {
     if wanted.is_empty() { all } else { wanted }
 }
 
-fn measure(
-    load: Load,
-    variant: Variant,
-    server: &Server,
-    sensor: &std::path::Path,
-    arguments: &Arguments,
-) -> Result<Measured> {
-    let slice = Duration::from_secs(arguments.seconds);
-    // Switching disturbs for a moment (programs are compiled, settings read): both sides run a while before they count.
-    let without = || {
-        load::run(load, server, SETTLE, arguments.copy_rows / 10)?;
-        load::run(load, server, slice, arguments.copy_rows)
+/// How long it may take, by experience: each process of a slice needs a moment to begin.
+fn estimate(size: Size, loads: usize, variants: &[Variant]) -> Duration {
+    let slice = size.slice.as_secs_f64() + 0.2;
+    let each = |variant: &Variant| {
+        let counted = if variant.in_kernel() { size.counted } else { 0 };
+        f64::from(size.pairs) * (2.0 * slice + variant.switching())
+            + f64::from(counted) * (slice + variant.switching())
     };
+    let all: f64 = variants.iter().map(each).sum();
+    Duration::from_secs_f64(all).saturating_mul(u32::try_from(loads).unwrap_or(u32::MAX))
+}
+
+fn measure_all(
+    loads: &[Load],
+    variants: &[Variant],
+    size: Size,
+    bed: &Bed,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<()> {
+    for load in loads {
+        for server in bed.servers() {
+            signal::check()?;
+            load::run(*load, server, WARM_UP, size.copy_rows / 10 + 1)?;
+        }
+        for variant in variants {
+            progress.quiet(&format!("{}: {}", load.name(), variant.name()), || {
+                let found = measure(*load, *variant, bed, size)?;
+                let note = format!(
+                    "{:.3} [{:.3}, {:.3}]",
+                    found.kept.median, found.kept.low, found.kept.high
+                );
+                report.measured.push(found);
+                report::write(report)?;
+                Ok(note)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measured> {
+    let without = || load::run(load, bed.plain(), size.slice, size.copy_rows);
     let with = || {
-        let on = On::switch(variant, server, sensor)?;
-        load::run(load, server, SETTLE, arguments.copy_rows / 10)?;
-        let rate = load::run(load, server, slice, arguments.copy_rows)?;
+        let on = On::switch(variant, bed)?;
+        let done = load::run(load, bed.server(variant)?, size.slice, size.copy_rows)?;
         on.off()?;
-        anyhow::Ok(rate)
+        bed.server(variant)?.empty_log()?;
+        anyhow::Ok(done)
     };
     let mut slices = Vec::new();
-    for pair in 0..arguments.pairs {
-        if signal::interrupted() {
-            bail!("interrupted");
-        }
+    for pair in 0..size.pairs {
+        signal::check()?;
         // What changes slowly on the machine falls on both sides alike.
-        let (off, on) = if pair % 2 == 0 {
+        let (off, on): (Done, Done) = if pair % 2 == 0 {
             let off = without()?;
             (off, with()?)
         } else {
             let on = with()?;
             (without()?, on)
         };
-        slices.push((off, on));
+        slices.push((off.rate, on.rate));
     }
-    let ratios: Vec<f64> = slices.iter().map(|(off, on)| on / off).collect();
-    let rates: Vec<f64> = slices.iter().map(|(off, _)| *off).collect();
-    let none = || anyhow!("no slices");
+    let in_kernel = if variant.in_kernel() {
+        Some(count(load, variant, bed, size)?)
+    } else {
+        None
+    };
+    let median = |values: Vec<f64>| statistics::median(&values).context("no slices");
     Ok(Measured {
-        load: load.name(),
-        variant: variant.name(),
-        kept: statistics::median(&ratios).ok_or_else(none)?,
-        rate: statistics::median(&rates).ok_or_else(none)?.median,
+        load,
+        variant,
+        kept: median(slices.iter().map(|(off, on)| on / off).collect())?,
+        without: median(slices.iter().map(|(off, _)| *off).collect())?.median,
+        with: median(slices.iter().map(|(_, on)| *on).collect())?.median,
+        slices,
+        in_kernel,
+    })
+}
+
+/// Slices in which the kernel counts the time of the variant's programs, and of empty ones beside them.
+fn count(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<InKernel> {
+    let mut slices = Vec::new();
+    for _ in 0..size.counted {
+        signal::check()?;
+        let on = On::switch(variant, bed)?;
+        let floor = if variant.above_floor() {
+            Some(Tool::fixture(bed.fixtures()?, &bed.fixtures()?.floor)?)
+        } else {
+            None
+        };
+        let pids = [on.pid(), floor.as_ref().map(Tool::pid)];
+        let read = || pids.map(|pid| pid.map(programs::of).transpose());
+        let counting = Counting::begin()?;
+        let before = read();
+        let done = load::run(load, bed.server(variant)?, size.slice, size.copy_rows)?;
+        let after = read();
+        drop(counting);
+        if let Some(floor) = floor {
+            floor.end()?;
+        }
+        on.off()?;
+        let [mut own, mut empty] = [None, None];
+        for ((before, after), slot) in before.into_iter().zip(after).zip([&mut own, &mut empty]) {
+            if let (Some(before), Some(after)) = (before?, after?) {
+                let used = programs::nanoseconds(&programs::between(&before, &after));
+                #[expect(clippy::cast_precision_loss, reason = "seconds, and queries in them")]
+                let each = used as f64 / done.count as f64;
+                *slot = Some(each);
+            }
+        }
+        slices.push((own.context("no kernel programs")?, empty));
+    }
+    let own: Vec<f64> = slices.iter().map(|(own, _)| *own).collect();
+    let above: Vec<f64> = slices
+        .iter()
+        .filter_map(|(own, empty)| empty.map(|empty| own - empty))
+        .collect();
+    Ok(InKernel {
+        nanoseconds: statistics::median(&own).context("no slices")?.median,
+        above_floor: statistics::median(&above).map(|found| found.median),
         slices,
     })
 }

@@ -1,35 +1,38 @@
 //! What may run beside the database, switched on and off.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::{Child, Stdio},
-};
+use anyhow::{Context as _, Result};
 
-use anyhow::{Context as _, Result, bail};
-
-use crate::{command::command, postgresql::Server, signal, workspace};
+use super::{bed::Bed, tool::Tool};
+use crate::postgresql::Server;
 
 /// A variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Variant {
     /// Nothing in either slice: what the measurement itself makes of no difference.
     Nothing,
+    /// Empty programs on the sensor's hooks.
+    Floor,
     /// The sensor, exporting to a file.
     Sensor,
+    /// An event for each socket operation, with the first 256 bytes, and the consumer woken for each.
+    Naive,
+    /// A bpftrace script that prints every statement.
+    Bpftrace,
     /// The server's own log: every statement and its duration.
     LogStatement,
-    /// pgaudit, everything with row counts. (Its library is loaded in the slices without it, too.)
+    /// pgaudit, everything with row counts: a second server, with the same data, that has its library; compared with
+    /// the one that has not.
     Pgaudit,
 }
 
 impl Variant {
     /// All.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::Nothing,
+        Self::Floor,
         Self::Sensor,
+        Self::Naive,
+        Self::Bpftrace,
         Self::LogStatement,
         Self::Pgaudit,
     ];
@@ -38,18 +41,43 @@ impl Variant {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
+            Self::Floor => "empty programs",
             Self::Sensor => "sensor",
+            Self::Naive => "naive events",
+            Self::Bpftrace => "bpftrace",
             Self::LogStatement => "log_statement = all",
             Self::Pgaudit => "pgaudit",
+        }
+    }
+
+    /// Whether kernel programs are what it is made of.
+    pub fn in_kernel(self) -> bool {
+        matches!(
+            self,
+            Self::Floor | Self::Sensor | Self::Naive | Self::Bpftrace
+        )
+    }
+
+    /// Whether its programs are on the hooks of the empty ones, whose cost can be taken off.
+    pub fn above_floor(self) -> bool {
+        matches!(self, Self::Sensor | Self::Naive)
+    }
+
+    /// Seconds that switching it on and off takes, for an estimate.
+    pub fn switching(self) -> f64 {
+        match self {
+            Self::Nothing | Self::Pgaudit => 0.0,
+            Self::Floor | Self::Naive | Self::LogStatement => 0.3,
+            Self::Bpftrace => 1.0,
+            Self::Sensor => 4.0,
         }
     }
 
     /// Settings of the server that switch it on.
     fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Nothing | Self::Sensor => &[],
             Self::LogStatement => &[("log_statement", "all"), ("log_duration", "on")],
-            Self::Pgaudit => &[("pgaudit.log", "all"), ("pgaudit.log_rows", "on")],
+            _ => &[],
         }
     }
 }
@@ -57,40 +85,34 @@ impl Variant {
 /// A variant that is on; off when dropped.
 #[derive(Debug)]
 pub struct On<'a> {
-    variant: Variant,
+    settings: &'static [(&'static str, &'static str)],
     server: &'a Server,
-    sensor: Option<Child>,
+    tool: Option<Tool>,
 }
 
 impl<'a> On<'a> {
     /// Switches it on and waits until it works.
-    pub fn switch(variant: Variant, server: &'a Server, sensor: &Path) -> Result<Self> {
-        let mut on = Self {
-            variant,
-            server,
-            sensor: None,
+    pub fn switch(variant: Variant, bed: &'a Bed) -> Result<Self> {
+        let server = bed.server(variant)?;
+        let tool = match variant {
+            Variant::Nothing | Variant::LogStatement | Variant::Pgaudit => None,
+            Variant::Floor => Some(Tool::fixture(bed.fixtures()?, &bed.fixtures()?.floor)?),
+            Variant::Naive => Some(Tool::fixture(bed.fixtures()?, &bed.fixtures()?.naive)?),
+            Variant::Sensor => Some(Tool::sensor(bed.sensor()?)?),
+            Variant::Bpftrace => Some(Tool::bpftrace(server)?),
         };
-        match variant {
-            Variant::Nothing => {}
-            Variant::Sensor => on.sensor = Some(start(sensor)?),
-            Variant::LogStatement | Variant::Pgaudit => {
-                on.set(|key, value| format!("ALTER SYSTEM SET {key} = '{value}'"))?;
-            }
-        }
+        let on = Self {
+            settings: variant.settings(),
+            server,
+            tool,
+        };
+        on.set(|key, value| format!("ALTER SYSTEM SET {key} = '{value}'"))?;
         Ok(on)
     }
 
-    fn set(&self, statement: impl Fn(&str, &str) -> String) -> Result<()> {
-        let mut client = self.server.connect("postgres", "postgres", true)?;
-        for (key, value) in self.variant.settings() {
-            client
-                .execute(&statement(key, value), &[])
-                .with_context(|| format!("cannot set {key}"))?;
-        }
-        client
-            .execute("SELECT pg_reload_conf()", &[])
-            .context("cannot reload the server's settings")?;
-        Ok(())
+    /// The process that holds its kernel programs.
+    pub fn pid(&self) -> Option<u32> {
+        self.tool.as_ref().map(Tool::pid)
     }
 
     /// Switches it off again.
@@ -99,27 +121,27 @@ impl<'a> On<'a> {
     }
 
     fn end(&mut self) -> Result<()> {
-        if let Some(mut sensor) = self.sensor.take() {
-            signal::send(sensor.id(), libc::SIGINT);
-            let status = sensor.wait().context("cannot wait for the sensor")?;
-            if !status.success() {
-                bail!("the sensor ended with {status}");
-            }
+        if let Some(tool) = self.tool.take() {
+            tool.end()?;
         }
-        let settings = self.variant.settings();
-        self.variant = Variant::Nothing;
-        if !settings.is_empty() {
-            let mut client = self.server.connect("postgres", "postgres", true)?;
-            for (key, _) in settings {
-                client
-                    .execute(&format!("ALTER SYSTEM RESET {key}"), &[])
-                    .with_context(|| format!("cannot reset {key}"))?;
-            }
-            client
-                .execute("SELECT pg_reload_conf()", &[])
-                .context("cannot reload the server's settings")?;
-        }
+        self.set(|key, _| format!("ALTER SYSTEM RESET {key}"))?;
+        self.settings = &[];
         Ok(())
+    }
+
+    fn set(&self, statement: impl Fn(&str, &str) -> String) -> Result<()> {
+        if self.settings.is_empty() {
+            return Ok(());
+        }
+        let mut client = self.server.connect("postgres", "postgres", true)?;
+        for (key, value) in self.settings {
+            client
+                .batch_execute(&statement(key, value))
+                .with_context(|| format!("cannot set {key}"))?;
+        }
+        client
+            .batch_execute("SELECT pg_reload_conf()")
+            .context("cannot reload the server's settings")
     }
 }
 
@@ -128,35 +150,4 @@ impl Drop for On<'_> {
         // On the way out of an error already: that one is told.
         let _ = self.end();
     }
-}
-
-/// Starts the sensor and waits until it is ready.
-fn start(binary: &Path) -> Result<Child> {
-    let folder = workspace::bench();
-    let folder = workspace::directory(&folder)?;
-    let log = folder.join("sensor.log");
-    let mut child = command("setpriv")
-        .args(["--pdeathsig", "INT", "--"])
-        .arg(binary)
-        .args(["run", "--otlp-file"])
-        .arg(folder.join("otlp.jsonl"))
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(File::create(&log).with_context(|| format!("cannot create {}", log.display()))?)
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {}", binary.display()))?;
-    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
-    let mut said = String::new();
-    for line in lines.by_ref().map_while(Result::ok) {
-        if line.trim_end().ends_with("sensor ready") {
-            // Alerts on the load are none of our business, but must not block it.
-            std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-            return Ok(child);
-        }
-        said.push_str(&line);
-        said.push('\n');
-    }
-    let status = child.wait().context("cannot wait for the sensor")?;
-    bail!("the sensor did not get ready ({status}):\n{said}")
 }

@@ -150,6 +150,19 @@ pub fn install() -> Result<String> {
     }
 }
 
+/// The name of the one that the kernel programs are built with, chosen as `sensor-user/build.rs` chooses it.
+pub fn chosen() -> Result<String> {
+    if let Ok(name) = std::env::var(OVERRIDE) {
+        return Ok(name);
+    }
+    [LINKED, NIGHTLY]
+        .into_iter()
+        .filter_map(Toolchain::find)
+        .find(Toolchain::has_source)
+        .map(|toolchain| toolchain.name)
+        .context("no Rust toolchain with the standard library's source: run `cargo xtask setup`")
+}
+
 fn described(toolchain: &Toolchain, how: &str) -> String {
     format!(
         "{} {} (LLVM {}), {how}",

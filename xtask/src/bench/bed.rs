@@ -1,0 +1,120 @@
+//! What a measurement stands on: servers with data, the sensor, the fixtures.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{fixture::Fixtures, load, programs, turn::Turn, variant::Variant};
+use crate::{
+    build,
+    postgresql::Server,
+    progress::Progress,
+    setup::{self, For},
+    signal, workspace,
+};
+
+/// Names a sensor to be measured instead of building one.
+const SENSOR: &str = "SENSOR_BIN";
+
+/// All of it. Servers are stopped and their files removed when dropped.
+#[derive(Debug)]
+pub struct Bed {
+    plain: Server,
+    audited: Option<Server>,
+    sensor: Option<PathBuf>,
+    fixtures: Option<Fixtures>,
+    _turn: Turn,
+}
+
+impl Bed {
+    /// Makes what these variants take.
+    pub fn make(verb: &str, progress: &Progress, variants: &[Variant]) -> Result<Self> {
+        workspace::require_root_and_btf(verb)?;
+        programs::require_no_counting()?;
+        setup::install(progress, For::Bench)?;
+        let sensor = if variants.contains(&Variant::Sensor) {
+            Some(sensor(progress)?)
+        } else {
+            None
+        };
+        let fixtures = if variants.iter().any(|variant| variant.in_kernel()) {
+            Some(Fixtures::build(progress)?)
+        } else {
+            None
+        };
+        signal::catch();
+        let turn = Turn::take(progress)?;
+        let plain = server(progress, "plain", &[])?;
+        let audited = if variants.contains(&Variant::Pgaudit) {
+            Some(server(
+                progress,
+                "pgaudit",
+                &[
+                    "shared_preload_libraries=pgaudit",
+                    "pgaudit.log=all",
+                    "pgaudit.log_rows=on",
+                ],
+            )?)
+        } else {
+            None
+        };
+        Ok(Self {
+            plain,
+            audited,
+            sensor,
+            fixtures,
+            _turn: turn,
+        })
+    }
+
+    /// The server without anything, and without the library of anything.
+    pub fn plain(&self) -> &Server {
+        &self.plain
+    }
+
+    /// The server with the same data on which this variant is measured.
+    pub fn server(&self, variant: Variant) -> Result<&Server> {
+        match variant {
+            Variant::Pgaudit => self.audited.as_ref().context("no server with pgaudit"),
+            _ => Ok(&self.plain),
+        }
+    }
+
+    /// All servers.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        [&self.plain].into_iter().chain(&self.audited)
+    }
+
+    /// The sensor.
+    pub fn sensor(&self) -> Result<&PathBuf> {
+        self.sensor.as_ref().context("no sensor")
+    }
+
+    /// The fixtures.
+    pub fn fixtures(&self) -> Result<&Fixtures> {
+        self.fixtures.as_ref().context("no fixtures")
+    }
+}
+
+fn sensor(progress: &Progress) -> Result<PathBuf> {
+    let Some(named) = env::var_os(SENSOR).map(PathBuf::from) else {
+        return build::release(progress);
+    };
+    if !named.is_file() {
+        bail!("{SENSOR} names {}, which is no file", named.display());
+    }
+    Ok(named)
+}
+
+fn server(progress: &Progress, name: &str, settings: &[&str]) -> Result<Server> {
+    let mut server = None;
+    progress.quiet(&format!("PostgreSQL ({name}) with data"), || {
+        let place = workspace::bench().join(name);
+        workspace::directory(&place)?;
+        let started = Server::start(&place, settings)?;
+        let note = load::prepare(&started)?;
+        server = Some(started);
+        Ok(note)
+    })?;
+    server.context("no server")
+}
