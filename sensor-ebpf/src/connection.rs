@@ -63,6 +63,8 @@ pub const REQUEST_SEVERAL: u8 = 4;
 pub const REQUEST_CONTINUES: u8 = 8;
 /// [`Request`]: the text was longer than what is hashed.
 pub const REQUEST_TRUNCATED: u8 = 16;
+/// [`Request`]: its completion is never put together with others.
+pub const REQUEST_APART: u8 = 32;
 
 /// Bytes of a response that are kept from one send to the next.
 pub const TAIL: usize = 64;
@@ -114,9 +116,15 @@ pub struct Connection {
     /// Bytes of the current response when it began to be skimmed: `rows` cover these.
     pub walked_bytes: u64,
     /// The client's stream lost its sense behind requests that are still being answered: 1.
-    pub requests_lost: u32,
+    pub requests_lost: u8,
     /// `CopyDone` or `CopyFail` came for the `COPY` that is under way: 1.
-    pub copy_done: u32,
+    pub copy_done: u8,
+    /// Which ways of [`crate::merged`] may hold completions, one bit each.
+    pub merged: u8,
+    /// Reserved.
+    pub pad: u8,
+    /// Number of the slot that this state lies in.
+    pub slot: u32,
     /// Tick (`jiffies`) of the last progress record.
     pub reported_at: u64,
     /// Skimming: where the last send lay in the server's memory.
@@ -147,6 +155,8 @@ pub const CONNECTION_PORTAL_USED: u8 = 8;
 pub const CONNECTION_FAILED: u8 = 16;
 /// [`Connection`]: closed; what follows is not counted twice.
 pub const CONNECTION_CLOSED: u8 = 32;
+/// [`Connection`]: a `SET` was seen, so that the end of a transaction may change who runs what follows.
+pub const CONNECTION_SET: u8 = 64;
 /// [`Connection`]: not seen from its first byte.
 pub const CONNECTION_PREEXISTING: u8 = 128;
 
@@ -186,6 +196,9 @@ impl Connection {
         ordinal: 0,
         requests_lost: 0,
         copy_done: 0,
+        merged: 0,
+        pad: 0,
+        slot: 0,
         unnamed_statement: 0,
         unnamed_portal: 0,
         seen_sent: 0,

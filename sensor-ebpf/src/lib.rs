@@ -6,6 +6,7 @@ pub mod bytes;
 pub mod connection;
 pub mod fingerprint;
 pub mod loops;
+pub mod merged;
 pub mod protocol;
 pub mod record;
 pub mod scratch;

@@ -18,6 +18,8 @@ mod identity;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod merge;
+#[cfg(target_arch = "bpf")]
 mod ring;
 #[cfg(target_arch = "bpf")]
 mod server;
@@ -30,12 +32,15 @@ mod task;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+    use aya_ebpf::{
+        macros::{btf_tracepoint, raw_tracepoint},
+        programs::{BtfTracePointContext, RawTracePointContext},
+    };
 
     use crate::{
         client,
         hook::{Direction, tp_btf},
-        server, task,
+        merge, server, task,
     };
 
     /// Every read on a socket, failed ones included.
@@ -71,6 +76,13 @@ mod programs {
         if task::is_server() {
             server::exited();
         }
+        0
+    }
+
+    /// Attached nowhere: userspace runs it before it drains the ring.
+    #[raw_tracepoint]
+    pub fn drain(_ctx: RawTracePointContext) -> i32 {
+        merge::drain();
         0
     }
 

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use sensor_ebpf::{
     connection::{Connection, NameKey, Partial, Queue},
+    merged::{Merged, WAYS},
     record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader},
     scratch::Scratch,
     settings::Settings,
@@ -25,6 +26,14 @@ pub static OVERFLOW: HashMap<OverflowKey, OverflowVolume, 16384> = HashMap::new(
 /// State of server-side connections, found by cookie; see `state`. The loader sets the number of slots.
 #[btf_map]
 pub static SLOTS: Array<Connection, 32768> = Array::new();
+
+/// Completions put together, [`WAYS`] for each slot. The loader sets the number.
+#[btf_map]
+pub static MERGED: Array<Merged, { 32768 * WAYS as usize }> = Array::new();
+
+/// Slots with completions put together since the last drain, one bit each. The loader sets the number.
+#[btf_map]
+pub static DIRTY: Array<u64, { 32768 / 64 }> = Array::new();
 
 /// Sockets of servers that carry no client's connection.
 #[btf_map]
@@ -111,7 +120,7 @@ pub struct TextBuffer {
 pub static SETTINGS: Settings = Settings {
     fingerprint_keys: [0; 2],
     slot_mask: 0,
-    pad: 0,
+    tick: 0,
     // SAFETY: all fields are integers.
     offsets: unsafe { core::mem::zeroed() },
     commands: [[0; 2]; sensor_ebpf::settings::COMMANDS],

@@ -126,14 +126,18 @@ pub struct StatementRecord {
     pub bytes_sent: u64,
     /// Bytes received from the client and in no earlier record.
     pub bytes_received: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds: request seen.
+    /// `CLOCK_MONOTONIC` nanoseconds: request seen; of several statements the first's.
     pub started: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds: end of the response seen.
+    /// `CLOCK_MONOTONIC` nanoseconds: end of the response seen; of several the last's, as of the last tick.
     pub ended: u64,
-    /// Statements that this record closes: one, or zero for bytes that follow up.
+    /// Statements that this record closes: one, zero for bytes that follow up, more when equal ones were put together.
     pub queries: u32,
     /// Position of the statement in its simple-query message, from zero.
     pub ordinal: u32,
+    /// Of several statements: most rows that one returned and wrote. Zero otherwise.
+    pub largest_rows: u32,
+    /// Of several statements: most bytes that one sent. Zero otherwise.
+    pub largest_bytes: u32,
 }
 
 /// [`StatementRecord`]: ended in an error.
@@ -178,6 +182,10 @@ pub enum CommandTag {
     Suspended = 9,
     /// An empty query.
     Empty = 10,
+    /// `BEGIN` or `COMMIT`.
+    Transaction = 11,
+    /// `SET`.
+    Set = 12,
 }
 
 /// A statement that is still streaming.
@@ -353,7 +361,7 @@ assert_size! {
     RecordHeader = 16,
     OpenRecord = 96,
     TextHeader = 24,
-    StatementRecord = 80,
+    StatementRecord = 88,
     ProgressRecord = 72,
     CloseRecord = 48,
     PhaseRecord = 40,

@@ -1,12 +1,13 @@
 //! Records out. What finds the ring full is added to the overflow map: detail is lost, volume never.
 
 use aya_ebpf::helpers::generated::{
-    bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_ringbuf_output, bpf_ringbuf_reserve,
-    bpf_ringbuf_submit,
+    bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_ringbuf_output,
+    bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use sensor_ebpf::{
     bytes::{Window, opaque},
     connection::Connection,
+    merged::Merged,
     protocol::Outcome,
     record::{
         CloseRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord, RecordHeader,
@@ -14,7 +15,7 @@ use sensor_ebpf::{
     },
 };
 
-use crate::maps::{OVERFLOW, RING, TEXTS, count, raw};
+use crate::maps::{OVERFLOW, RING, TEXTS, count, raw, setting};
 
 /// `BPF_RB_NO_WAKEUP`: userspace drains on a timer; waking it for every record costs more than all the rest.
 const NO_WAKEUP: u64 = 1;
@@ -24,6 +25,13 @@ const NO_WAKEUP: u64 = 1;
 pub fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// A clock that ticks some hundred times a second (`jiffies`).
+#[inline(always)]
+pub fn ticks() -> u64 {
+    // SAFETY: a helper without arguments; the verifier replaces the call by one load.
+    unsafe { bpf_jiffies64() }
 }
 
 /// Reserves a record in the ring and lets `fill` write all of it; false when the ring is full.
@@ -74,10 +82,55 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
             ended: outcome.ended,
             queries: outcome.queries,
             ordinal: c.ordinal,
+            largest_rows: 0,
+            largest_bytes: 0,
         };
     });
     if !sent {
         overflow(c, outcome);
+    }
+}
+
+/// Statements that were put together.
+#[inline(never)]
+pub fn merged(m: &Merged) {
+    let behind = ticks().wrapping_sub(m.ended_at) * u64::from(setting!(tick));
+    let ended = now() - behind;
+    // The tick may have begun before the first request.
+    let ended = if ended < m.started { m.started } else { ended };
+    let sent = emit(|record: &mut StatementRecord| {
+        *record = StatementRecord {
+            header: header(RecordKind::Statement, 0, m.tag as u8, m.connection),
+            fingerprint: m.fingerprint,
+            rows_returned: m.rows_returned as i64,
+            rows_written: m.rows_written,
+            bytes_sent: m.bytes_sent,
+            bytes_received: m.bytes_received,
+            started: m.started,
+            ended,
+            queries: m.queries,
+            ordinal: 0,
+            largest_rows: m.largest_rows,
+            largest_bytes: m.largest_bytes,
+        };
+    });
+    if !sent {
+        keep(
+            &OverflowKey {
+                connection: m.connection,
+                fingerprint: m.fingerprint,
+            },
+            &OverflowVolume {
+                rows_returned: m.rows_returned as i64,
+                rows_written: m.rows_written,
+                bytes_sent: m.bytes_sent,
+                bytes_received: m.bytes_received,
+                queries: u64::from(m.queries),
+                records: u64::from(m.queries),
+                time: ended,
+                flags: 0,
+            },
+        );
     }
 }
 
@@ -150,36 +203,50 @@ pub fn closed(c: &Connection, socket_sent: u32, socket_received: u32) {
     });
 }
 
-/// Keeps the volume of a record that found no place.
+/// Keeps the volume of a connection's record that found no place.
 #[inline(always)]
 pub fn overflow(c: &Connection, outcome: &Outcome) {
+    keep(
+        &OverflowKey {
+            connection: c.id,
+            fingerprint: outcome.fingerprint,
+        },
+        &OverflowVolume {
+            rows_returned: outcome.rows_returned,
+            rows_written: outcome.rows_written,
+            bytes_sent: c.sent,
+            bytes_received: c.received,
+            queries: u64::from(outcome.queries),
+            records: 1,
+            time: outcome.ended,
+            flags: u64::from(outcome.flags),
+        },
+    );
+}
+
+/// Adds to the overflow map.
+#[inline(always)]
+fn keep(key: &OverflowKey, add: &OverflowVolume) {
     count!(ring_full, 1);
-    let key = OverflowKey {
-        connection: c.id,
-        fingerprint: outcome.fingerprint,
-    };
-    if OVERFLOW.get_ptr(&key).is_none() {
+    if OVERFLOW.get_ptr(key).is_none() {
         // Zero, then add: what another CPU put there in between stays.
-        let _ = OVERFLOW.insert(&key, &OverflowVolume::default(), 1);
+        let _ = OVERFLOW.insert(key, &OverflowVolume::default(), 1);
     }
-    if let Some(volume) = OVERFLOW.get_ptr_mut(&key) {
+    if let Some(volume) = OVERFLOW.get_ptr_mut(key) {
         // SAFETY: one connection is served by one process at a time, and userspace only reads.
         let volume = unsafe { &mut *volume };
-        volume.rows_returned += outcome.rows_returned;
-        volume.rows_written += outcome.rows_written;
-        volume.bytes_sent += c.sent;
-        volume.bytes_received += c.received;
-        volume.queries += u64::from(outcome.queries);
-        volume.records += 1;
-        volume.time = outcome.ended;
-        volume.flags |= u64::from(outcome.flags);
+        volume.rows_returned += add.rows_returned;
+        volume.rows_written += add.rows_written;
+        volume.bytes_sent += add.bytes_sent;
+        volume.bytes_received += add.bytes_received;
+        volume.queries += add.queries;
+        volume.records += add.records;
+        volume.time = add.time;
+        volume.flags |= add.flags;
     } else {
-        count!(
-            lost_rows,
-            outcome.rows_returned as u64 + outcome.rows_written
-        );
-        count!(lost_bytes, c.sent + c.received);
-        count!(lost_queries, u64::from(outcome.queries));
+        count!(lost_rows, add.rows_returned as u64 + add.rows_written);
+        count!(lost_bytes, add.bytes_sent + add.bytes_received);
+        count!(lost_queries, add.queries);
     }
 }
 

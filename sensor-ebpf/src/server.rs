@@ -18,7 +18,7 @@ use crate::{
     hook::{Direction, Operation, registers},
     identity,
     maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, storage},
-    ring, state,
+    merge, ring, state,
     surroundings::KernelSurroundings,
     task,
 };
@@ -222,6 +222,7 @@ fn last_words() {
     if connection.id != backend.id || connection.has(CONNECTION_CLOSED) {
         return;
     }
+    merge::flush(connection);
     connection.sent += u64::from(connection.carried);
     let now = ring::now();
     let unfinished = connection.outstanding > 0 && connection.response_bytes > 0;

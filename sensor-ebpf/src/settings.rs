@@ -12,8 +12,8 @@ pub struct Settings {
     pub fingerprint_keys: [u64; 2],
     /// Slots for connections less one; their number is a power of two.
     pub slot_mask: u32,
-    /// Reserved.
-    pub pad: u32,
+    /// Length of a tick (`jiffies`) in nanoseconds.
+    pub tick: u32,
     /// Offsets of kernel fields, from BTF.
     pub offsets: Offsets,
     /// Command names (NUL-padded, `sched:comm`) of database servers, as two words that are compared at once; zero

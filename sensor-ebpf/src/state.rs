@@ -97,6 +97,7 @@ fn claim(first: u32, cookie: u64) -> u32 {
                 && replace(&mut connection.id, owner, BUSY)
             {
                 connection.reset();
+                connection.slot = (first + further) & setting!(slot_mask);
                 // Last: until then the slot still looks closed, and another CPU would take it, too.
                 // SAFETY: a plain store to a map value.
                 unsafe { core::ptr::write_volatile(&raw mut connection.id, cookie) };
@@ -110,7 +111,7 @@ fn claim(first: u32, cookie: u64) -> u32 {
 
 /// Atomically puts `new` in the place of `old`; false when another was faster.
 #[inline(always)]
-fn replace(place: &mut u64, old: u64, new: u64) -> bool {
+pub fn replace(place: &mut u64, old: u64, new: u64) -> bool {
     let found: u64;
     // The compiler offers no compare-and-swap for BPF; the instruction compares with r0 and leaves there what it found.
     // SAFETY: `place` is eight bytes of a map value, aligned.

@@ -3,14 +3,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{
-    bpf_jiffies64, bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete,
+    bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete,
 };
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
     fingerprint::{Hashed, fingerprint},
     loops::{Step, repeat},
-    protocol::{Surroundings, postgres::mergeable},
+    protocol::{Completion, Surroundings, postgres::mergeable},
     record::{ALWAYS, PhaseRecord, RecordKind},
     scratch::Scratch,
 };
@@ -19,7 +19,7 @@ use crate::{
     hook::registers::{Buffer, read_user},
     identity,
     maps::{CREATE, NAMES, PARTIALS, QUEUES, SCRATCH, SEEN, count, raw, setting, storage},
-    ring,
+    merge, ring,
 };
 
 /// The surroundings of one socket operation.
@@ -88,8 +88,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn ticks(&self) -> u64 {
-        // SAFETY: a helper without arguments; the verifier replaces the call by one load.
-        unsafe { bpf_jiffies64() }
+        ring::ticks()
     }
 
     #[inline(always)]
@@ -122,9 +121,9 @@ impl Surroundings for KernelSurroundings {
         start: u32,
         length: u32,
         truncated: bool,
-    ) {
+    ) -> bool {
         if c.known_fingerprint == fingerprint {
-            return;
+            return false;
         }
         // SAFETY: copied out at once.
         let seen = SEEN.get_ptr(&fingerprint).map(|since| unsafe { *since });
@@ -150,6 +149,7 @@ impl Surroundings for KernelSurroundings {
             }
             Some(_) => {}
         }
+        seen == Some(ALWAYS)
     }
 
     #[inline(always)]
@@ -165,6 +165,16 @@ impl Surroundings for KernelSurroundings {
         ) {
             count!(ring_full, 1);
         }
+    }
+
+    #[inline(always)]
+    fn merge(&mut self, c: &mut Connection, completion: &Completion) -> bool {
+        merge::add(c, completion)
+    }
+
+    #[inline(always)]
+    fn flush(&mut self, c: &mut Connection) {
+        merge::flush(c);
     }
 
     #[inline(always)]

@@ -38,7 +38,7 @@ pub trait Surroundings {
     fn skim_after(&self) -> u64;
     /// Is a progress record due, `bytes` after the last, which left at the tick `reported_at`?
     fn progress_due(&self, bytes: u64, reported_at: u64) -> bool;
-    /// Hands on the text of a statement unless it is known.
+    /// Hands on the text of a statement unless it is known; true when every execution must be handed on by itself.
     fn text(
         &mut self,
         connection: &mut Connection,
@@ -46,9 +46,14 @@ pub trait Surroundings {
         start: u32,
         length: u32,
         truncated: bool,
-    );
+    ) -> bool;
     /// Hands on the parameters of a start-up packet.
     fn startup(&mut self, connection: &mut Connection, start: u32, length: u32, truncated: bool);
+    /// Adds the completion of the front request, an ordinary one without flags, to others of its statement; false when
+    /// it must be handed on by itself.
+    fn merge(&mut self, connection: &mut Connection, completion: &Completion) -> bool;
+    /// Hands on what was put together for a connection.
+    fn flush(&mut self, connection: &mut Connection);
     /// Hands on the finished statement in `scratch().walk.outcome`.
     fn statement(&mut self, connection: &Connection);
     /// Hands on progress of an unfinished one.
@@ -98,6 +103,19 @@ pub struct Outcome {
     pub started: u64,
     /// Now.
     pub ended: u64,
+}
+
+/// What the end of a statement says.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// Command.
+    pub tag: CommandTag,
+    /// Rows returned.
+    pub returned: u64,
+    /// Rows written.
+    pub written: u64,
+    /// `STATEMENT_*`.
+    pub flags: u8,
 }
 
 /// Where a walk over messages is. Lives in [`Scratch`], see there.

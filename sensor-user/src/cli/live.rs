@@ -89,6 +89,10 @@ impl Live {
 
     /// Takes in what the kernel has recorded.
     pub fn drain(&mut self) {
+        if let Err(error) = self.kernel.hand_on() {
+            // Nothing is lost: the next drain takes it.
+            log::error!("{error:#}");
+        }
         let clock = Clock::now();
         let mut texts = Vec::new();
         let mut discover = false;

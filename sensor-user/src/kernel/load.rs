@@ -6,14 +6,15 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::BtfTracePoint,
+    programs::{BtfTracePoint, ProgramFd, RawTracePoint},
 };
 use sensor_ebpf::{
+    merged::WAYS,
     record::{KernelCounters, OverflowKey, OverflowVolume},
     settings::{COMMANDS, Settings},
 };
 
-use super::{offsets, pod::Plain};
+use super::{offsets, pod::Plain, test_run};
 use crate::config::Config;
 
 /// The object that `build.rs` has compiled, inside the binary.
@@ -27,6 +28,9 @@ const PROGRAMS: [&str; 4] = [
     "sock_recv_length",
     "sock_send_length",
 ];
+
+/// The program that hands on what was put together; run from here, attached nowhere.
+const DRAIN: &str = "drain";
 
 /// Progress records of a streaming statement: after so many bytes, or some milliseconds.
 const PROGRESS_BYTES: u64 = 256 << 10;
@@ -43,6 +47,7 @@ pub struct Kernel {
     pub ports: Array<MapData, u64>,
     /// What the kernel side could not do.
     pub counters: PerCpuArray<MapData, Plain<KernelCounters>>,
+    drain: ProgramFd,
     ebpf: Ebpf,
 }
 
@@ -88,6 +93,8 @@ impl Kernel {
             .map_max_entries("RING", ring_bytes)
             .map_max_entries("SLOTS", settings.slot_mask + 1)
             .map_max_entries("BACKENDS", settings.slot_mask + 1)
+            .map_max_entries("MERGED", (settings.slot_mask + 1) * WAYS)
+            .map_max_entries("DIRTY", settings.slot_mask / 64 + 1)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
             .context(
@@ -100,7 +107,16 @@ impl Kernel {
                 format!("the kernel refused the BPF program {name}; `sensor check` says what this host lacks")
             })?;
         }
+        let drain: &mut RawTracePoint = ebpf
+            .program_mut(DRAIN)
+            .ok_or_else(|| anyhow!("the embedded BPF object has no program {DRAIN}: build error"))?
+            .try_into()?;
+        drain.load().with_context(|| {
+            format!("the kernel refused the BPF program {DRAIN}; `sensor check` says what this host lacks")
+        })?;
+        let drain = drain.fd()?.try_clone()?;
         Ok(Self {
+            drain,
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
@@ -121,6 +137,14 @@ impl Kernel {
                 .with_context(|| format!("cannot attach to the tracepoint {name}"))?;
         }
         Ok(())
+    }
+
+    /// Has completions that were put together handed on: they are in the ring when this returns.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn hand_on(&self) -> Result<()> {
+        test_run::run(self.drain.as_fd()).context("cannot run the BPF program drain")
     }
 
     /// Run time of each program, from the kernel's `fdinfo` of it.
@@ -158,11 +182,28 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
         .ok_or_else(|| anyhow!("the embedded BPF object has no map {name}: build error"))
 }
 
+/// Length of the kernel's tick in nanoseconds: the resolution of its coarse clock.
+fn tick() -> Result<u32> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes to a local.
+    if unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) } != 0 {
+        bail!(
+            "cannot read the length of the kernel's tick: {}",
+            std::io::Error::last_os_error()
+        );
+    }
+    Ok(u32::try_from(time.tv_nsec)?)
+}
+
 fn settings(config: &Config) -> Result<Settings> {
     let mut settings = Settings {
         skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
         progress_bytes: PROGRESS_BYTES,
         loaded_at: monotonic_time(),
+        tick: tick()?,
         slot_mask: config.kernel.max_connections.next_power_of_two() - 1,
         offsets: offsets::read()?,
         ..Settings::default()

@@ -4,3 +4,4 @@ pub mod capability;
 pub mod load;
 pub mod offsets;
 pub mod pod;
+mod test_run;

@@ -22,7 +22,7 @@ use crate::{
     },
     time::Timestamp,
     volume::{
-        Access, AccessKind, Volume,
+        Access, AccessKind, Largest, Volume,
         completeness::{BlindSpot, Completeness},
         egress::EgressTotals,
         live::LiveView,
@@ -223,6 +223,9 @@ impl Pipeline {
             ended: delta.time,
             queries: u32::try_from(delta.queries).unwrap_or(u32::MAX),
             ordinal: 0,
+            // One of them may have had all.
+            largest_rows: u32::try_from(delta.rows_returned.max(0)).unwrap_or(u32::MAX),
+            largest_bytes: u32::try_from(delta.bytes_sent).unwrap_or(u32::MAX),
         };
         self.statement(&record, clock);
         let principal = self
@@ -331,6 +334,10 @@ impl Pipeline {
             shape: &shape,
             volume,
             kind,
+            largest: (record.queries > 1).then(|| Largest {
+                rows: record.largest_rows.into(),
+                bytes_sent: record.largest_bytes.into(),
+            }),
         });
     }
 
@@ -368,6 +375,7 @@ impl Pipeline {
             kind: AccessKind::Streaming {
                 estimated_rows: estimated,
             },
+            largest: None,
         });
     }
 
@@ -403,6 +411,7 @@ impl Pipeline {
                 ..Volume::default()
             },
             kind: AccessKind::Overhead,
+            largest: None,
         });
     }
 
@@ -459,6 +468,7 @@ impl Pipeline {
                 shape: &shape,
                 volume: Volume::default(),
                 kind: AccessKind::Failed { estimated_rows },
+                largest: None,
             });
         }
         self.resolver.closed(connection);

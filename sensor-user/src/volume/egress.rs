@@ -86,6 +86,7 @@ mod tests {
                     ..Volume::default()
                 },
                 kind: AccessKind::Completed,
+                largest: None,
             });
         }
         assert_eq!(totals.series().count(), MOST + 1);

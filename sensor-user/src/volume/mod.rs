@@ -84,6 +84,17 @@ pub struct Access<'a> {
     pub volume: Volume,
     /// What kind of increment.
     pub kind: AccessKind,
+    /// Of several statements that were put together, the most that one of them had; `None` for a single one.
+    pub largest: Option<Largest>,
+}
+
+/// See [`Access::largest`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Largest {
+    /// Rows returned and written.
+    pub rows: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
 }
 
 /// The kinds of [`Access`].

@@ -261,6 +261,7 @@ mod tests {
                 shape: &shape,
                 volume,
                 kind: AccessKind::Completed,
+                largest: None,
             });
         }
         for sum in [

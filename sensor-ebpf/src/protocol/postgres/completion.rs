@@ -19,6 +19,11 @@ pub fn parse_tag(window: &mut Window, position: u32, length: u32) -> (CommandTag
         FETC => CommandTag::Fetch,
         MOVE => CommandTag::Move,
         COPY => CommandTag::Copy,
+        BEGI | STAR => return (CommandTag::Transaction, 0),
+        // Not "COMMENT", not "COMMIT PREPARED".
+        COMM if word & 0xff_ffff_ffff_ffff == COMMIT => return (CommandTag::Transaction, 0),
+        // "SET" and "SET CONSTRAINTS".
+        other if other & 0xff_ffff == SET => return (CommandTag::Set, 0),
         _ => return (CommandTag::Other, 0),
     };
     (tag, count_before(window, position + length - 1))
@@ -62,6 +67,11 @@ const DELE: u32 = u32::from_le_bytes(*b"DELE");
 const MERG: u32 = u32::from_le_bytes(*b"MERG");
 const FETC: u32 = u32::from_le_bytes(*b"FETC");
 const MOVE: u32 = u32::from_le_bytes(*b"MOVE");
+const BEGI: u32 = u32::from_le_bytes(*b"BEGI");
+const COMM: u32 = u32::from_le_bytes(*b"COMM");
+const STAR: u32 = u32::from_le_bytes(*b"STAR");
+const COMMIT: u64 = u64::from_le_bytes(*b"COMMIT\0\0");
+const SET: u32 = u32::from_le_bytes(*b"SET\0");
 const COPY: u32 = u32::from_le_bytes(*b"COPY");
 
 /// Do the bytes before `end` look like a `ReadyForQuery`?

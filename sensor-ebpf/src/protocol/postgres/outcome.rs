@@ -2,11 +2,13 @@
 
 use crate::{
     connection::{
-        CONNECTION_CLOSED, CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED, Connection,
-        Phase, QUEUE, REQUEST_CONTINUES, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,
+        CONNECTION_CLOSED, CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED,
+        CONNECTION_SET, Connection, Phase, QUEUE, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SIMPLE,
+        REQUEST_SYNC, REQUEST_TRUNCATED,
     },
     loops::{Step, repeat},
-    protocol::{Outcome, Surroundings},
+    merged::is_ordinary,
+    protocol::{Completion, Outcome, Surroundings},
     record::{
         CommandTag, STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD,
         STATEMENT_SERVER_SIDE_COPY, STATEMENT_SUSPENDED, STATEMENT_TRUNCATED,
@@ -15,10 +17,9 @@ use crate::{
 
 /// What a completion says about rows, given the `rows` messages that were counted (or none could have been sent).
 ///
-/// Returns rows returned, rows written and flags.
 #[inline(always)]
-pub fn rows(c: &Connection, tag: CommandTag, count: u64, messages: u64) -> (u64, u64, u8) {
-    match tag {
+pub fn rows(c: &Connection, tag: CommandTag, count: u64, messages: u64) -> Completion {
+    let (returned, written, flags) = match tag {
         // Without a single row message the rows went into a new table (CREATE TABLE AS, SELECT INTO).
         CommandTag::Select if count > 0 && messages == 0 => (0, count, 0),
         CommandTag::Select | CommandTag::Fetch => (count, 0, 0),
@@ -30,24 +31,34 @@ pub fn rows(c: &Connection, tag: CommandTag, count: u64, messages: u64) -> (u64,
         CommandTag::Copy if c.has(CONNECTION_COPY_OUT) => (count, 0, 0),
         CommandTag::Copy => (count, 0, STATEMENT_SERVER_SIDE_COPY),
         CommandTag::Suspended => (messages, 0, STATEMENT_SUSPENDED),
-        CommandTag::Move | CommandTag::Empty => (0, 0, 0),
+        CommandTag::Move | CommandTag::Empty | CommandTag::Transaction | CommandTag::Set => {
+            (0, 0, 0)
+        }
         // SHOW, EXPLAIN, CALL, VALUES …: rows without a count in the tag. A base backup's CopyData are no rows.
         CommandTag::Other if c.has(CONNECTION_COPY_OUT) => (0, 0, 0),
         CommandTag::Other => (messages, 0, 0),
+    };
+    Completion {
+        tag,
+        returned,
+        written,
+        flags,
     }
 }
 
 /// The front request's statement completed: its outcome is put where [`report_pending`] finds it, and the request taken
 /// off, but for the `ReadyForQuery` that may belong to it.
 #[inline(always)]
-pub fn complete<S: Surroundings>(
-    s: &mut S,
-    c: &mut Connection,
-    tag: CommandTag,
-    returned: u64,
-    written: u64,
-    flags: u8,
-) {
+pub fn complete<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Completion) {
+    let Completion {
+        tag,
+        returned,
+        written,
+        flags,
+    } = *completion;
+    if tag == CommandTag::Set {
+        c.set(CONNECTION_SET);
+    }
     let request = c.front;
     let ended = s.now();
     s.scratch().walk.outcome = Outcome {
@@ -78,6 +89,7 @@ pub fn complete<S: Surroundings>(
 /// Hands on the outcome that [`complete`] left, with all bytes that no record holds yet.
 #[inline(always)]
 pub fn report_pending<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    flush(s, c);
     s.statement(c);
     c.sent = 0;
     c.received = 0;
@@ -85,12 +97,50 @@ pub fn report_pending<S: Surroundings>(s: &mut S, c: &mut Connection) {
     c.ordinal += 1;
 }
 
+/// A completion without a tag.
+#[inline(always)]
+pub fn unfinished(rows: u64, flags: u8) -> Completion {
+    Completion {
+        tag: CommandTag::Other,
+        returned: rows,
+        written: 0,
+        flags,
+    }
+}
+
+/// The only outstanding request completed, and its response is whole: what [`complete`], [`report_pending`] and
+/// [`ready`] would do, but put together with others of its kind where that is possible.
+#[inline(always)]
+pub fn complete_lone<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Completion) {
+    let flags = c.front.flags;
+    let apart = flags & (REQUEST_TRUNCATED | REQUEST_CONTINUES | REQUEST_APART) != 0
+        || completion.flags != 0
+        || !is_ordinary(completion.tag)
+        || completion.tag == CommandTag::Transaction && c.has(CONNECTION_SET);
+    if apart || !s.merge(c, completion) {
+        complete(s, c, completion);
+        report_pending(s, c);
+    } else {
+        c.last_fingerprint = c.front.fingerprint;
+    }
+    c.outstanding = 0;
+    c.ordinal = 0;
+}
+
+/// Before something whose place among the statements matters: what was put together leaves.
+#[inline(always)]
+pub fn flush<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    if c.merged != 0 {
+        s.flush(c);
+    }
+}
+
 /// `ErrorResponse` in a response.
 #[inline(always)]
 pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) {
     let extended = c.front.flags & REQUEST_SIMPLE == 0;
     let rows = c.rows;
-    complete(s, c, CommandTag::Other, rows, 0, STATEMENT_FAILED);
+    complete(s, c, &unfinished(rows, STATEMENT_FAILED));
     if extended {
         c.set(CONNECTION_FAILED);
     }
@@ -183,10 +233,7 @@ pub fn abandon<S: Surroundings>(s: &mut S, c: &mut Connection) {
         complete(
             s,
             c,
-            CommandTag::Other,
-            rows,
-            0,
-            STATEMENT_FAILED | STATEMENT_ESTIMATED,
+            &unfinished(rows, STATEMENT_FAILED | STATEMENT_ESTIMATED),
         );
         report_pending(s, c);
     }
@@ -205,6 +252,7 @@ pub fn close<S: Surroundings>(s: &mut S, c: &mut Connection) {
         return;
     }
     super::wants_input(s, c);
+    flush(s, c);
     if super::is_parsed(c) {
         abandon(s, c);
         overhead(s, c);

@@ -8,8 +8,9 @@ use super::{
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
-        CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_CONTINUES,
-        REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
+        CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_APART,
+        REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,
+        Request,
     },
     fingerprint::CAPTURE,
     loops::{Step, repeat},
@@ -22,6 +23,9 @@ const _: () = assert!(ENOUGH as usize <= PARTIAL);
 
 /// Lowest bit of a name's hash: portal or statement.
 const PORTAL: u64 = 1;
+
+/// In a fingerprint that stands behind a name: see [`REQUEST_APART`].
+const APART: u64 = 2;
 
 /// Pieces of [`CHUNK`] bytes that one read may bring. PostgreSQL reads 8 KiB at most.
 const CHUNKS: u32 = 64;
@@ -176,7 +180,7 @@ impl<S: Surroundings> Messages<'_, S> {
 
     #[inline(always)]
     fn query(&mut self, start: u32, end: u32) {
-        let (fingerprint, several, truncated) = self.statement(start, end);
+        let (fingerprint, several, truncated, apart) = self.statement(start, end);
         self.enqueue(Request {
             fingerprint,
             count: 1,
@@ -187,22 +191,24 @@ impl<S: Surroundings> Messages<'_, S> {
                     REQUEST_TRUNCATED | REQUEST_SEVERAL
                 } else {
                     0
-                },
+                }
+                | if apart { REQUEST_APART } else { 0 },
             ..Request::default()
         });
     }
 
     /// Fingerprint of a text; hands it on when it is new.
     #[inline(always)]
-    fn statement(&mut self, start: u32, end: u32) -> (u64, bool, bool) {
+    fn statement(&mut self, start: u32, end: u32) -> (u64, bool, bool, bool) {
         let hashed = self.s.fingerprint(start, end);
         let truncated = hashed.length == CAPTURE && end - start > CAPTURE + 1;
         if truncated {
             self.s.count_truncated();
         }
-        self.s
+        let apart = self
+            .s
             .text(self.c, hashed.fingerprint, start, hashed.length, truncated);
-        (hashed.fingerprint, hashed.several, truncated)
+        (hashed.fingerprint, hashed.several, truncated, apart)
     }
 
     #[inline(always)]
@@ -211,7 +217,12 @@ impl<S: Surroundings> Messages<'_, S> {
         if text >= end {
             return;
         }
-        let (fingerprint, _, _) = self.statement(text, end);
+        let (fingerprint, _, _, apart) = self.statement(text, end);
+        let fingerprint = if apart {
+            fingerprint | APART
+        } else {
+            fingerprint
+        };
         if name == 0 {
             self.c.unnamed_statement = fingerprint;
         } else {
@@ -260,10 +271,15 @@ impl<S: Surroundings> Messages<'_, S> {
             )
         };
         self.enqueue(Request {
-            fingerprint,
+            fingerprint: fingerprint & !APART,
             limit,
             count: 1,
-            flags: if used { REQUEST_CONTINUES } else { 0 },
+            flags: if used { REQUEST_CONTINUES } else { 0 }
+                | if fingerprint & APART != 0 {
+                    REQUEST_APART
+                } else {
+                    0
+                },
             ..Request::default()
         });
     }

@@ -64,7 +64,7 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
         return false;
     }
     let total = completion_before(s.window(), end, BASE);
-    let (tag, returned, written, flags) = if total > 0 {
+    let completion = if total > 0 {
         let start = end - READY_LENGTH - total;
         let (tag, count) = parse_tag(s.window(), start + HEADER, total - HEADER);
         let before = length - READY_LENGTH - total;
@@ -77,22 +77,15 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
             // RETURNING, SHOW, EXPLAIN, COPY: rows must be counted.
             return false;
         }
-        let (returned, written, flags) =
-            outcome::rows(c, tag, count, if no_rows { 0 } else { count });
-        (tag, returned, written, flags)
+        outcome::rows(c, tag, count, if no_rows { 0 } else { count })
     } else if take > READY_LENGTH + HEADER && skim::suspended_before(s, end) {
         let limit = u64::from(c.front.limit);
-        let (returned, written, flags) = outcome::rows(c, CommandTag::Suspended, 0, limit);
-        (CommandTag::Suspended, returned, written, flags)
+        outcome::rows(c, CommandTag::Suspended, 0, limit)
     } else {
         return false;
     };
     c.sent += u64::from(length);
-    outcome::complete(s, c, tag, returned, written, flags);
-    outcome::report_pending(s, c);
-    // What `outcome::ready` would do for the only request.
-    c.outstanding = 0;
-    c.ordinal = 0;
+    outcome::complete_lone(s, c, &completion);
     true
 }
 
@@ -313,8 +306,8 @@ impl<S: Surroundings> Messages<'_, S> {
             return;
         }
         let messages = self.c.rows;
-        let (returned, written, flags) = outcome::rows(self.c, tag, count, messages);
-        outcome::complete(self.s, self.c, tag, returned, written, flags);
+        let completion = outcome::rows(self.c, tag, count, messages);
+        outcome::complete(self.s, self.c, &completion);
         self.s.scratch().walk.pending = true;
     }
 

@@ -128,19 +128,19 @@ pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
     let estimated = estimate(c);
     if suspended_before(s, end) {
         let limit = u64::from(c.front.limit);
-        let (returned, written, flags) = outcome::rows(c, CommandTag::Suspended, 0, limit);
-        outcome::complete(s, c, CommandTag::Suspended, returned, written, flags);
+        let completion = outcome::rows(c, CommandTag::Suspended, 0, limit);
+        outcome::complete(s, c, &completion);
     } else if total == 0 || matches!(tagged.0, CommandTag::Other) {
         // An error after many rows, or a command that counts none: an estimate is all there is. A base backup's
         // CopyData are no rows.
         let backup = total > 0 && c.has(CONNECTION_COPY_OUT);
         let rows = if backup { 0 } else { c.rows + estimated };
         let flags = STATEMENT_ESTIMATED | if total == 0 { STATEMENT_FAILED } else { 0 };
-        outcome::complete(s, c, CommandTag::Other, rows, 0, flags);
+        outcome::complete(s, c, &outcome::unfinished(rows, flags));
     } else {
         // With rows on the wire, RETURNING returned as many as the tag counts.
-        let (returned, written, flags) = outcome::rows(c, tagged.0, tagged.1, tagged.1);
-        outcome::complete(s, c, tagged.0, returned, written, flags);
+        let completion = outcome::rows(c, tagged.0, tagged.1, tagged.1);
+        outcome::complete(s, c, &completion);
     }
     c.follow = Follow::Walk as u8;
     outcome::report_pending(s, c);

@@ -212,10 +212,14 @@ impl ThresholdLane {
             Window::Sliding(span) => (span, None),
             Window::Statement => (Duration::ZERO, Some(access.session.connection)),
         };
-        let amount = match rule.measure {
-            Measure::Rows => access.volume.rows_returned + access.volume.rows_written,
-            Measure::Bytes => access.volume.bytes_sent,
-            Measure::Queries => access.volume.queries,
+        let amount = match (rule.measure, access.largest, rule.window) {
+            // Of statements that were put together, the largest is the one to judge.
+            (Measure::Rows, Some(largest), Window::Statement) => largest.rows,
+            (Measure::Bytes, Some(largest), Window::Statement) => largest.bytes_sent,
+            (Measure::Queries, Some(_), Window::Statement) => 1,
+            (Measure::Rows, ..) => access.volume.rows(),
+            (Measure::Bytes, ..) => access.volume.bytes_sent,
+            (Measure::Queries, ..) => access.volume.queries,
         };
         let (estimated, lasting) = match (rule.measure, access.kind) {
             (Measure::Rows, AccessKind::Streaming { estimated_rows }) => (estimated_rows, 0),

@@ -77,6 +77,7 @@ impl Bench {
                     ..Volume::default()
                 },
                 kind,
+                largest: None,
             },
             &principal(&format!("user{who}")),
             &self.sizes,
@@ -318,6 +319,7 @@ fn windows_agree_with_a_naive_model() {
                 shape: &shape,
                 volume: Volume::default(),
                 kind: AccessKind::Completed,
+                largest: None,
             },
             amount,
         );

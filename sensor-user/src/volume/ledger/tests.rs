@@ -159,6 +159,7 @@ fn series_that_totals_fold_neither_fall_nor_count_twice() {
             shape: &shape,
             volume,
             kind: AccessKind::Completed,
+            largest: None,
         });
         if random.below(40) > 0 {
             continue;

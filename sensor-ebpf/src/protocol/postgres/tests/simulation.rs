@@ -6,7 +6,8 @@ use crate::{
     bytes::BASE,
     connection::{Connection, PARTIAL, Phase, QUEUE, REQUEST_SYNC, Request},
     fingerprint::{Hashed, fingerprint},
-    protocol::{Outcome, Surroundings, postgres},
+    merged::{self, Merged},
+    protocol::{Completion, Outcome, Surroundings, postgres},
     scratch::Scratch,
 };
 
@@ -25,6 +26,8 @@ pub struct Emitted {
     pub texts: HashMap<u64, Vec<u8>>,
     /// Connections closed.
     pub closed: u32,
+    /// Statements that were put together.
+    pub merged: u64,
 }
 
 /// One simulated connection.
@@ -46,6 +49,7 @@ struct Memory {
     queue: VecDeque<Request>,
     partial: Vec<u8>,
     skim_after: u64,
+    merged: [Merged; merged::WAYS as usize],
     emitted: Emitted,
 }
 
@@ -63,6 +67,7 @@ impl Simulation {
                 queue: VecDeque::new(),
                 partial: Vec::new(),
                 skim_after,
+                merged: <[Merged; merged::WAYS as usize]>::default(),
                 emitted: Emitted::default(),
             },
         }
@@ -110,9 +115,13 @@ impl Simulation {
         postgres::closed(&mut self.surroundings, &mut self.connection);
     }
 
-    /// What left so far.
-    pub fn emitted(&self) -> &Emitted {
-        &self.surroundings.emitted
+    /// What left so far, and what would leave if userspace drained.
+    pub fn emitted(&self) -> Emitted {
+        let mut emitted = self.surroundings.emitted.clone();
+        for merged in &self.surroundings.merged {
+            leave(merged, &mut emitted);
+        }
+        emitted
     }
 
     /// Statements without the bytes that only follow up, by text: queries, rows returned, rows written, bytes sent.
@@ -164,6 +173,32 @@ impl Simulation {
             .chain(phases)
             .fold((0, 0), |sum, add| (sum.0 + add.0, sum.1 + add.1))
     }
+}
+
+impl Memory {
+    fn leave(&mut self, way: usize) {
+        let merged = std::mem::take(&mut self.merged[way]);
+        leave(&merged, &mut self.emitted);
+    }
+}
+
+fn leave(merged: &Merged, emitted: &mut Emitted) {
+    if merged.queries == 0 {
+        return;
+    }
+    emitted.merged += u64::from(merged.queries);
+    let outcome = Outcome {
+        fingerprint: merged.fingerprint,
+        rows_returned: merged.rows_returned as i64,
+        rows_written: merged.rows_written,
+        queries: merged.queries,
+        started: merged.started,
+        ended: merged.ended_at,
+        ..Outcome::default()
+    };
+    emitted
+        .statements
+        .push((outcome, merged.bytes_sent, merged.bytes_received));
 }
 
 impl Surroundings for Memory {
@@ -227,11 +262,19 @@ impl Surroundings for Memory {
         bytes >= 64 << 10
     }
 
-    fn text(&mut self, _: &mut Connection, fingerprint: u64, start: u32, length: u32, _: bool) {
+    fn text(
+        &mut self,
+        _: &mut Connection,
+        fingerprint: u64,
+        start: u32,
+        length: u32,
+        _: bool,
+    ) -> bool {
         let text = (0..length)
             .map(|i| self.scratch.window.byte(start + i))
             .collect();
         self.emitted.texts.entry(fingerprint).or_insert(text);
+        false
     }
 
     fn startup(&mut self, _: &mut Connection, start: u32, length: u32, _: bool) {
@@ -239,6 +282,29 @@ impl Surroundings for Memory {
             .map(|i| self.scratch.window.byte(start + i))
             .collect();
         self.emitted.startups.push(text);
+    }
+
+    fn merge(&mut self, c: &mut Connection, completion: &Completion) -> bool {
+        let way = merged::way(c.front.fingerprint) as usize;
+        if self.merged[way].queries != 0 && !self.merged[way].is_of(c) {
+            self.leave(way);
+        }
+        self.clock += 1;
+        let ended = self.clock;
+        self.merged[way].add(c, completion, ended);
+        if self.merged[way].is_full() {
+            self.leave(way);
+        }
+        c.merged |= 1 << way;
+        true
+    }
+
+    fn flush(&mut self, c: &mut Connection) {
+        for way in 0..merged::WAYS as usize {
+            assert!(self.merged[way].queries == 0 || c.merged & 1 << way != 0);
+            self.leave(way);
+        }
+        c.merged = 0;
     }
 
     fn statement(&mut self, c: &Connection) {
