@@ -49,12 +49,15 @@ fn server() -> Postgres {
 
 /// Queries of so many rows as a user over TCP; returns what was seen from the client's side.
 fn read(server: &Postgres, user: &str, queries: u64, rows: u64) -> Volume {
+    let text = format!("SELECT id FROM items WHERE id <= {rows}");
+    ask(server, user, (0..queries).map(|_| text.clone()))
+}
+
+fn ask(server: &Postgres, user: &str, texts: impl Iterator<Item = String>) -> Volume {
     let mut client = Raw::start(&server.ipv4(), user, "postgres");
     let mut volume = Volume::default();
-    for _ in 0..queries {
-        volume += client
-            .query(&format!("SELECT id FROM items WHERE id <= {rows}"))
-            .volume();
+    for text in texts {
+        volume += client.query(&text).volume();
     }
     (volume.bytes_sent, volume.bytes_received) = client.terminate();
     volume
@@ -270,7 +273,13 @@ fn a_ring_that_is_too_small_loses_detail_but_no_volume() {
     let sensor = Sensor::start(&turn, &configuration, &[]);
     let clients: Vec<Volume> = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| read(&server, "ann", 1500, 3)))
+            .map(|_| {
+                scope.spawn(|| {
+                    // Many statements in turn: of one, the kernel would make a record a drain.
+                    let text = |n| format!("SELECT id AS c{}x FROM items WHERE id <= 3", n % 64);
+                    ask(&server, "ann", (0..1500).map(text))
+                })
+            })
             .collect();
         threads
             .into_iter()

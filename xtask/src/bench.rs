@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 mod bed;
 mod fixture;
+mod growth;
 mod kernel_time;
 mod load;
 mod machine;
@@ -12,6 +13,7 @@ mod overhead;
 mod picture;
 mod programs;
 mod report;
+mod soak;
 mod statistics;
 mod tool;
 mod turn;
@@ -33,6 +35,10 @@ enum Verb {
     Overhead(overhead::Arguments),
     /// Nanoseconds a query that the sensor's kernel programs take, beside empty ones that are attached at the same time.
     KernelTime(kernel_time::Arguments),
+    /// Mixed load for an hour, with connections, users and statements that come and go: memory, and losses.
+    Soak(soak::Arguments),
+    /// What a record costs userspace, by connections, statements and principals; and by step.
+    Growth,
 }
 
 /// Runs one.
@@ -40,5 +46,7 @@ pub fn bench(arguments: &Arguments) -> Result<()> {
     match &arguments.verb {
         Verb::Overhead(arguments) => overhead::overhead(arguments),
         Verb::KernelTime(arguments) => kernel_time::kernel_time(arguments),
+        Verb::Soak(arguments) => soak::soak(arguments),
+        Verb::Growth => growth::growth(),
     }
 }

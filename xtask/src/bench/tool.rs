@@ -36,7 +36,7 @@ pub struct Tool {
 impl Tool {
     /// The sensor, exporting to a file.
     pub fn sensor(binary: &Path) -> Result<Self> {
-        let export = log("sensor-otlp.jsonl")?;
+        let export = export()?;
         let _ = fs::remove_file(&export);
         let mut sensor = beside(binary);
         sensor.args(["run", "--otlp-file"]).arg(export);
@@ -198,6 +198,11 @@ fn beside(program: &Path) -> Command {
         .arg(program)
         .process_group(0);
     setpriv
+}
+
+/// Where a measured sensor exports to.
+pub fn export() -> Result<PathBuf> {
+    log("sensor-otlp.jsonl")
 }
 
 fn log(name: &str) -> Result<PathBuf> {

@@ -340,3 +340,48 @@ fn windows_agree_with_a_naive_model() {
         );
     }
 }
+
+#[test]
+fn of_statements_put_together_the_largest_is_judged() {
+    let mut bench = Bench::new(
+        "[[threshold]]\nname = \"one\"\ntable = \"customers\"\nwindow = \"statement\"\nlimit = 50\n",
+    );
+    let mut together = |largest| {
+        let session = Session::for_tests(ConnectionId(1), PrincipalId(1), "crm");
+        let shape = Shape {
+            operation: "SELECT".into(),
+            tables: vec!["customers".into()],
+            ..Shape::default()
+        };
+        bench.lane.observe(
+            &Access {
+                time: Timestamp(SECOND),
+                started: Timestamp(SECOND),
+                principal: PrincipalId(1),
+                session: &session,
+                shape_id: 1,
+                shape: &shape,
+                volume: Volume {
+                    rows_returned: 400,
+                    queries: 20,
+                    ..Volume::default()
+                },
+                kind: AccessKind::Completed,
+                largest: Some(crate::volume::Largest {
+                    rows: largest,
+                    bytes_sent: 1,
+                }),
+            },
+            &principal("user1"),
+            &bench.sizes,
+            &mut bench.alerts,
+        );
+        std::mem::take(&mut bench.alerts).len()
+    };
+    assert_eq!(
+        together(50),
+        0,
+        "400 rows, but 50 at the most in one statement"
+    );
+    assert_eq!(together(51), 1);
+}

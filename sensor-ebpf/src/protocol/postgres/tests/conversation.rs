@@ -15,60 +15,60 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     message
 }
 
-fn query(text: &str) -> Vec<u8> {
+pub(super) fn query(text: &str) -> Vec<u8> {
     message(b'Q', format!("{text}\0").as_bytes())
 }
 
-fn parse(name: &str, text: &str) -> Vec<u8> {
+pub(super) fn parse(name: &str, text: &str) -> Vec<u8> {
     message(b'P', format!("{name}\0{text}\0\0\0").as_bytes())
 }
 
-fn bind(portal: &str, statement: &str) -> Vec<u8> {
+pub(super) fn bind(portal: &str, statement: &str) -> Vec<u8> {
     message(
         b'B',
         format!("{portal}\0{statement}\0\0\0\0\0\0\0").as_bytes(),
     )
 }
 
-fn execute(portal: &str, limit: u32) -> Vec<u8> {
+pub(super) fn execute(portal: &str, limit: u32) -> Vec<u8> {
     let mut body = format!("{portal}\0").into_bytes();
     body.extend(limit.to_be_bytes());
     message(b'E', &body)
 }
 
-fn sync() -> Vec<u8> {
+pub(super) fn sync() -> Vec<u8> {
     message(b'S', b"")
 }
 
-fn complete(tag: &str) -> Vec<u8> {
+pub(super) fn complete(tag: &str) -> Vec<u8> {
     message(b'C', format!("{tag}\0").as_bytes())
 }
 
-fn ready() -> Vec<u8> {
+pub(super) fn ready() -> Vec<u8> {
     message(b'Z', b"I")
 }
 
-fn columns() -> Vec<u8> {
+pub(super) fn columns() -> Vec<u8> {
     message(
         b'T',
         b"\0\x01a\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0",
     )
 }
 
-fn row(text: &[u8]) -> Vec<u8> {
+pub(super) fn row(text: &[u8]) -> Vec<u8> {
     let mut body = vec![0, 1];
     body.extend((text.len() as u32).to_be_bytes());
     body.extend(text);
     message(b'D', &body)
 }
 
-fn rows(count: usize) -> Vec<u8> {
+pub(super) fn rows(count: usize) -> Vec<u8> {
     (0..count)
         .flat_map(|i| row(i.to_string().as_bytes()))
         .collect()
 }
 
-fn error() -> Vec<u8> {
+pub(super) fn error() -> Vec<u8> {
     message(b'E', b"SERROR\0C22012\0Mdivision by zero\0\0")
 }
 

@@ -2,4 +2,5 @@
 
 mod completion;
 mod conversation;
+mod merging;
 mod simulation;

@@ -1,0 +1,99 @@
+//! Records a second of each step between the ring and the exporters: `cargo bench -p sensor-user --bench steps`.
+#![allow(
+    missing_docs,
+    reason = "criterion's macros write undocumented functions"
+)]
+
+use std::{hint::black_box, path::Path};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sensor_user::{
+    config::Config,
+    ingest::{Clock, Observation, decode},
+    pipeline::Pipeline,
+    sql::shapes::Shapes,
+};
+use stream::Size;
+
+mod stream;
+
+/// Records in one measured round.
+const ROUND: u64 = 10_000;
+
+/// The ring's bytes to observations.
+fn ingest(criterion: &mut Criterion) {
+    let records: Vec<Vec<u8>> = (0..ROUND)
+        .map(|index| {
+            let record = stream::nth(index, Size::USUAL);
+            // SAFETY: the record is plain integers without padding.
+            unsafe {
+                std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of_val(&record))
+            }
+            .to_vec()
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("ingest");
+    group.throughput(Throughput::Elements(ROUND));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| {
+            for record in &records {
+                let _ = black_box(decode(black_box(record)));
+            }
+        });
+    });
+    group.finish();
+}
+
+/// Texts to shapes, by the server's own grammar: once for each new fingerprint.
+fn normalisation(criterion: &mut Criterion) {
+    let texts: Vec<String> = (0..1000).map(stream::text).collect();
+    let mut group = criterion.benchmark_group("normalisation");
+    group.throughput(Throughput::Elements(texts.len() as u64));
+    group.sample_size(10);
+    group.bench_function("learn", |bencher| {
+        bencher.iter_batched(
+            || Shapes::new(10_000),
+            |mut shapes| {
+                for (fingerprint, text) in (1..).zip(&texts) {
+                    shapes.learn(fingerprint, text.as_bytes(), false);
+                }
+                shapes
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn observe(criterion: &mut Criterion, name: &str, mut pipeline: Pipeline) {
+    let records: Vec<Observation<'_>> = (0..ROUND)
+        .map(|index| Observation::Statement(stream::nth(index, Size::USUAL)))
+        .collect();
+    let clock = Clock::now();
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(ROUND));
+    group.bench_function("observe", |bencher| {
+        bencher.iter(|| {
+            for record in &records {
+                black_box(pipeline.observe(record, clock));
+            }
+        });
+    });
+    group.finish();
+}
+
+/// Attribution and volumes, without any rule.
+fn aggregation(criterion: &mut Criterion) {
+    let mut pipeline = stream::pipeline(Size::USUAL);
+    let none = Config::parse("", Path::new("bench")).expect("valid configuration");
+    pipeline.lane.reconfigure(&none.thresholds);
+    observe(criterion, "aggregation", pipeline);
+}
+
+/// The same with four rules: the difference is what judging takes.
+fn judging(criterion: &mut Criterion) {
+    observe(criterion, "judging", stream::pipeline(Size::USUAL));
+}
+
+criterion_group!(steps, ingest, normalisation, aggregation, judging);
+criterion_main!(steps);
