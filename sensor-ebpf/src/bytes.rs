@@ -41,6 +41,20 @@ pub fn opaque(value: u32) -> u32 {
     value
 }
 
+/// LLVM keeps no memory in registers across this, and moves no load or store over it.
+#[inline(always)]
+pub fn barrier() {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = 0u64;
+        // SAFETY: changes nothing; LLVM must believe that it changes any memory. A move, see `opaque`.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) value, options(nostack, preserves_flags));
+        }
+        let _ = value;
+    }
+}
+
 impl Window {
     /// An empty window (tests; in the kernel it is a per-CPU map value).
     #[cfg(not(target_arch = "bpf"))]

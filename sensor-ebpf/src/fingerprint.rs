@@ -6,7 +6,7 @@
 //! therefore always hashed, with keys drawn at start, so that a collision cannot be crafted.
 
 use crate::{
-    bytes::swar,
+    bytes::{barrier, swar},
     loops::{Step, repeat},
     scratch::Scratch,
 };
@@ -275,21 +275,6 @@ impl Step for Pass<'_> {
 }
 
 impl Pass<'_> {
-    /// Makes the verifier forget what it knows of the state, as it does with all that goes through memory: it then checks
-    /// what follows once, not once for every way that leads there. LLVM must not keep values in registers.
-    #[inline(always)]
-    fn forget(&mut self) {
-        #[cfg(target_arch = "bpf")]
-        {
-            let mut pass = core::ptr::from_mut(self.scratch);
-            // SAFETY: changes nothing; LLVM must believe that it changes any memory. A move, see `bytes::opaque`.
-            unsafe {
-                core::arch::asm!("{0} = {0}", inout(reg) pass, options(nostack, preserves_flags));
-            }
-            let _ = pass;
-        }
-    }
-
     /// A mask of the bytes at `position` that are in front of the text's end.
     #[inline(always)]
     fn limit_mask(&self, position: u32) -> u64 {
@@ -346,7 +331,7 @@ impl Pass<'_> {
         if taken == RUN {
             return position < end;
         }
-        self.forget();
+        forget();
         self.code()
     }
 
@@ -363,7 +348,7 @@ impl Pass<'_> {
             }
             _ => return self.rare(),
         }
-        self.forget();
+        forget();
         self.position < self.end
     }
 
@@ -474,6 +459,13 @@ impl Pass<'_> {
         self.position = position;
         position < self.end
     }
+}
+
+/// Makes the verifier forget what it knows of the state, as it does with all that goes through memory: it then checks
+/// what follows once, not once for every way that leads there.
+#[inline(always)]
+fn forget() {
+    barrier();
 }
 
 /// Bytes that are neither letter, underscore nor space, and a few that are: nearly all words of a statement have none, and

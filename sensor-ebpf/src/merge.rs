@@ -5,7 +5,7 @@
 //! held comes again.
 
 use sensor_ebpf::{
-    bytes::opaque,
+    bytes::{barrier, opaque},
     connection::Connection,
     loops::{Step, repeat},
     merged::{Merged, WAYS, way},
@@ -30,12 +30,14 @@ pub fn add(c: &mut Connection, completion: &Completion) -> bool {
     if merged.queries != 0 && !merged.is_of(c) {
         leave(merged);
     }
-    if merged.queries == 0 {
-        mark(c.slot);
-    }
+    let first = merged.queries == 0;
     merged.add(c, completion, ring::ticks());
     if merged.is_full() {
         leave(merged);
+    } else if first {
+        // Behind the addition: a drain that saw the mark before would find nothing, and take the mark away.
+        barrier();
+        mark(c.slot);
     }
     unlock(merged);
     c.merged |= 1 << way;
@@ -168,6 +170,7 @@ fn lock(merged: &mut Merged) -> bool {
 
 #[inline(always)]
 fn unlock(merged: &mut Merged) {
+    barrier();
     // SAFETY: a plain store to a map value; stores are not reordered with those before them on x86-64, and on arm64 the
     // exchange is a release.
     #[cfg(bpf_target_arch = "x86_64")]

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use sensor_ebpf::{
-    bytes::opaque,
+    bytes::{barrier, opaque},
     connection::{CONNECTION_CLOSED, Connection},
 };
 
@@ -98,6 +98,7 @@ fn claim(first: u32, cookie: u64) -> u32 {
             {
                 connection.reset();
                 connection.slot = (first + further) & setting!(slot_mask);
+                barrier();
                 // Last: until then the slot still looks closed, and another CPU would take it, too.
                 // SAFETY: a plain store to a map value.
                 unsafe { core::ptr::write_volatile(&raw mut connection.id, cookie) };

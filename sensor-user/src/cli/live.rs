@@ -126,6 +126,7 @@ impl Live {
             self.burst_until = Some(Instant::now() + BURST);
         }
         self.take_overflow(clock);
+        self.pipeline.settle();
         self.raise_alerts();
     }
 
@@ -277,6 +278,7 @@ impl Live {
     pub async fn finish(mut self, patience: Duration) -> Result<()> {
         self.drain();
         self.sweep_overflow(Clock::now());
+        self.pipeline.settle();
         self.raise_alerts();
         self.export_metrics();
         if let Some(console) = &mut self.console {

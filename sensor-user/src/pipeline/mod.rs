@@ -58,11 +58,19 @@ pub struct Pipeline {
     /// Bytes of ended connections whose client was on this host, by its uid.
     local_users: HashMap<u32, UserBytes>,
     overflow: Overflow,
+    endings: Vec<Ending>,
     alerts: Vec<Raised>,
     /// Records that made no sense.
     pub malformed: u64,
     /// Records whose detail was lost because the ring was full.
     pub lost_detail: u64,
+}
+
+/// The end of connections, observed but not yet in force; see [`Pipeline::settle`].
+enum Ending {
+    Closed(CloseRecord, Timestamp),
+    /// All those that a server process had.
+    Exited(u32, Timestamp),
 }
 
 /// An alert with who it is about, as of when it was raised: the connection may be gone a moment later.
@@ -113,6 +121,7 @@ impl Pipeline {
             flights: HashMap::new(),
             local_users: HashMap::new(),
             overflow: Overflow::default(),
+            endings: Vec::new(),
             alerts: Vec::new(),
             malformed: 0,
             lost_detail: 0,
@@ -145,11 +154,13 @@ impl Pipeline {
                 self.resolver.started(*connection, parameters, *truncated);
             }
             Observation::Phase(record) => self.phase(record, clock),
-            Observation::Closed(record) => self.closed(record, clock),
+            Observation::Closed(record) => {
+                self.endings
+                    .push(Ending::Closed(*record, clock.convert(record.time)));
+            }
             Observation::ProcessExited(record) => {
-                for connection in self.resolver.connections_of(record.pid) {
-                    self.ended(connection, clock.convert(record.time));
-                }
+                self.endings
+                    .push(Ending::Exited(record.pid, clock.convert(record.time)));
                 return if self.resolver.knows_server(record.pid) {
                     Request::Discover
                 } else {
@@ -415,9 +426,23 @@ impl Pipeline {
         });
     }
 
-    fn closed(&mut self, record: &CloseRecord, clock: Clock) {
+    /// Ends the connections whose end was observed. Called when all else that the kernel has said is taken in: what found
+    /// the ring full comes by another way than the end itself, and belongs to whom the connection was.
+    pub fn settle(&mut self) {
+        for ending in std::mem::take(&mut self.endings) {
+            match ending {
+                Ending::Closed(record, time) => self.closed(&record, time),
+                Ending::Exited(pid, time) => {
+                    for connection in self.resolver.connections_of(pid) {
+                        self.ended(connection, time);
+                    }
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, record: &CloseRecord, time: Timestamp) {
         let connection = record.header.connection;
-        let time = clock.convert(record.time);
         let session = self.session(connection, time);
         let (sent, received) = self
             .flights
@@ -437,12 +462,9 @@ impl Pipeline {
                 .wrapping_sub(low(record.seen_received));
             u64::from(sent) + u64::from(if received == 1 { 0 } else { received })
         };
-        let lost = self.overflow.pending(connection);
-        if !lost {
-            let completeness = self.completeness_mut(session.principal);
-            completeness.missed_bytes += unreported + missed;
-            completeness.bytes_seen += unreported + missed;
-        }
+        let completeness = self.completeness_mut(session.principal);
+        completeness.missed_bytes += unreported + missed;
+        completeness.bytes_seen += unreported + missed;
         self.ended(connection, time);
     }
 

@@ -27,11 +27,6 @@ impl Overflow {
         (delta.records > 0).then_some(delta)
     }
 
-    /// Was anything of this connection ever taken in?
-    pub fn pending(&self, connection: u64) -> bool {
-        self.taken.keys().any(|key| key.connection == connection)
-    }
-
     /// The kernel's entry is gone.
     pub fn forget(&mut self, key: OverflowKey) {
         self.taken.remove(&key);
