@@ -7,10 +7,25 @@ use crate::{
     time::Timestamp,
 };
 
+pub mod arbitration;
+pub mod calendar;
+pub mod calibration;
+pub mod detector;
+pub mod drift;
+pub mod eprocess;
+pub mod explain;
+pub mod finding;
+pub mod names;
+pub mod observation;
+pub mod pool;
+pub mod ring;
+pub mod sketch;
 pub mod threshold;
 
 /// How urgent an alert is; ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// OTel INFO.
@@ -86,4 +101,11 @@ pub struct StatementShare {
     pub first: Timestamp,
     /// See `first`.
     pub last: Timestamp,
+}
+
+/// SplitMix64's finalizer: spreads any number evenly over all.
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }

@@ -1,0 +1,38 @@
+//! The numbers behind the lanes. None is meant to be set by hand; docs/detection.md says where each comes from.
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// A day's last records may come this long after its end (seconds).
+    pub lateness: i64,
+    /// A single record this far ahead of all others is a clock's fault (seconds).
+    pub leap: i64,
+    /// Drift alerts when the test's statistic passes this: about one false alarm in as many days of a principal, if
+    /// the assumptions hold.
+    pub drift_odds: f64,
+    /// Own active days before a principal's own past is a baseline.
+    pub own_days: u16,
+    /// The newest active days that are no baseline yet.
+    pub lag: usize,
+    /// Most that a baseline may rise on an active day (natural logarithm).
+    pub growth: f32,
+    /// Excess over what is expected below which a drift is not worth a look: rows or records a day, and in proportion.
+    pub least_excess: f64,
+    /// See `least_excess`.
+    pub least_ratio: f64,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self {
+            lateness: 2 * 3600,
+            leap: 3 * 86_400,
+            drift_odds: 30_000.0,
+            own_days: 15,
+            lag: 7,
+            growth: 0.03,
+            least_excess: 10.0,
+            least_ratio: 1.2,
+        }
+    }
+}

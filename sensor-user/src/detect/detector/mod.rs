@@ -1,0 +1,243 @@
+//! The detector: owns what the lanes remember, hands out the observations, closes the days.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    arbitration::{Arbitration, Verdict},
+    calendar::Calendar,
+    calibration::Calibration,
+    drift::Quantity,
+    finding::Finding,
+    names::Names,
+    observation::Observation,
+    pool::Pool,
+};
+use crate::{
+    config::{detection::Detection, tables::TableSizes},
+    time::Timestamp,
+};
+
+mod close;
+mod common;
+mod order;
+mod principal;
+
+use order::{Place, Watermark};
+pub use principal::{PrincipalState, Recent};
+
+/// What the detector has counted of its own work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Observations taken in.
+    pub observations: u64,
+    /// Windows and sums that they moved.
+    pub updates: u64,
+    /// Too late for their day: not judged.
+    pub late: u64,
+    /// Far ahead of all others: taken as of now.
+    pub ahead: u64,
+    /// Principals forgotten because there were too many.
+    pub forgotten: u64,
+    /// Days closed.
+    pub days: u64,
+}
+
+/// All that is known of a quantity across principals.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Usual {
+    pool: Pool,
+    /// Logarithm by weekday: the seven factors.
+    weekdays: [f32; 7],
+    /// A usual spread, and sums for the usual autocorrelation.
+    spread: f32,
+    product: f32,
+    square: f32,
+}
+
+impl Default for Usual {
+    fn default() -> Self {
+        Self {
+            pool: Pool::default(),
+            weekdays: [0.0; 7],
+            // Before anything is known: a factor of two is nothing strange.
+            spread: 0.7,
+            product: 0.0,
+            square: 0.0,
+        }
+    }
+}
+
+/// What is known of a group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct GroupState {
+    /// Median of its members' levels, once there are enough of them.
+    levels: [Option<f32>; Quantity::ALL.len()],
+}
+
+/// All that outlives a restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct State {
+    names: Names,
+    groups: Names,
+    places: Names,
+    principals: Vec<PrincipalState>,
+    group_states: Vec<GroupState>,
+    usual: [Usual; Quantity::ALL.len()],
+    watermark: Watermark,
+    /// The oldest day that is not closed; zero before the first record.
+    open_day: u32,
+    /// Who was active on each open day, by parity.
+    active: [Vec<u32>; 2],
+    arbitration: Arbitration,
+    counters: Counters,
+}
+
+/// See the module. Pure: time comes with the observations.
+#[derive(Debug)]
+pub struct Detector {
+    state: State,
+    calendar: Calendar,
+    calibration: Calibration,
+    config: Detection,
+    sizes: TableSizes,
+}
+
+impl Detector {
+    /// As a configuration wants it.
+    pub fn new(config: &Detection, sizes: &TableSizes) -> Self {
+        Self {
+            state: State::default(),
+            calendar: Calendar {
+                offset: config.utc_offset,
+            },
+            calibration: Calibration::default(),
+            config: config.clone(),
+            sizes: sizes.clone(),
+        }
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> Counters {
+        self.state.counters
+    }
+
+    /// How many principals it knows.
+    pub fn principals(&self) -> usize {
+        self.state.principals.len()
+    }
+
+    /// Bytes of fixed state a principal: its record and its rings, neither names nor sketches.
+    pub fn fixed_bytes_per_principal(&self) -> usize {
+        let count = self.state.principals.len().max(1);
+        self.state
+            .principals
+            .iter()
+            .map(PrincipalState::fixed_bytes)
+            .sum::<usize>()
+            .div_ceil(count)
+    }
+
+    /// Takes in one observation; verdicts are appended.
+    pub fn observe(&mut self, observation: &Observation<'_>, verdicts: &mut Vec<Verdict>) {
+        let leap = nanoseconds(self.calibration.leap);
+        let mut observation = *observation;
+        match self.state.watermark.place(observation.time, leap) {
+            Place::Own => {}
+            Place::Ahead(now) => {
+                self.state.counters.ahead += 1;
+                observation.time = now;
+            }
+        }
+        let day = self.calendar.day(observation.time);
+        if self.state.open_day == 0 {
+            self.state.open_day = day;
+        }
+        self.close_past_days(verdicts);
+        if day < self.state.open_day {
+            self.state.counters.late += 1;
+            return;
+        }
+        self.state.counters.observations += 1;
+        let id = self.state.names.number(observation.principal);
+        let group = self.state.groups.number(observation.group);
+        let table = self.table(&observation);
+        if id as usize >= self.state.principals.len() {
+            self.state
+                .principals
+                .resize_with(id as usize + 1, PrincipalState::default);
+        }
+        let principal = &mut self.state.principals[id as usize];
+        principal.group = group;
+        if principal.first_day == 0 {
+            principal.first_day = day;
+        }
+        principal.last_day = principal.last_day.max(day);
+        let (tally, begun) = principal.tally(day);
+        if begun {
+            self.state.active[(day & 1) as usize].push(id);
+        }
+        tally.add(&observation);
+        principal.remember(observation.fingerprint, table, day, observation.rows);
+        self.state.counters.updates += Quantity::ALL.len() as u64;
+    }
+
+    /// Time passes, with or without observations: days that are over are judged.
+    pub fn advance(&mut self, time: Timestamp, verdicts: &mut Vec<Verdict>) {
+        self.state.watermark.advance(time);
+        self.close_past_days(verdicts);
+    }
+
+    /// Nothing more comes: judges what is open.
+    pub fn finish(&mut self, verdicts: &mut Vec<Verdict>) {
+        let last = self.calendar.day(self.state.watermark.time());
+        while self.state.open_day != 0 && self.state.open_day <= last {
+            self.close_open_day(verdicts);
+        }
+    }
+
+    fn table(&mut self, observation: &Observation<'_>) -> (u32, u32) {
+        let table = observation.tables.first().copied().unwrap_or_default();
+        (
+            self.state.places.number(observation.database),
+            self.state.places.number(table),
+        )
+    }
+
+    fn close_past_days(&mut self, verdicts: &mut Vec<Verdict>) {
+        if self.state.open_day == 0 {
+            return;
+        }
+        let now = self.state.watermark.time().0;
+        let lateness = nanoseconds(self.calibration.lateness);
+        while self
+            .calendar
+            .end_of(self.state.open_day)
+            .0
+            .saturating_add(lateness)
+            <= now
+        {
+            let both_empty = self.state.active.iter().all(Vec::is_empty);
+            if both_empty {
+                // Nobody was there: straight to the day that is now.
+                let today = self.calendar.day(self.state.watermark.time());
+                self.state.open_day = (self.state.open_day + 1).max(today.saturating_sub(1));
+                continue;
+            }
+            self.close_open_day(verdicts);
+        }
+    }
+
+    fn close_open_day(&mut self, verdicts: &mut Vec<Verdict>) {
+        let day = self.state.open_day;
+        let mut findings: Vec<Finding> = Vec::new();
+        self.judge_day(day, &mut findings);
+        self.state.active[(day & 1) as usize].clear();
+        self.state.open_day = day + 1;
+        self.state.counters.days += 1;
+        self.decide(day, findings, verdicts);
+    }
+}
+
+fn nanoseconds(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0) * 1_000_000_000
+}

@@ -1,0 +1,152 @@
+//! What is remembered of a principal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{
+    drift::{Quantity, Series},
+    observation::{Keys, Observation},
+    sketch::Distinct,
+};
+
+/// Statement shapes remembered for explanations.
+const RECENT: usize = 6;
+/// Hashes kept of a day's records: an error of a tenth above, none below.
+const DAY_SKETCH: usize = 128;
+
+/// One principal.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PrincipalState {
+    /// Its peers' number.
+    pub group: u32,
+    /// First and last active day.
+    pub first_day: u32,
+    /// See `first_day`.
+    pub last_day: u32,
+    /// Amounts of the days that are still open, by the parity of the day.
+    pub tallies: [Tally; 2],
+    /// One for each quantity.
+    pub series: [Series; Quantity::ALL.len()],
+    /// Statement shapes that most of the newest rows came by.
+    pub recent: Vec<Recent>,
+}
+
+/// Amounts of a day.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Which day; the tally counts only while this is right.
+    pub day: u32,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Statements.
+    pub queries: u64,
+    /// Records that only a count is known of.
+    pub counted: u64,
+    /// Records whose hashes are known.
+    pub keys: Option<Box<Distinct>>,
+}
+
+/// A statement shape's part in what was read lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Fingerprint.
+    pub fingerprint: u64,
+    /// Rows, with old days fading.
+    pub rows: f32,
+    /// First and last day.
+    pub first_day: u32,
+    /// See `first_day`.
+    pub last_day: u32,
+    /// Database and table, numbers.
+    pub table: (u32, u32),
+}
+
+impl Tally {
+    /// Adds an observation.
+    pub fn add(&mut self, observation: &Observation<'_>) {
+        self.rows += observation.rows;
+        self.bytes += observation.bytes;
+        self.queries += observation.queries;
+        match observation.keys {
+            Keys::Hashes(hashes) => {
+                let sketch = self.keys.get_or_insert_with(Box::default);
+                for hash in hashes {
+                    sketch.insert(*hash, 0, DAY_SKETCH);
+                }
+            }
+            Keys::Count(_) | Keys::Unknown => self.counted += observation.counted(),
+        }
+    }
+
+    /// The day's amount.
+    pub fn amount(&self, quantity: Quantity) -> f64 {
+        match quantity {
+            Quantity::Records => {
+                self.counted as f64 + self.keys.as_ref().map_or(0.0, |keys| keys.count(0))
+            }
+            Quantity::Rows => self.rows as f64,
+            Quantity::Bytes => self.bytes as f64,
+        }
+    }
+}
+
+impl PrincipalState {
+    /// The day's tally, begun anew when it still holds another day's. Says whether it was begun.
+    pub fn tally(&mut self, day: u32) -> (&mut Tally, bool) {
+        let tally = &mut self.tallies[(day & 1) as usize];
+        let begun = tally.day != day;
+        if begun {
+            *tally = Tally {
+                day,
+                ..Tally::default()
+            };
+        }
+        (tally, begun)
+    }
+
+    /// Remembers by which statement rows came.
+    pub fn remember(&mut self, fingerprint: u64, table: (u32, u32), day: u32, rows: u64) {
+        let rows = rows as f32;
+        if let Some(known) = self
+            .recent
+            .iter_mut()
+            .find(|recent| recent.fingerprint == fingerprint)
+        {
+            known.rows += rows;
+            known.last_day = day;
+            return;
+        }
+        let new = Recent {
+            fingerprint,
+            rows,
+            first_day: day,
+            last_day: day,
+            table,
+        };
+        if self.recent.len() < RECENT {
+            self.recent.push(new);
+        } else if let Some(least) = self
+            .recent
+            .iter_mut()
+            .min_by(|a, b| a.rows.total_cmp(&b.rows))
+            && least.rows < rows
+        {
+            *least = new;
+        }
+    }
+
+    /// Bytes it takes beside sketches.
+    pub fn fixed_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.series.iter().map(Series::heap_bytes).sum::<usize>()
+            + self.recent.capacity() * size_of::<Recent>()
+    }
+
+    /// A day is over: what was read before weighs less.
+    pub fn fade(&mut self) {
+        for recent in &mut self.recent {
+            recent.rows *= 0.9;
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The drift lane: has somebody begun to read more than he used to, in comparison with what his peers do?
+//!
+//! One [`Series`] a principal and quantity, moved once an active day: logarithm of the amount, less what all peers
+//! have in common that day, less the own level; whitened; ranked among everybody's; bet on.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    calibration::Calibration,
+    eprocess::{Mixture, normal_score},
+    pool::Pool,
+    ring::{Ring, median, quantile},
+};
+
+/// What is counted a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Quantity {
+    /// Distinct records.
+    Records,
+    /// Rows.
+    Rows,
+    /// Bytes sent.
+    Bytes,
+}
+
+impl Quantity {
+    /// All, in the order of arrays.
+    pub const ALL: [Self; 3] = [Self::Records, Self::Rows, Self::Bytes];
+
+    /// As a person reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Rows => "rows",
+            Self::Bytes => "bytes",
+        }
+    }
+
+    /// Added before the logarithm, so that small days are not far apart.
+    fn offset(self) -> f64 {
+        match self {
+            Self::Records | Self::Rows => 5.0,
+            Self::Bytes => 1000.0,
+        }
+    }
+
+    /// The logarithm that all is done in.
+    pub fn log(self, amount: f64) -> f32 {
+        (amount + self.offset()).ln() as f32
+    }
+
+    /// Back again.
+    pub fn amount(self, log: f32) -> f64 {
+        (f64::from(log).exp() - self.offset()).max(0.0)
+    }
+}
+
+/// Active days that the level is taken from.
+const LEVEL_DAYS: u8 = 40;
+/// Active days that the spread is taken from.
+const SPREAD_DAYS: u8 = 40;
+/// The newest innovations, which are no measure of the spread yet.
+const SPREAD_LAG: usize = 5;
+/// Days of others that the own spread and memory are mixed with.
+const PRIOR_DAYS: f32 = 12.0;
+/// Days of others that a level is mixed with: variance of a day over that between people.
+const LEVEL_PRIOR: f32 = 2.0;
+/// Autocorrelation of others weighs as much as so many own days.
+const MEMORY_PRIOR: f32 = 30.0;
+/// Residuals further apart than this (days) have forgotten each other.
+const GAP: u32 = 5;
+/// Nobody is steadier than this (natural logarithm).
+const LEAST_SPREAD: f32 = 0.12;
+/// Normal scores are cut here: what is beyond is for other lanes, and a single day proves no drift.
+const MOST: f64 = 3.6;
+
+/// One quantity of one principal (or host, or team).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Amounts less what peers have in common.
+    adjusted: Ring,
+    innovations: Ring,
+    level: f32,
+    spread: f32,
+    residual: f32,
+    residual_day: u32,
+    /// Sums for the autocorrelation.
+    product: f32,
+    square: f32,
+    mixture: Mixture,
+    /// Sum of scores since the change, if there is one: zero while there is none.
+    climb: f32,
+    /// Of the days since then.
+    since: Since,
+    /// Active days.
+    days: u16,
+}
+
+/// What has come together since a change began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Since {
+    /// First day.
+    pub day: u32,
+    /// Active days.
+    pub days: u16,
+    /// Amount.
+    pub observed: f64,
+    /// What the own past and the peers' days let expect.
+    pub expected: f64,
+    /// What the middle one of the peers had on those days.
+    pub peers: f64,
+}
+
+/// What a day means for everybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Day<'a> {
+    /// Which.
+    pub day: u32,
+    /// What the peers have in common that day.
+    pub common: f32,
+    /// The peers' level, once there are peers.
+    pub peers_level: Option<f32>,
+    /// Everybody's spread.
+    pub spread: f32,
+    /// Everybody's autocorrelation.
+    pub memory: f32,
+    /// What is usual.
+    pub pool: &'a Pool,
+}
+
+/// What a principal's day adds to what is known of everybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Contribution {
+    /// Standardised innovation.
+    pub score: f32,
+    /// Own spread.
+    pub spread: f32,
+    /// For the autocorrelation: residual times the one before, and its square; zeros when there was none.
+    pub product: f32,
+    /// See `product`.
+    pub square: f32,
+}
+
+impl Series {
+    /// The level: logarithm of a usual day's amount.
+    pub fn level(&self) -> f32 {
+        self.level
+    }
+
+    /// Active days so far.
+    pub fn days(&self) -> u16 {
+        self.days
+    }
+
+    /// Natural logarithm of the test's statistic.
+    pub fn log(&self) -> f32 {
+        self.mixture.log()
+    }
+
+    /// Bytes beside the structure itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.adjusted.bytes() + self.innovations.bytes()
+    }
+
+    /// Since when the amounts have been above what was expected.
+    pub fn since(&self) -> &Since {
+        &self.since
+    }
+
+    /// After an alert, or when somebody said "new normal": the test begins anew.
+    pub fn restart(&mut self) {
+        self.mixture.reset();
+        self.climb = 0.0;
+    }
+
+    /// "New normal": the newest days are the level from now on.
+    pub fn accept(&mut self) {
+        let mut newest: Vec<f32> = self.adjusted.iter().collect();
+        let newest = newest.split_off(newest.len().saturating_sub(10));
+        self.adjusted = Ring::default();
+        for value in &newest {
+            self.adjusted.push(*value, LEVEL_DAYS);
+        }
+        self.level = median(&mut newest.clone());
+        self.restart();
+    }
+
+    /// Takes in an active day. `tie`, evenly spread over 0–1, breaks ties of ranks.
+    pub fn update(
+        &mut self,
+        quantity: Quantity,
+        amount: f64,
+        day: &Day<'_>,
+        calibration: &Calibration,
+        tie: f64,
+    ) -> Option<Contribution> {
+        let adjusted = quantity.log(amount) - day.common;
+        if self.days == 0 {
+            self.level = day.peers_level.unwrap_or(adjusted);
+        }
+        let residual = adjusted - self.level;
+        let contribution = (self.days >= calibration.own_days)
+            .then(|| self.judge(quantity, amount, residual, day, tie));
+        self.residual = residual;
+        self.residual_day = day.day;
+        self.adjusted.push(adjusted, LEVEL_DAYS);
+        self.days = self.days.saturating_add(1);
+        self.relevel(day, calibration);
+        contribution
+    }
+
+    fn judge(
+        &mut self,
+        quantity: Quantity,
+        amount: f64,
+        residual: f32,
+        day: &Day<'_>,
+        tie: f64,
+    ) -> Contribution {
+        let connected = day.day.saturating_sub(self.residual_day) <= GAP;
+        let memory = if connected { self.memory(day) } else { 0.0 };
+        let innovation = residual - memory * self.residual;
+        let spread = self.spread(day.spread);
+        let score = innovation / spread;
+        if day.pool.is_ready() {
+            let p = day.pool.p_value(score, tie).max(self.own_p(innovation));
+            let z = normal_score(p).clamp(-MOST, MOST) as f32;
+            self.mixture.update(z);
+            self.climb = (self.climb + z - 0.4).max(0.0);
+            if self.climb == 0.0 {
+                self.since = Since::default();
+            } else {
+                self.since.day = if self.since.days == 0 {
+                    day.day
+                } else {
+                    self.since.day
+                };
+                self.since.days = self.since.days.saturating_add(1);
+                self.since.observed += amount;
+                self.since.expected += quantity.amount(self.level + day.common);
+                self.since.peers +=
+                    quantity.amount(day.peers_level.unwrap_or(self.level) + day.common);
+            }
+        }
+        self.innovations.push(innovation, SPREAD_DAYS);
+        let (mut product, mut square) = (0.0, 0.0);
+        if connected {
+            let within = 3.0 * spread;
+            let before = self.residual.clamp(-within, within);
+            product = residual.clamp(-within, within) * before / (spread * spread);
+            square = before * before / (spread * spread);
+            // A memory of some sixty days.
+            self.product = self.product * 0.984 + product;
+            self.square = self.square * 0.984 + square;
+        }
+        Contribution {
+            score,
+            spread,
+            product,
+            square,
+        }
+    }
+
+    /// Autocorrelation of the residuals from one active day to the next.
+    fn memory(&self, day: &Day<'_>) -> f32 {
+        ((self.product + MEMORY_PRIOR * day.memory) / (self.square + MEMORY_PRIOR)).clamp(0.0, 0.95)
+    }
+
+    /// Spread of the innovations, mixed with everybody's while there are few.
+    fn spread(&self, common: f32) -> f32 {
+        let mut own: Vec<f32> = self.innovations.lagged(SPREAD_LAG).collect();
+        let count = own.len() as f32;
+        let common = common.max(LEAST_SPREAD);
+        if own.len() < 4 {
+            return common;
+        }
+        // The upper tail is what alarms come from: it must not be thinner than it is.
+        let upper = quantile(&mut own, 0.9) / 1.2816;
+        let middle = median(&mut own);
+        for value in &mut own {
+            *value = (*value - middle).abs();
+        }
+        let spread = (1.4826 * median(&mut own)).max(upper);
+        let variance =
+            (count * spread * spread + PRIOR_DAYS * common * common) / (count + PRIOR_DAYS);
+        variance.sqrt().max(LEAST_SPREAD)
+    }
+
+    /// Rank among the own innovations, as far as they say anything: with fewer than three larger ones, zero.
+    fn own_p(&self, innovation: f32) -> f64 {
+        let count = self.innovations.lagged(SPREAD_LAG).count();
+        let larger = self
+            .innovations
+            .lagged(SPREAD_LAG)
+            .filter(|known| *known >= innovation)
+            .count();
+        if larger < 3 {
+            return 0.0;
+        }
+        larger as f64 / (count as f64 + 1.0)
+    }
+
+    /// The level follows the older of the known days; it rises no faster than it may.
+    fn relevel(&mut self, day: &Day<'_>, calibration: &Calibration) {
+        let known = self.adjusted.len();
+        let lag = calibration
+            .lag
+            .min(known.saturating_sub(usize::from(calibration.own_days)));
+        let mut older: Vec<f32> = self.adjusted.lagged(lag).collect();
+        let count = older.len() as f32;
+        let own = median(&mut older);
+        let level = match day.peers_level {
+            Some(peers) if self.days < 40 => {
+                (count * own + LEVEL_PRIOR * peers) / (count + LEVEL_PRIOR)
+            }
+            _ => own,
+        };
+        self.level = if self.days > calibration.own_days {
+            level.min(self.level + calibration.growth)
+        } else {
+            level
+        };
+    }
+}
