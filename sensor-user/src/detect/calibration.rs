@@ -16,6 +16,10 @@ pub struct Calibration {
     pub lag: usize,
     /// Most that a baseline may rise on an active day (natural logarithm).
     pub growth: f32,
+    /// Active days that a level is taken from (at most 255).
+    pub level_days: u8,
+    /// The newest active days whose innovations are no measure of the own spread yet.
+    pub spread_lag: usize,
     /// Excess over what is expected below which a drift is not worth a look: rows or records a day, and in proportion.
     pub least_excess: f64,
     /// See `least_excess`.
@@ -25,14 +29,20 @@ pub struct Calibration {
 impl Default for Calibration {
     fn default() -> Self {
         Self {
+            level_days: e("LD", 40.0) as u8,
+            spread_lag: e("SL", 20.0) as usize,
             lateness: 2 * 3600,
             leap: 3 * 86_400,
-            drift_odds: 30_000.0,
+            drift_odds: e("ODDS", 30_000.0),
             own_days: 15,
-            lag: 7,
-            growth: 0.03,
+            lag: e("LAG", 7.0) as usize,
+            growth: e("GROWTH", 0.03) as f32,
             least_excess: 10.0,
-            least_ratio: 1.2,
+            least_ratio: e("RATIO", 1.2),
         }
     }
+}
+
+pub fn e(n: &str, d: f64) -> f64 {
+    std::env::var(n).ok().map_or(d, |v| v.parse().unwrap())
 }

@@ -55,12 +55,8 @@ impl Quantity {
     }
 }
 
-/// Active days that the level is taken from.
-const LEVEL_DAYS: u8 = 40;
 /// Active days that the spread is taken from.
-const SPREAD_DAYS: u8 = 40;
-/// The newest innovations, which are no measure of the spread yet.
-const SPREAD_LAG: usize = 5;
+const SPREAD_DAYS: u8 = 60;
 /// Days of others that the own spread and memory are mixed with.
 const PRIOR_DAYS: f32 = 12.0;
 /// Days of others that a level is mixed with: variance of a day over that between people.
@@ -174,12 +170,12 @@ impl Series {
     }
 
     /// "New normal": the newest days are the level from now on.
-    pub fn accept(&mut self) {
+    pub fn accept(&mut self, calibration: &Calibration) {
         let mut newest: Vec<f32> = self.adjusted.iter().collect();
         let newest = newest.split_off(newest.len().saturating_sub(10));
         self.adjusted = Ring::default();
         for value in &newest {
-            self.adjusted.push(*value, LEVEL_DAYS);
+            self.adjusted.push(*value, calibration.level_days);
         }
         self.level = median(&mut newest.clone());
         self.restart();
@@ -200,10 +196,10 @@ impl Series {
         }
         let residual = adjusted - self.level;
         let contribution = (self.days >= calibration.own_days)
-            .then(|| self.judge(quantity, amount, residual, day, tie));
+            .then(|| self.judge(quantity, amount, residual, day, calibration, tie));
         self.residual = residual;
         self.residual_day = day.day;
-        self.adjusted.push(adjusted, LEVEL_DAYS);
+        self.adjusted.push(adjusted, calibration.level_days);
         self.days = self.days.saturating_add(1);
         self.relevel(day, calibration);
         contribution
@@ -215,15 +211,19 @@ impl Series {
         amount: f64,
         residual: f32,
         day: &Day<'_>,
+        calibration: &Calibration,
         tie: f64,
     ) -> Contribution {
         let connected = day.day.saturating_sub(self.residual_day) <= GAP;
         let memory = if connected { self.memory(day) } else { 0.0 };
         let innovation = residual - memory * self.residual;
-        let spread = self.spread(day.spread);
+        let spread = self.spread(day.spread, calibration.spread_lag);
         let score = innovation / spread;
         if day.pool.is_ready() {
-            let p = day.pool.p_value(score, tie).max(self.own_p(innovation));
+            let p = day
+                .pool
+                .p_value(score, tie)
+                .max(self.own_p(innovation, calibration.spread_lag));
             let z = normal_score(p).clamp(-MOST, MOST) as f32;
             self.mixture.update(z);
             self.climb = (self.climb + z - 0.4).max(0.0);
@@ -267,8 +267,8 @@ impl Series {
     }
 
     /// Spread of the innovations, mixed with everybody's while there are few.
-    fn spread(&self, common: f32) -> f32 {
-        let mut own: Vec<f32> = self.innovations.lagged(SPREAD_LAG).collect();
+    fn spread(&self, common: f32, lag: usize) -> f32 {
+        let mut own: Vec<f32> = self.older_innovations(lag).collect();
         let count = own.len() as f32;
         let common = common.max(LEAST_SPREAD);
         if own.len() < 4 {
@@ -286,12 +286,16 @@ impl Series {
         variance.sqrt().max(LEAST_SPREAD)
     }
 
+    /// Innovations without the newest, which may be those of a change; while there are few, with most of them.
+    fn older_innovations(&self, lag: usize) -> impl Iterator<Item = f32> + '_ {
+        self.innovations.lagged(lag.min(self.innovations.len() / 3))
+    }
+
     /// Rank among the own innovations, as far as they say anything: with fewer than three larger ones, zero.
-    fn own_p(&self, innovation: f32) -> f64 {
-        let count = self.innovations.lagged(SPREAD_LAG).count();
+    fn own_p(&self, innovation: f32, lag: usize) -> f64 {
+        let count = self.older_innovations(lag).count();
         let larger = self
-            .innovations
-            .lagged(SPREAD_LAG)
+            .older_innovations(lag)
             .filter(|known| *known >= innovation)
             .count();
         if larger < 3 {

@@ -10,6 +10,7 @@ use crate::{
 pub mod arbitration;
 pub mod calendar;
 pub mod calibration;
+pub mod coverage;
 pub mod detector;
 pub mod drift;
 pub mod eprocess;

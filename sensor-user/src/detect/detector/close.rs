@@ -36,6 +36,7 @@ impl Detector {
             self.state.principals[*id as usize].fade();
             self.drifted(*id, day, time, findings);
         }
+        self.judge_coverage(day, time, &active, findings);
         self.state.active[(day & 1) as usize] = active;
     }
 

@@ -1,5 +1,6 @@
 //! The detector: owns what the lanes remember, hands out the observations, closes the days.
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,6 +20,7 @@ use crate::{
 
 mod close;
 mod common;
+mod coverage;
 mod order;
 mod principal;
 
@@ -100,6 +102,8 @@ pub struct Detector {
     calibration: Calibration,
     config: Detection,
     sizes: TableSizes,
+    /// Tables whose records are counted, with their sizes: looked up once.
+    sizes_known: FxHashMap<(u32, u32), Option<Option<u64>>>,
 }
 
 impl Detector {
@@ -113,6 +117,7 @@ impl Detector {
             calibration: Calibration::default(),
             config: config.clone(),
             sizes: sizes.clone(),
+            sizes_known: FxHashMap::default(),
         }
     }
 
@@ -178,6 +183,7 @@ impl Detector {
         }
         tally.add(&observation);
         principal.remember(observation.fingerprint, table, day, observation.rows);
+        self.cover(id, day, &observation);
         self.state.counters.updates += Quantity::ALL.len() as u64;
     }
 

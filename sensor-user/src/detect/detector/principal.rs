@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::detect::{
+    coverage::Coverage,
     drift::{Quantity, Series},
     observation::{Keys, Observation},
     sketch::Distinct,
@@ -26,6 +27,8 @@ pub struct PrincipalState {
     pub tallies: [Tally; 2],
     /// One for each quantity.
     pub series: [Series; Quantity::ALL.len()],
+    /// What it has seen of sensitive tables.
+    pub coverage: Vec<Coverage>,
     /// Statement shapes that most of the newest rows came by.
     pub recent: Vec<Recent>,
 }
