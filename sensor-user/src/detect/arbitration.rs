@@ -126,7 +126,11 @@ pub struct Known<'a> {
     pub names: &'a Names,
     /// Names of groups.
     pub groups: &'a Names,
-    /// Names of hosts, OS users, databases and tables.
+    /// Names of client hosts.
+    pub hosts: &'a Names,
+    /// Names of OS users.
+    pub os_users: &'a Names,
+    /// Names of databases and tables.
     pub places: &'a Names,
     /// The principals.
     pub principals: &'a [PrincipalState],
@@ -155,7 +159,7 @@ impl Arbitration {
             let severity = |candidate: &Candidate| known.config.severity(candidate.main.lane);
             severity(b)
                 .cmp(&severity(a))
-                .then(b.main.log_odds.total_cmp(&a.main.log_odds))
+                .then(weight(b, known).total_cmp(&weight(a, known)))
                 .then(a.main.subject.cmp(&b.main.subject))
         });
         let passed = false_share_held(
@@ -246,6 +250,18 @@ impl Arbitration {
         }
         by_subject.into_values().collect()
     }
+}
+
+/// What candidates are ranked by: the odds, and evidence on top.
+fn weight(candidate: &Candidate, known: &Known<'_>) -> f32 {
+    let evidence = match candidate.main.subject {
+        Subject::Principal(id) => known
+            .principals
+            .get(id as usize)
+            .map_or(0.0, |principal| principal.fresh_evidence().weight()),
+        _ => 0.0,
+    };
+    candidate.main.log_odds + evidence
 }
 
 /// Amount an active day.

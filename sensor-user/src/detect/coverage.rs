@@ -26,9 +26,11 @@ pub const PEERS: usize = 8;
 /// Shares of a table, by window, above which less is asked of the comparison.
 const BUDGETS: [f64; 4] = [0.001, 0.002, 0.005, 0.01];
 /// Records in a window below which nothing is worth a look.
-const LEAST: [f64; 4] = [400.0, 1000.0, 2000.0, 4000.0];
+const LEAST: [f64; 4] = [1000.0, 1500.0, 2000.0, 4000.0];
 /// Nobody's peers are more alike than this (natural logarithm).
 const LEAST_SPREAD: f32 = 0.3;
+/// So many times the own anchor is a ramp.
+const RAMP: f32 = 2.8;
 /// An own past less even than this is none to rely on.
 const OWN_SPREAD: f32 = 0.2;
 
@@ -173,14 +175,14 @@ impl Coverage {
         self.days
     }
 
-    /// Judges a day. `size`: rows of the table; `established`: the peers have been watched long enough to say who is
-    /// new among them.
+    /// Judges a day. `size`: rows of the table; `newcomer`: it came when its peers had
+    /// long been known.
     pub fn judge(
         &mut self,
         day: u32,
         peers: &[Option<Peers>; WINDOWS.len()],
         size: Option<u64>,
-        established: bool,
+        newcomer: bool,
     ) -> Option<Excess> {
         let anchored = self.days > ANCHOR_DAYS;
         let mut found: Option<Excess> = None;
@@ -198,7 +200,7 @@ impl Coverage {
             let expected_of_peers = f64::from(peers.median).exp() - 1.0;
             let own = above - self.anchor;
             let excess = if !anchored {
-                let enough = window == MONTH && established && active >= 5;
+                let enough = window == MONTH && newcomer && active >= 5;
                 (enough && z >= 2.6 && above >= 2.5f32.ln()).then(|| Excess {
                     window,
                     rate,
@@ -206,7 +208,7 @@ impl Coverage {
                     log_odds: log_odds(z),
                     reason: Reason::Newcomer,
                 })
-            } else if worth && z >= if over { 3.0 } else { 4.0 } && own >= 3f32.ln() {
+            } else if worth && z >= if over { 3.0 } else { 4.5 } && own >= 3f32.ln() {
                 Some(Excess {
                     window,
                     rate,
@@ -214,7 +216,7 @@ impl Coverage {
                     log_odds: log_odds(z),
                     reason: Reason::AbovePeers,
                 })
-            } else if worth && window == MONTH && own >= 2.5f32.ln() && above > 0.0 {
+            } else if worth && window == MONTH && own >= RAMP.ln() && above > 0.0 {
                 Some(Excess {
                     window,
                     rate,
@@ -343,7 +345,7 @@ mod tests {
         };
         let (day, excess) = run(400, ramp).expect("caught");
         assert_eq!(excess.reason, Reason::Ramp);
-        assert!(day < 60 + 190, "{day}");
+        assert!(day < 60 + 210, "{day}");
     }
 
     #[test]

@@ -77,7 +77,6 @@ pub struct Series {
     adjusted: Ring,
     innovations: Ring,
     level: f32,
-    spread: f32,
     residual: f32,
     residual_day: u32,
     /// Sums for the autocorrelation.
@@ -100,10 +99,21 @@ pub struct Since {
     /// Active days.
     pub days: u16,
     /// Amount.
-    pub observed: f64,
+    pub observed: f32,
     /// What the own past and the peers' days let expect.
-    pub expected: f64,
+    pub expected: f32,
     /// What the middle one of the peers had on those days.
+    pub peers: f32,
+}
+
+/// A day's amounts as people read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Amounts {
+    /// What there was.
+    pub observed: f64,
+    /// What was to be expected.
+    pub expected: f64,
+    /// What the middle one of the peers had.
     pub peers: f64,
 }
 
@@ -181,22 +191,27 @@ impl Series {
         self.restart();
     }
 
-    /// Takes in an active day. `tie`, evenly spread over 0–1, breaks ties of ranks.
+    /// The level is this at most.
+    pub fn hold_level(&mut self, most: f32) {
+        self.level = self.level.min(most);
+    }
+
+    /// Takes in an active day: the logarithm of its amount less what peers have in common. `tie`, evenly spread over
+    /// 0–1, breaks ties of ranks; `amounts` says what a level means that day.
     pub fn update(
         &mut self,
-        quantity: Quantity,
-        amount: f64,
+        adjusted: f32,
         day: &Day<'_>,
         calibration: &Calibration,
         tie: f64,
+        amounts: impl FnOnce(f32) -> Amounts,
     ) -> Option<Contribution> {
-        let adjusted = quantity.log(amount) - day.common;
         if self.days == 0 {
             self.level = day.peers_level.unwrap_or(adjusted);
         }
         let residual = adjusted - self.level;
         let contribution = (self.days >= calibration.own_days)
-            .then(|| self.judge(quantity, amount, residual, day, calibration, tie));
+            .then(|| self.judge(residual, day, calibration, tie, amounts));
         self.residual = residual;
         self.residual_day = day.day;
         self.adjusted.push(adjusted, calibration.level_days);
@@ -207,12 +222,11 @@ impl Series {
 
     fn judge(
         &mut self,
-        quantity: Quantity,
-        amount: f64,
         residual: f32,
         day: &Day<'_>,
         calibration: &Calibration,
         tie: f64,
+        amounts: impl FnOnce(f32) -> Amounts,
     ) -> Contribution {
         let connected = day.day.saturating_sub(self.residual_day) <= GAP;
         let memory = if connected { self.memory(day) } else { 0.0 };
@@ -236,10 +250,10 @@ impl Series {
                     self.since.day
                 };
                 self.since.days = self.since.days.saturating_add(1);
-                self.since.observed += amount;
-                self.since.expected += quantity.amount(self.level + day.common);
-                self.since.peers +=
-                    quantity.amount(day.peers_level.unwrap_or(self.level) + day.common);
+                let amounts = amounts(self.level);
+                self.since.observed += amounts.observed as f32;
+                self.since.expected += amounts.expected as f32;
+                self.since.peers += amounts.peers as f32;
             }
         }
         self.innovations.push(innovation, SPREAD_DAYS);

@@ -22,7 +22,11 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
         group: None,
         host: None,
         os_user: None,
-        principals: Vec::new(),
+        principals: finding
+            .members
+            .iter()
+            .map(|id| known.names.text(*id))
+            .collect(),
         measure: finding.quantity.as_str(),
         observed: whole(finding.observed),
         expected: whole(finding.expected),
@@ -45,6 +49,11 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
             verdict.principal = Some(known.names.text(id));
             if let Some(principal) = known.principals.get(id as usize) {
                 verdict.group = Some(known.groups.text(principal.group)).filter(|g| !g.is_empty());
+                verdict.evidence = principal
+                    .fresh_evidence()
+                    .iter()
+                    .map(|evidence| evidence.sentence().to_owned())
+                    .collect();
                 let mut recent = principal.recent.clone();
                 recent.sort_by(|a, b| b.rows.total_cmp(&a.rows));
                 verdict.statements = recent
@@ -59,8 +68,8 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
                     .collect();
             }
         }
-        Subject::Host(id) => verdict.host = Some(known.places.text(id)),
-        Subject::OsUser(id) => verdict.os_user = Some(known.places.text(id)),
+        Subject::Host(id) => verdict.host = Some(known.hosts.text(id)),
+        Subject::OsUser(id) => verdict.os_user = Some(known.os_users.text(id)),
         Subject::Team(id) => verdict.group = Some(known.groups.text(id)),
     }
     verdict.explanation = paragraph(finding, &verdict);
@@ -104,6 +113,9 @@ fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
         "By chance this happens on about 1 in {} days of a principal, if days are exchangeable once the peers' common course and the own habit are taken out (docs/detection.md says where that fails).",
         grouped(verdict.odds)
     );
+    if !verdict.principals.is_empty() {
+        let _ = write!(text, " The accounts: {}.", verdict.principals.join(", "));
+    }
     if !verdict.statements.is_empty() {
         text.push_str(" Most of it came by");
         for (at, statement) in verdict.statements.iter().enumerate() {

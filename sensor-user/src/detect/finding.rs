@@ -75,6 +75,8 @@ pub struct Finding {
     pub table: Option<(u32, u32)>,
     /// Share of the table (0–1), where its size is known.
     pub share: Option<f64>,
+    /// The principals who contributed most, for sums over several.
+    pub members: Vec<u32>,
     /// A sentence on what is special about it.
     pub remark: Option<Arc<str>>,
 }

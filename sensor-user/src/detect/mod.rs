@@ -14,13 +14,17 @@ pub mod coverage;
 pub mod detector;
 pub mod drift;
 pub mod eprocess;
+pub mod evidence;
 pub mod explain;
+pub mod fast;
 pub mod finding;
+pub mod group;
 pub mod names;
 pub mod observation;
 pub mod pool;
 pub mod ring;
 pub mod sketch;
+pub mod statements;
 pub mod threshold;
 
 /// How urgent an alert is; ordered.

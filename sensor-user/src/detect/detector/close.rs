@@ -1,11 +1,13 @@
 //! The end of a day: every active principal's amounts are judged against its past and its peers.
 
+use std::collections::BTreeMap;
+
 use super::{Detector, common::Residuals};
 use crate::{
     detect::{
         arbitration::{Known, Verdict},
         calendar::Calendar,
-        drift::{Day, Quantity},
+        drift::{Amounts, Day, Quantity},
         eprocess::log_mean_exp,
         finding::{Finding, Lane, Subject},
         mix,
@@ -28,19 +30,29 @@ impl Detector {
     pub(super) fn judge_day(&mut self, day: u32, findings: &mut Vec<Finding>) {
         let mut active = std::mem::take(&mut self.state.active[(day & 1) as usize]);
         active.sort_unstable();
-        for quantity in Quantity::ALL {
-            self.judge_quantity(day, quantity, &active);
-        }
-        let time = self.calendar.end_of(day);
+        let [expected, ..] =
+            Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
+        let time = self.end_of(day);
+        self.judge_displaced(day, &active, &expected, findings);
+        self.judge_groups(day, time, &active, &expected, findings);
         for id in &active {
             self.state.principals[*id as usize].fade();
             self.drifted(*id, day, time, findings);
         }
+        self.close_bursts(&active);
+        self.state.statements.close(day);
         self.judge_coverage(day, time, &active, findings);
         self.state.active[(day & 1) as usize] = active;
     }
 
-    fn judge_quantity(&mut self, day: u32, quantity: Quantity, active: &[u32]) {
+    /// Judges one quantity; what was to be expected of each.
+    fn judge_quantity(
+        &mut self,
+        day: u32,
+        quantity: Quantity,
+        active: &[u32],
+    ) -> BTreeMap<u32, f64> {
+        let mut expected = BTreeMap::new();
         let at = quantity as usize;
         let parity = (day & 1) as usize;
         let mut residuals = Residuals::default();
@@ -87,9 +99,19 @@ impl Detector {
             };
             let amount = principal.tallies[parity].amount(quantity);
             let tie = unit(mix(u64::from(*id) << 32 | u64::from(day)) ^ at as u64);
-            if let Some(contribution) =
-                principal.series[at].update(quantity, amount, &judged, &self.calibration, tie)
-            {
+            let series = &mut principal.series[at];
+            let level = series.level();
+            expected.insert(*id, quantity.amount(level + judged.common));
+            let adjusted = quantity.log(amount) - judged.common;
+            let contribution = series.update(adjusted, &judged, &self.calibration, tie, |level| {
+                let peers = judged.peers_level.unwrap_or(level);
+                Amounts {
+                    observed: amount,
+                    expected: quantity.amount(level + judged.common),
+                    peers: quantity.amount(peers + judged.common),
+                }
+            });
+            if let Some(contribution) = contribution {
                 scores.push(contribution.score);
                 spreads.push(contribution.spread);
                 product += contribution.product;
@@ -110,6 +132,7 @@ impl Detector {
         }
         usual.pool.push(day, scores, POOL_LAG);
         self.relevel_groups(at, active);
+        expected
     }
 
     /// Medians of the members' levels.
@@ -152,10 +175,12 @@ impl Detector {
         let worth = match quantity {
             Quantity::Bytes => true,
             Quantity::Records | Quantity::Rows => {
-                since.observed - since.expected >= self.calibration.least_excess * days
+                f64::from(since.observed - since.expected) >= self.calibration.least_excess * days
             }
         };
-        if !worth || since.observed < since.expected * self.calibration.least_ratio {
+        if !worth
+            || f64::from(since.observed) < f64::from(since.expected) * self.calibration.least_ratio
+        {
             return;
         }
         for series in &mut principal.series {
@@ -166,9 +191,9 @@ impl Detector {
             subject: Subject::Principal(id),
             time,
             quantity,
-            observed: since.observed,
-            expected: since.expected,
-            peers: Some(since.peers),
+            observed: f64::from(since.observed),
+            expected: f64::from(since.expected),
+            peers: Some(f64::from(since.peers)),
             window: u64::from(day + 1 - since.day) * 86_400,
             days: since.days,
             log_odds: log,
@@ -178,6 +203,7 @@ impl Detector {
                 .max_by(|a, b| a.rows.total_cmp(&b.rows))
                 .map(|recent| recent.table),
             share: None,
+            members: Vec::new(),
             remark: None,
         });
     }
@@ -187,6 +213,8 @@ impl Detector {
         let known = Known {
             names: &self.state.names,
             groups: &self.state.groups,
+            hosts: &self.state.hosts.names,
+            os_users: &self.state.os_users.names,
             places: &self.state.places,
             principals: &self.state.principals,
             config: &self.config,
@@ -196,7 +224,7 @@ impl Detector {
 }
 
 /// A number spread evenly over 0–1.
-fn unit(bits: u64) -> f64 {
+pub(super) fn unit(bits: u64) -> f64 {
     // 53 bits are what a double holds.
     (mix(bits) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -17,7 +17,7 @@ use crate::{
 /// Active days before a reader counts as a peer.
 const PEER_DAYS: u16 = 20;
 /// Days that a detector must have watched before it says who is new.
-const ESTABLISHED: u64 = 45;
+const ESTABLISHED: u32 = 30;
 
 /// Logarithms of rates, by window, of the readers of a table.
 type Rates = [Vec<f32>; WINDOWS.len()];
@@ -83,10 +83,11 @@ impl Detector {
             .into_iter()
             .map(|(key, mut rates)| (key, std::array::from_fn(|at| summarise(&mut rates[at]))))
             .collect();
-        let established = self.state.counters.days >= ESTABLISHED;
+        let established = self.state.first_day + ESTABLISHED;
         for id in active {
             let principal = &mut self.state.principals[*id as usize];
             let group = principal.group;
+            let newcomer = principal.first_day > established;
             for coverage in &mut principal.coverage {
                 let table = coverage.table;
                 let of_group = summary.get(&(table, Some(group)));
@@ -97,7 +98,7 @@ impl Detector {
                         .or_else(|| of_all.and_then(|peers| peers[at]))
                 });
                 let size = self.sizes_known.get(&table).copied().flatten().flatten();
-                let Some(excess) = coverage.judge(day, &peers, size, established) else {
+                let Some(excess) = coverage.judge(day, &peers, size, newcomer) else {
                     continue;
                 };
                 let records = coverage.records(excess.window, day);
@@ -117,6 +118,7 @@ impl Detector {
                     log_odds: excess.log_odds,
                     table: Some(table),
                     share: size.map(|size| records / size as f64),
+                    members: Vec::new(),
                     remark: Some(
                         match excess.reason {
                             Reason::AbovePeers => {

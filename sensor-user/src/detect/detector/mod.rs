@@ -8,22 +8,29 @@ use super::{
     calendar::Calendar,
     calibration::Calibration,
     drift::Quantity,
+    evidence::Hours,
+    fast::GAUGES,
     finding::Finding,
     names::Names,
     observation::Observation,
     pool::Pool,
+    statements::Statements,
 };
 use crate::{
     config::{detection::Detection, tables::TableSizes},
     time::Timestamp,
 };
 
+mod bursts;
 mod close;
 mod common;
 mod coverage;
+mod displaced;
+mod groups;
 mod order;
 mod principal;
 
+use groups::Places;
 use order::{Place, Watermark};
 pub use principal::{PrincipalState, Recent};
 
@@ -74,6 +81,11 @@ impl Default for Usual {
 struct GroupState {
     /// Median of its members' levels, once there are enough of them.
     levels: [Option<f32>; Quantity::ALL.len()],
+    /// Largest amounts of minutes and hours that nearly all members stay below.
+    largest: Option<[f32; GAUGES]>,
+    /// Active members on the last day.
+    members: u32,
+    hours: Hours,
 }
 
 /// All that outlives a restart.
@@ -88,9 +100,15 @@ struct State {
     watermark: Watermark,
     /// The oldest day that is not closed; zero before the first record.
     open_day: u32,
+    /// The first day of all.
+    first_day: u32,
     /// Who was active on each open day, by parity.
     active: [Vec<u32>; 2],
     arbitration: Arbitration,
+    hosts: Places,
+    os_users: Places,
+    statements: Statements,
+    displaced: Pool,
     counters: Counters,
 }
 
@@ -156,6 +174,7 @@ impl Detector {
         let day = self.calendar.day(observation.time);
         if self.state.open_day == 0 {
             self.state.open_day = day;
+            self.state.first_day = day;
         }
         self.close_past_days(verdicts);
         if day < self.state.open_day {
@@ -171,20 +190,36 @@ impl Detector {
                 .principals
                 .resize_with(id as usize + 1, PrincipalState::default);
         }
+        let begins = self.state.principals[id as usize].first_day == 0;
         let principal = &mut self.state.principals[id as usize];
         principal.group = group;
-        if principal.first_day == 0 {
+        if begins {
             principal.first_day = day;
+            self.begin_bursts(id);
         }
+        let host = self
+            .state
+            .hosts
+            .add(observation.host, id, day, observation.counted());
+        if !observation.os_user.is_empty() {
+            self.state
+                .os_users
+                .add(observation.os_user, id, day, observation.counted());
+        }
+        let displaced = self.note(id, day, host, table, &observation);
+        let principal = &mut self.state.principals[id as usize];
         principal.last_day = principal.last_day.max(day);
         let (tally, begun) = principal.tally(day);
         if begun {
             self.state.active[(day & 1) as usize].push(id);
         }
-        tally.add(&observation);
+        tally.add(&observation, displaced);
         principal.remember(observation.fingerprint, table, day, observation.rows);
+        self.state.counters.updates += Quantity::ALL.len() as u64 + 1;
         self.cover(id, day, &observation);
-        self.state.counters.updates += Quantity::ALL.len() as u64;
+        if let Some(finding) = self.burst(id, table, &observation) {
+            self.decide(day, vec![finding], verdicts);
+        }
     }
 
     /// Time passes, with or without observations: days that are over are judged.

@@ -5,12 +5,17 @@ use serde::{Deserialize, Serialize};
 use crate::detect::{
     coverage::Coverage,
     drift::{Quantity, Series},
+    eprocess::Mixture,
+    evidence::{Evidence, EvidenceSet, Habits},
+    fast::Fast,
     observation::{Keys, Observation},
     sketch::Distinct,
 };
 
 /// Statement shapes remembered for explanations.
 const RECENT: usize = 6;
+/// Days for which evidence stands in alerts.
+const EVIDENCE_DAYS: u32 = 7;
 /// Hashes kept of a day's records: an error of a tenth above, none below.
 const DAY_SKETCH: usize = 128;
 
@@ -27,6 +32,14 @@ pub struct PrincipalState {
     pub tallies: [Tally; 2],
     /// One for each quantity.
     pub series: [Series; Quantity::ALL.len()],
+    /// Minutes and hours.
+    pub fast: Fast,
+    /// Hosts and tables it is known for.
+    pub habits: Habits,
+    /// The test of rows off the usual hours and hosts.
+    pub displaced: Mixture,
+    /// Evidence of the last days, and the newest day of it.
+    pub evidence: (EvidenceSet, u32),
     /// What it has seen of sensitive tables.
     pub coverage: Vec<Coverage>,
     /// Statement shapes that most of the newest rows came by.
@@ -44,6 +57,8 @@ pub struct Tally {
     pub bytes: u64,
     /// Statements.
     pub queries: u64,
+    /// Rows off the usual hours and hosts.
+    pub displaced: u64,
     /// Records that only a count is known of.
     pub counted: u64,
     /// Records whose hashes are known.
@@ -67,8 +82,11 @@ pub struct Recent {
 
 impl Tally {
     /// Adds an observation.
-    pub fn add(&mut self, observation: &Observation<'_>) {
+    pub fn add(&mut self, observation: &Observation<'_>, displaced: bool) {
         self.rows += observation.rows;
+        if displaced {
+            self.displaced += observation.rows;
+        }
         self.bytes += observation.bytes;
         self.queries += observation.queries;
         match observation.keys {
@@ -106,6 +124,24 @@ impl PrincipalState {
             };
         }
         (tally, begun)
+    }
+
+    /// Notes evidence; what is older than a week is forgotten.
+    pub fn witness(&mut self, evidence: Evidence, day: u32) {
+        if self.evidence.1 + EVIDENCE_DAYS < day {
+            self.evidence.0 = EvidenceSet::default();
+        }
+        self.evidence.0.insert(evidence);
+        self.evidence.1 = self.evidence.1.max(day);
+    }
+
+    /// Evidence that is still fresh.
+    pub fn fresh_evidence(&self) -> EvidenceSet {
+        if self.evidence.1 + EVIDENCE_DAYS < self.last_day {
+            EvidenceSet::default()
+        } else {
+            self.evidence.0
+        }
     }
 
     /// Remembers by which statement rows came.
