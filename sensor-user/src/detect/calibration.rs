@@ -16,8 +16,6 @@ pub struct Calibration {
     pub lag: usize,
     /// Most that a baseline may rise on an active day (natural logarithm).
     pub growth: f32,
-    /// Active days that a level is taken from (at most 255).
-    pub level_days: u8,
     /// The newest active days whose innovations are no measure of the own spread yet.
     pub spread_lag: usize,
     /// Excess over what is expected below which a drift is not worth a look: rows or records a day, and in proportion.
@@ -29,7 +27,6 @@ pub struct Calibration {
 impl Default for Calibration {
     fn default() -> Self {
         Self {
-            level_days: e("LD", 40.0) as u8,
             spread_lag: e("SL", 20.0) as usize,
             lateness: 2 * 3600,
             leap: 3 * 86_400,

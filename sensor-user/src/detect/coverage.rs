@@ -51,6 +51,8 @@ pub struct Coverage {
     days: u16,
     /// The own usual rate over a month in proportion to the peers' (logarithm).
     anchor: f32,
+    /// The peers' median over a month, when last seen (logarithm).
+    peers: f32,
 }
 
 /// What the lane found.
@@ -99,6 +101,7 @@ impl Coverage {
             day: 0,
             days: 0,
             anchor: 0.0,
+            peers: 0.0,
         }
     }
 
@@ -234,6 +237,7 @@ impl Coverage {
             }
         }
         if let Some(month) = &peers[MONTH] {
+            self.peers = month.median;
             self.move_anchor((self.rate(MONTH, day) + 1.0).ln() as f32 - month.median);
         }
         found
@@ -250,10 +254,8 @@ impl Coverage {
     }
 
     /// "New normal": the present rate is the anchor.
-    pub fn accept(&mut self, day: u32, month: Option<Peers>) {
-        if let Some(month) = month {
-            self.anchor = (self.rate(MONTH, day) + 1.0).ln() as f32 - month.median;
-        }
+    pub fn accept(&mut self, day: u32) {
+        self.anchor = (self.rate(MONTH, day) + 1.0).ln() as f32 - self.peers;
     }
 }
 

@@ -56,7 +56,9 @@ impl Quantity {
 }
 
 /// Active days that the spread is taken from.
-const SPREAD_DAYS: u8 = 60;
+const SPREAD_DAYS: usize = 48;
+/// Active days that the level is taken from.
+const LEVEL_DAYS: usize = 36;
 /// Days of others that the own spread and memory are mixed with.
 const PRIOR_DAYS: f32 = 12.0;
 /// Days of others that a level is mixed with: variance of a day over that between people.
@@ -74,8 +76,8 @@ const MOST: f64 = 3.6;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Amounts less what peers have in common.
-    adjusted: Ring,
-    innovations: Ring,
+    adjusted: Ring<i16, LEVEL_DAYS>,
+    innovations: Ring<i8, SPREAD_DAYS>,
     level: f32,
     residual: f32,
     residual_day: u32,
@@ -163,11 +165,6 @@ impl Series {
         self.mixture.log()
     }
 
-    /// Bytes beside the structure itself.
-    pub fn heap_bytes(&self) -> usize {
-        self.adjusted.bytes() + self.innovations.bytes()
-    }
-
     /// Since when the amounts have been above what was expected.
     pub fn since(&self) -> &Since {
         &self.since
@@ -180,12 +177,12 @@ impl Series {
     }
 
     /// "New normal": the newest days are the level from now on.
-    pub fn accept(&mut self, calibration: &Calibration) {
+    pub fn accept(&mut self) {
         let mut newest: Vec<f32> = self.adjusted.iter().collect();
         let newest = newest.split_off(newest.len().saturating_sub(10));
         self.adjusted = Ring::default();
         for value in &newest {
-            self.adjusted.push(*value, calibration.level_days);
+            self.adjusted.push(*value);
         }
         self.level = median(&mut newest.clone());
         self.restart();
@@ -214,7 +211,7 @@ impl Series {
             .then(|| self.judge(residual, day, calibration, tie, amounts));
         self.residual = residual;
         self.residual_day = day.day;
-        self.adjusted.push(adjusted, calibration.level_days);
+        self.adjusted.push(adjusted);
         self.days = self.days.saturating_add(1);
         self.relevel(day, calibration);
         contribution
@@ -256,7 +253,7 @@ impl Series {
                 self.since.peers += amounts.peers as f32;
             }
         }
-        self.innovations.push(innovation, SPREAD_DAYS);
+        self.innovations.push(innovation);
         let (mut product, mut square) = (0.0, 0.0);
         if connected {
             let within = 3.0 * spread;

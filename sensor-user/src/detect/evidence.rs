@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Hosts, and tables, that a principal is known for.
-const KNOWN: usize = 4;
+const KNOWN: usize = 3;
 /// An unused host is forgotten, and a used one is known, after so many days.
-const SETTLES: u32 = 3;
+const SETTLES: u16 = 3;
 /// A share of a group's rows below which an hour is off its hours.
 const OFF_HOURS: f32 = 0.003;
 /// Days of a group before its hours are known.
@@ -94,8 +94,8 @@ pub struct Habits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Habit {
     of: u32,
-    first_day: u32,
-    last_day: u32,
+    first_day: u16,
+    last_day: u16,
 }
 
 impl Habits {
@@ -112,6 +112,8 @@ impl Habits {
 
 fn note(habits: &mut [Habit; KNOWN], of: u32, day: u32) -> bool {
     let of = of.saturating_add(1);
+    // Days since 1970 fit until 2149.
+    let day = u16::try_from(day).unwrap_or(u16::MAX);
     let oldest = habits
         .iter()
         .filter(|habit| habit.of != 0)

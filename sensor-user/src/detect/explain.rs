@@ -54,7 +54,7 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
                     .iter()
                     .map(|evidence| evidence.sentence().to_owned())
                     .collect();
-                let mut recent = principal.recent.clone();
+                let mut recent = principal.recent;
                 recent.sort_by(|a, b| b.rows.total_cmp(&a.rows));
                 verdict.statements = recent
                     .iter()

@@ -48,7 +48,7 @@ impl Statistics {
         self.principals = detector.principals();
         self.days = counters.days;
         self.processor_seconds = processor_seconds();
-        self.state_bytes_per_principal = detector.fixed_bytes_per_principal();
+        self.state_bytes_per_principal = Detector::fixed_bytes_per_principal();
         self.late_records = counters.late;
         self.records_ahead = counters.ahead;
         self

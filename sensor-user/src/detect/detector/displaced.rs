@@ -15,7 +15,7 @@ use crate::detect::{
 /// Days after which a day's amounts become part of what is usual.
 const LAG: u32 = 7;
 /// Rows off the usual hours and hosts that are worth a look.
-const LEAST: u64 = 50;
+const LEAST: u32 = 50;
 /// A whole day so many times above what was expected counts towards the odds of that day.
 const ABOVE: f64 = 1.8;
 /// Normal scores are cut here.
@@ -58,7 +58,7 @@ impl Detector {
             // One day: the product of two probabilities is itself as small with probability x(1 − ln x). That a
             // whole day is so far above expectation happens to about one in twenty.
             let mut log = principal.displaced.log();
-            if records >= ABOVE * usual && displaced as f64 >= 0.5 * usual {
+            if records >= ABOVE * usual && f64::from(displaced) >= 0.5 * usual {
                 let product = p.max(1e-5) * 0.05;
                 let combined = product * (1.0 - product.ln());
                 log = log.max(-(combined.ln()) as f32);
@@ -74,7 +74,7 @@ impl Detector {
                 subject: Subject::Principal(*id),
                 time,
                 quantity: Quantity::Rows,
-                observed: displaced as f64,
+                observed: f64::from(displaced),
                 expected: 0.0,
                 peers: None,
                 window: 86_400,

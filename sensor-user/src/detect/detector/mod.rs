@@ -29,10 +29,14 @@ mod displaced;
 mod groups;
 mod order;
 mod principal;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use groups::Places;
 use order::{Place, Watermark};
 pub use principal::{PrincipalState, Recent};
+pub use snapshot::{SnapshotError, VERSION as SNAPSHOT_VERSION};
 
 /// What the detector has counted of its own work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +143,32 @@ impl Detector {
         }
     }
 
+    /// Puts another configuration in force; what is remembered stays.
+    pub fn reconfigure(&mut self, config: &Detection, sizes: &TableSizes) {
+        self.config = config.clone();
+        self.calendar.offset = config.utc_offset;
+        self.sizes = sizes.clone();
+        self.sizes_known.clear();
+    }
+
+    /// "New normal": what a principal has read in the last days is its baseline from now on. False: nobody of that name.
+    pub fn accept(&mut self, principal: &str) -> bool {
+        let Some(id) = self.state.names.find(principal) else {
+            return false;
+        };
+        let Some(principal) = self.state.principals.get_mut(id as usize) else {
+            return false;
+        };
+        for series in &mut principal.series {
+            series.accept();
+        }
+        let day = principal.last_day;
+        for coverage in &mut principal.coverage {
+            coverage.accept(day);
+        }
+        true
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> Counters {
         self.state.counters
@@ -150,14 +180,8 @@ impl Detector {
     }
 
     /// Bytes of fixed state a principal: its record and its rings, neither names nor sketches.
-    pub fn fixed_bytes_per_principal(&self) -> usize {
-        let count = self.state.principals.len().max(1);
-        self.state
-            .principals
-            .iter()
-            .map(PrincipalState::fixed_bytes)
-            .sum::<usize>()
-            .div_ceil(count)
+    pub const fn fixed_bytes_per_principal() -> usize {
+        PrincipalState::fixed_bytes()
     }
 
     /// Takes in one observation; verdicts are appended.
@@ -214,7 +238,7 @@ impl Detector {
             self.state.active[(day & 1) as usize].push(id);
         }
         tally.add(&observation, displaced);
-        principal.remember(observation.fingerprint, table, day, observation.rows);
+        principal.remember(observation.fingerprint, table, observation.rows);
         self.state.counters.updates += Quantity::ALL.len() as u64 + 1;
         self.cover(id, day, &observation);
         if let Some(finding) = self.burst(id, table, &observation) {

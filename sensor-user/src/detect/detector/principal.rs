@@ -13,7 +13,7 @@ use crate::detect::{
 };
 
 /// Statement shapes remembered for explanations.
-const RECENT: usize = 6;
+const RECENT: usize = 3;
 /// Days for which evidence stands in alerts.
 const EVIDENCE_DAYS: u32 = 7;
 /// Hashes kept of a day's records: an error of a tenth above, none below.
@@ -43,7 +43,7 @@ pub struct PrincipalState {
     /// What it has seen of sensitive tables.
     pub coverage: Vec<Coverage>,
     /// Statement shapes that most of the newest rows came by.
-    pub recent: Vec<Recent>,
+    pub recent: [Recent; RECENT],
 }
 
 /// Amounts of a day.
@@ -55,10 +55,8 @@ pub struct Tally {
     pub rows: u64,
     /// Bytes.
     pub bytes: u64,
-    /// Statements.
-    pub queries: u64,
     /// Rows off the usual hours and hosts.
-    pub displaced: u64,
+    pub displaced: u32,
     /// Records that only a count is known of.
     pub counted: u64,
     /// Records whose hashes are known.
@@ -72,10 +70,6 @@ pub struct Recent {
     pub fingerprint: u64,
     /// Rows, with old days fading.
     pub rows: f32,
-    /// First and last day.
-    pub first_day: u32,
-    /// See `first_day`.
-    pub last_day: u32,
     /// Database and table, numbers.
     pub table: (u32, u32),
 }
@@ -85,10 +79,11 @@ impl Tally {
     pub fn add(&mut self, observation: &Observation<'_>, displaced: bool) {
         self.rows += observation.rows;
         if displaced {
-            self.displaced += observation.rows;
+            self.displaced = self
+                .displaced
+                .saturating_add(u32::try_from(observation.rows).unwrap_or(u32::MAX));
         }
         self.bytes += observation.bytes;
-        self.queries += observation.queries;
         match observation.keys {
             Keys::Hashes(hashes) => {
                 let sketch = self.keys.get_or_insert_with(Box::default);
@@ -145,7 +140,7 @@ impl PrincipalState {
     }
 
     /// Remembers by which statement rows came.
-    pub fn remember(&mut self, fingerprint: u64, table: (u32, u32), day: u32, rows: u64) {
+    pub fn remember(&mut self, fingerprint: u64, table: (u32, u32), rows: u64) {
         let rows = rows as f32;
         if let Some(known) = self
             .recent
@@ -153,33 +148,25 @@ impl PrincipalState {
             .find(|recent| recent.fingerprint == fingerprint)
         {
             known.rows += rows;
-            known.last_day = day;
             return;
         }
-        let new = Recent {
-            fingerprint,
-            rows,
-            first_day: day,
-            last_day: day,
-            table,
-        };
-        if self.recent.len() < RECENT {
-            self.recent.push(new);
-        } else if let Some(least) = self
+        if let Some(least) = self
             .recent
             .iter_mut()
             .min_by(|a, b| a.rows.total_cmp(&b.rows))
             && least.rows < rows
         {
-            *least = new;
+            *least = Recent {
+                fingerprint,
+                rows,
+                table,
+            };
         }
     }
 
     /// Bytes it takes beside sketches.
-    pub fn fixed_bytes(&self) -> usize {
+    pub const fn fixed_bytes() -> usize {
         size_of::<Self>()
-            + self.series.iter().map(Series::heap_bytes).sum::<usize>()
-            + self.recent.capacity() * size_of::<Recent>()
     }
 
     /// A day is over: what was read before weighs less.
