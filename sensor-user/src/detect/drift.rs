@@ -21,11 +21,13 @@ pub enum Quantity {
     Rows,
     /// Bytes sent.
     Bytes,
+    /// Statements: the steadiest, for who looks up one record after the other.
+    Statements,
 }
 
 impl Quantity {
     /// All, in the order of arrays.
-    pub const ALL: [Self; 3] = [Self::Records, Self::Rows, Self::Bytes];
+    pub const ALL: [Self; 4] = [Self::Records, Self::Rows, Self::Bytes, Self::Statements];
 
     /// As a person reads it.
     pub fn as_str(self) -> &'static str {
@@ -33,13 +35,14 @@ impl Quantity {
             Self::Records => "records",
             Self::Rows => "rows",
             Self::Bytes => "bytes",
+            Self::Statements => "statements",
         }
     }
 
     /// Added before the logarithm, so that small days are not far apart.
     fn offset(self) -> f64 {
         match self {
-            Self::Records | Self::Rows => 5.0,
+            Self::Records | Self::Rows | Self::Statements => 5.0,
             Self::Bytes => 1000.0,
         }
     }
@@ -56,9 +59,9 @@ impl Quantity {
 }
 
 /// Active days that the spread is taken from.
-const SPREAD_DAYS: usize = 48;
+const SPREAD_DAYS: usize = 32;
 /// Active days that the level is taken from.
-const LEVEL_DAYS: usize = 36;
+const LEVEL_DAYS: usize = 32;
 /// Days of others that the own spread and memory are mixed with.
 const PRIOR_DAYS: f32 = 12.0;
 /// Days of others that a level is mixed with: variance of a day over that between people.
@@ -80,7 +83,6 @@ pub struct Series {
     innovations: Ring<i8, SPREAD_DAYS>,
     level: f32,
     residual: f32,
-    residual_day: u32,
     /// Sums for the autocorrelation.
     product: f32,
     square: f32,
@@ -124,6 +126,8 @@ pub struct Amounts {
 pub struct Day<'a> {
     /// Which.
     pub day: u32,
+    /// The principal's active day before.
+    pub previous: u32,
     /// What the peers have in common that day.
     pub common: f32,
     /// The peers' level, once there are peers.
@@ -210,7 +214,6 @@ impl Series {
         let contribution = (self.days >= calibration.own_days)
             .then(|| self.judge(residual, day, calibration, tie, amounts));
         self.residual = residual;
-        self.residual_day = day.day;
         self.adjusted.push(adjusted);
         self.days = self.days.saturating_add(1);
         self.relevel(day, calibration);
@@ -225,7 +228,7 @@ impl Series {
         tie: f64,
         amounts: impl FnOnce(f32) -> Amounts,
     ) -> Contribution {
-        let connected = day.day.saturating_sub(self.residual_day) <= GAP;
+        let connected = day.day.saturating_sub(day.previous) <= GAP;
         let memory = if connected { self.memory(day) } else { 0.0 };
         let innovation = residual - memory * self.residual;
         let spread = self.spread(day.spread, calibration.spread_lag);

@@ -81,9 +81,14 @@ fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
     let mut text = String::new();
     let who = subject(finding.subject, verdict);
     let what = verdict.measure;
+    let verb = match finding.quantity {
+        Quantity::Records | Quantity::Rows => "read",
+        Quantity::Bytes => "was sent",
+        Quantity::Statements => "ran",
+    };
     let _ = write!(
         text,
-        "{who} read {} {what} in {}",
+        "{who} {verb} {} {what} in {}",
         amount(finding.quantity, verdict.observed),
         period(finding)
     );
@@ -163,7 +168,7 @@ fn period(finding: &Finding) -> String {
 fn amount(quantity: Quantity, amount: u64) -> String {
     match quantity {
         Quantity::Bytes => crate::console::size(amount),
-        Quantity::Records | Quantity::Rows => grouped(amount),
+        Quantity::Records | Quantity::Rows | Quantity::Statements => grouped(amount),
     }
 }
 

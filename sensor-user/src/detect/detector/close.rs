@@ -36,7 +36,9 @@ impl Detector {
         self.judge_displaced(day, &active, &expected, findings);
         self.judge_groups(day, time, &active, &expected, findings);
         for id in &active {
-            self.state.principals[*id as usize].fade();
+            let principal = &mut self.state.principals[*id as usize];
+            principal.fade();
+            principal.judged_day = day;
             self.drifted(*id, day, time, findings);
         }
         self.close_bursts(&active);
@@ -87,6 +89,7 @@ impl Detector {
             let principal = &mut self.state.principals[*id as usize];
             let judged = Day {
                 day,
+                previous: principal.judged_day,
                 common: residuals.common(principal.group, *residual, weekday),
                 peers_level: self
                     .state
@@ -174,7 +177,7 @@ impl Detector {
         let days = f64::from(since.days.max(1));
         let worth = match quantity {
             Quantity::Bytes => true,
-            Quantity::Records | Quantity::Rows => {
+            Quantity::Records | Quantity::Rows | Quantity::Statements => {
                 f64::from(since.observed - since.expected) >= self.calibration.least_excess * days
             }
         };

@@ -185,6 +185,7 @@ impl Detector {
             time,
             usual: Day {
                 day,
+                previous: day.saturating_sub(1),
                 common: 0.0,
                 peers_level: Some(0.0),
                 spread: usual.spread,
@@ -213,9 +214,9 @@ impl Detector {
             if principal.series[0].days() < self.calibration.own_days + 10 {
                 continue;
             }
-            let log = log_mean_exp(std::array::from_fn::<f32, 3, _>(|at| {
-                principal.series[at].log()
-            }));
+            let log = log_mean_exp(std::array::from_fn::<f32, { Quantity::ALL.len() }, _>(
+                |at| principal.series[at].log(),
+            ));
             all.push(log);
             teams.entry(principal.group).or_default().push((log, *id));
         }

@@ -13,7 +13,7 @@ use crate::detect::{
 };
 
 /// Statement shapes remembered for explanations.
-const RECENT: usize = 3;
+const RECENT: usize = 2;
 /// Days for which evidence stands in alerts.
 const EVIDENCE_DAYS: u32 = 7;
 /// Hashes kept of a day's records: an error of a tenth above, none below.
@@ -28,6 +28,8 @@ pub struct PrincipalState {
     pub first_day: u32,
     /// See `first_day`.
     pub last_day: u32,
+    /// The last active day that was judged.
+    pub judged_day: u32,
     /// Amounts of the days that are still open, by the parity of the day.
     pub tallies: [Tally; 2],
     /// One for each quantity.
@@ -51,14 +53,16 @@ pub struct PrincipalState {
 pub struct Tally {
     /// Which day; the tally counts only while this is right.
     pub day: u32,
-    /// Rows.
-    pub rows: u64,
+    /// Rows; saturates.
+    pub rows: u32,
+    /// Statements.
+    pub queries: u32,
     /// Bytes.
     pub bytes: u64,
     /// Rows off the usual hours and hosts.
     pub displaced: u32,
     /// Records that only a count is known of.
-    pub counted: u64,
+    pub counted: u32,
     /// Records whose hashes are known.
     pub keys: Option<Box<Distinct>>,
 }
@@ -74,14 +78,18 @@ pub struct Recent {
     pub table: (u32, u32),
 }
 
+/// Adds, and stays at the most there is.
+fn add(sum: &mut u32, amount: u64) {
+    *sum = sum.saturating_add(u32::try_from(amount).unwrap_or(u32::MAX));
+}
+
 impl Tally {
     /// Adds an observation.
     pub fn add(&mut self, observation: &Observation<'_>, displaced: bool) {
-        self.rows += observation.rows;
+        add(&mut self.rows, observation.rows);
+        add(&mut self.queries, observation.queries);
         if displaced {
-            self.displaced = self
-                .displaced
-                .saturating_add(u32::try_from(observation.rows).unwrap_or(u32::MAX));
+            add(&mut self.displaced, observation.rows);
         }
         self.bytes += observation.bytes;
         match observation.keys {
@@ -91,7 +99,7 @@ impl Tally {
                     sketch.insert(*hash, 0, DAY_SKETCH);
                 }
             }
-            Keys::Count(_) | Keys::Unknown => self.counted += observation.counted(),
+            Keys::Count(_) | Keys::Unknown => add(&mut self.counted, observation.counted()),
         }
     }
 
@@ -99,9 +107,10 @@ impl Tally {
     pub fn amount(&self, quantity: Quantity) -> f64 {
         match quantity {
             Quantity::Records => {
-                self.counted as f64 + self.keys.as_ref().map_or(0.0, |keys| keys.count(0))
+                f64::from(self.counted) + self.keys.as_ref().map_or(0.0, |keys| keys.count(0))
             }
-            Quantity::Rows => self.rows as f64,
+            Quantity::Rows => f64::from(self.rows),
+            Quantity::Statements => f64::from(self.queries),
             Quantity::Bytes => self.bytes as f64,
         }
     }
