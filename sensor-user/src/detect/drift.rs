@@ -61,7 +61,7 @@ impl Quantity {
 /// Active days that the spread is taken from.
 const SPREAD_DAYS: usize = 32;
 /// Active days that the level is taken from.
-const LEVEL_DAYS: usize = 32;
+const LEVEL_DAYS: usize = 56;
 /// Days of others that the own spread and memory are mixed with.
 const PRIOR_DAYS: f32 = 12.0;
 /// Days of others that a level is mixed with: variance of a day over that between people.
@@ -70,6 +70,10 @@ const LEVEL_PRIOR: f32 = 2.0;
 const MEMORY_PRIOR: f32 = 30.0;
 /// Residuals further apart than this (days) have forgotten each other.
 const GAP: u32 = 5;
+/// A level further than this from the base moves the base.
+const REBASE: f32 = 1.5;
+/// Share of a day in where residuals have been lately.
+const LATELY: f32 = 0.06;
 /// Nobody is steadier than this (natural logarithm).
 const LEAST_SPREAD: f32 = 0.12;
 /// Normal scores are cut here: what is beyond is for other lanes, and a single day proves no drift.
@@ -78,11 +82,15 @@ const MOST: f64 = 3.6;
 /// One quantity of one principal (or host, or team).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// Amounts less what peers have in common.
-    adjusted: Ring<i16, LEVEL_DAYS>,
+    /// What amounts are kept in relation to, so that a byte holds them.
+    base: f32,
+    /// Amounts less what peers have in common, and less the base.
+    adjusted: Ring<i8, LEVEL_DAYS>,
     innovations: Ring<i8, SPREAD_DAYS>,
     level: f32,
     residual: f32,
+    /// Where the residuals have been lately: a shift that lasts is no autocorrelation.
+    lately: f32,
     /// Sums for the autocorrelation.
     product: f32,
     square: f32,
@@ -98,8 +106,8 @@ pub struct Series {
 /// What has come together since a change began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Since {
-    /// First day.
-    pub day: u32,
+    /// First day (days since 1970 fit until 2149).
+    pub day: u16,
     /// Active days.
     pub days: u16,
     /// Amount.
@@ -169,6 +177,11 @@ impl Series {
         self.mixture.log()
     }
 
+    /// Seconds from the first day of a change to the end of `day`.
+    pub fn since_seconds(&self, day: u32) -> u64 {
+        u64::from((day + 1).saturating_sub(u32::from(self.since.day))) * 86_400
+    }
+
     /// Since when the amounts have been above what was expected.
     pub fn since(&self) -> &Since {
         &self.since
@@ -183,12 +196,12 @@ impl Series {
     /// "New normal": the newest days are the level from now on.
     pub fn accept(&mut self) {
         let mut newest: Vec<f32> = self.adjusted.iter().collect();
-        let newest = newest.split_off(newest.len().saturating_sub(10));
+        let mut newest = newest.split_off(newest.len().saturating_sub(10));
         self.adjusted = Ring::default();
         for value in &newest {
             self.adjusted.push(*value);
         }
-        self.level = median(&mut newest.clone());
+        self.level = self.base + middle_mean(&mut newest);
         self.restart();
     }
 
@@ -209,12 +222,18 @@ impl Series {
     ) -> Option<Contribution> {
         if self.days == 0 {
             self.level = day.peers_level.unwrap_or(adjusted);
+            self.base = self.level;
         }
         let residual = adjusted - self.level;
         let contribution = (self.days >= calibration.own_days)
             .then(|| self.judge(residual, day, calibration, tie, amounts));
         self.residual = residual;
-        self.adjusted.push(adjusted);
+        if (self.level - self.base).abs() > REBASE {
+            let by = self.level - self.base;
+            self.adjusted.shift(-by);
+            self.base += by;
+        }
+        self.adjusted.push(adjusted - self.base);
         self.days = self.days.saturating_add(1);
         self.relevel(day, calibration);
         contribution
@@ -244,11 +263,9 @@ impl Series {
             if self.climb == 0.0 {
                 self.since = Since::default();
             } else {
-                self.since.day = if self.since.days == 0 {
-                    day.day
-                } else {
-                    self.since.day
-                };
+                if self.since.days == 0 {
+                    self.since.day = u16::try_from(day.day).unwrap_or(u16::MAX);
+                }
                 self.since.days = self.since.days.saturating_add(1);
                 let amounts = amounts(self.level);
                 self.since.observed += amounts.observed as f32;
@@ -258,11 +275,11 @@ impl Series {
         }
         self.innovations.push(innovation);
         let (mut product, mut square) = (0.0, 0.0);
+        self.lately += LATELY * (residual.clamp(-3.0 * spread, 3.0 * spread) - self.lately);
         if connected {
-            let within = 3.0 * spread;
-            let before = self.residual.clamp(-within, within);
-            product = residual.clamp(-within, within) * before / (spread * spread);
-            square = before * before / (spread * spread);
+            let apart = |residual: f32| ((residual - self.lately) / spread).clamp(-3.0, 3.0);
+            product = apart(residual) * apart(self.residual);
+            square = apart(self.residual).powi(2);
             // A memory of some sixty days.
             self.product = self.product * 0.984 + product;
             self.square = self.square * 0.984 + square;
@@ -326,7 +343,7 @@ impl Series {
             .min(known.saturating_sub(usize::from(calibration.own_days)));
         let mut older: Vec<f32> = self.adjusted.lagged(lag).collect();
         let count = older.len() as f32;
-        let own = median(&mut older);
+        let own = self.base + middle_mean(&mut older);
         let level = match day.peers_level {
             Some(peers) if self.days < 40 => {
                 (count * own + LEVEL_PRIOR * peers) / (count + LEVEL_PRIOR)
@@ -339,4 +356,15 @@ impl Series {
             level
         };
     }
+}
+
+/// Mean of the middle three fifths: nearly as steady as the mean, nearly as robust as the median.
+fn middle_mean(values: &mut [f32]) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    values.sort_unstable_by(f32::total_cmp);
+    let cut = values.len() / 5;
+    let middle = &values[cut..values.len() - cut];
+    middle.iter().sum::<f32>() / middle.len() as f32
 }

@@ -69,6 +69,13 @@ impl<T: Cell, const N: usize> Ring<T, N> {
         self.length = self.length.saturating_add(1).min(N as u8);
     }
 
+    /// Adds to each value.
+    pub fn shift(&mut self, by: f32) {
+        for value in &mut self.values {
+            *value = T::keep(value.value() + by);
+        }
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         usize::from(self.length)

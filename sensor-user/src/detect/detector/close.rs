@@ -197,7 +197,7 @@ impl Detector {
             observed: f64::from(since.observed),
             expected: f64::from(since.expected),
             peers: Some(f64::from(since.peers)),
-            window: u64::from(day + 1 - since.day) * 86_400,
+            window: principal.series[quantity as usize].since_seconds(day),
             days: since.days,
             log_odds: log,
             table: principal

@@ -139,6 +139,7 @@ impl Places {
                 continue;
             }
             let log_odds = series.log();
+            let window = series.since_seconds(lent.day);
             series.restart();
             findings.push(Finding {
                 lane: Lane::Group,
@@ -148,7 +149,7 @@ impl Places {
                 observed: f64::from(since.observed),
                 expected: f64::from(since.expected),
                 peers: None,
-                window: u64::from(lent.day + 1 - since.day) * 86_400,
+                window,
                 days: since.days,
                 log_odds,
                 table: None,
@@ -235,15 +236,16 @@ impl Detector {
             }
             let members: Vec<u32> = logs.iter().take(members).map(|(_, id)| *id).collect();
             let (mut observed, mut expected, mut peers) = (0.0, 0.0, 0.0);
-            let (mut since_day, mut days) = (day, 0);
+            let (mut window, mut days) = (86_400, 0);
             for id in &members {
-                let since = self.state.principals[*id as usize].series[0].since();
+                let series = &self.state.principals[*id as usize].series[0];
+                let since = series.since();
                 observed += f64::from(since.observed);
                 expected += f64::from(since.expected);
                 peers += f64::from(since.peers);
                 days = days.max(since.days);
                 if since.days > 0 {
-                    since_day = since_day.min(since.day);
+                    window = window.max(series.since_seconds(day));
                 }
             }
             findings.push(Finding {
@@ -254,7 +256,7 @@ impl Detector {
                 observed,
                 expected,
                 peers: Some(peers),
-                window: u64::from(day + 1 - since_day) * 86_400,
+                window,
                 days,
                 log_odds: log,
                 table: None,
