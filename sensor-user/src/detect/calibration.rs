@@ -27,19 +27,15 @@ pub struct Calibration {
 impl Default for Calibration {
     fn default() -> Self {
         Self {
-            spread_lag: e("SL", 20.0) as usize,
+            spread_lag: 12,
             lateness: 2 * 3600,
             leap: 3 * 86_400,
-            drift_odds: e("ODDS", 30_000.0),
+            drift_odds: 100_000.0,
             own_days: 15,
-            lag: e("LAG", 7.0) as usize,
-            growth: e("GROWTH", 0.03) as f32,
+            lag: 10,
+            growth: 0.02,
             least_excess: 10.0,
-            least_ratio: e("RATIO", 1.2),
+            least_ratio: 1.6,
         }
     }
-}
-
-pub fn e(n: &str, d: f64) -> f64 {
-    std::env::var(n).ok().map_or(d, |v| v.parse().unwrap())
 }

@@ -6,6 +6,8 @@
 
 /// Members of whom a team's alert may be made up.
 const MOST_MEMBERS: usize = 8;
+/// A member's logarithm counts up to here.
+const MOST: f32 = 9.0;
 
 /// Several members' logarithms of the drift statistic, together: the best number of members, and the logarithm with
 /// the number of ways to choose as many taken off. `usual`: what the logarithm is of somebody who does nothing.
@@ -19,10 +21,11 @@ pub fn together(logs: &mut [(f32, u32)], usual: f32) -> Option<(f32, usize)> {
     let mut best: Option<(f32, usize)> = None;
     for (at, (log, _)) in logs.iter().take(MOST_MEMBERS).enumerate() {
         let chosen = at as f32 + 1.0;
-        sum += log - usual;
+        // Who is told of alone makes no group of his team.
+        sum += log.min(MOST) - usual;
         // Logarithm of the binomial coefficient, one factor at a time.
         ways += ((members - at as f32) / chosen).ln();
-        if at >= 1 && best.is_none_or(|(best, _)| sum - ways > best) {
+        if at >= 2 && best.is_none_or(|(best, _)| sum - ways > best) {
             best = Some((sum - ways, at + 1));
         }
     }
