@@ -89,6 +89,8 @@ pub struct Alert {
     pub share_of_table: Option<f64>,
     /// Top statement shapes in the window, largest contribution first (at most five).
     pub statements: Vec<StatementShare>,
+    /// What a lane has to say beyond that; `None` for thresholds.
+    pub verdict: Option<Arc<arbitration::Verdict>>,
 }
 
 /// One statement shape's part in an alert.
@@ -106,6 +108,17 @@ pub struct StatementShare {
     pub first: Timestamp,
     /// See `first`.
     pub last: Timestamp,
+}
+
+/// A statement's text as a number that is the same after a restart.
+pub fn hash_text(text: &str) -> u64 {
+    text.as_bytes()
+        .chunks(8)
+        .fold(text.len() as u64, |sum, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            mix(sum.rotate_left(5) ^ u64::from_le_bytes(word))
+        })
 }
 
 /// SplitMix64's finalizer: spreads any number evenly over all.
