@@ -202,6 +202,21 @@ impl Arbitration {
         verdicts
     }
 
+    /// Subjects have other numbers, or are gone.
+    pub fn renumber(&mut self, renumber: impl Fn(Subject) -> Option<Subject>) {
+        self.cases = std::mem::take(&mut self.cases)
+            .into_iter()
+            .filter_map(|(subject, case)| Some((renumber(subject)?, case)))
+            .collect();
+        self.waiting = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .filter_map(|(day, mut finding)| {
+                finding.subject = renumber(finding.subject)?;
+                Some((day, finding))
+            })
+            .collect();
+    }
+
     /// One a subject: what is new, and what has been waiting.
     fn candidates(&mut self, day: u32, findings: Vec<Finding>) -> Vec<Candidate> {
         let mut by_subject: BTreeMap<Subject, Candidate> = BTreeMap::new();

@@ -22,6 +22,10 @@ pub struct Calibration {
     pub least_excess: f64,
     /// See `least_excess`.
     pub least_ratio: f64,
+    /// Days after which somebody who is away is forgotten.
+    pub idle_days: u32,
+    /// Principals at most: a kilobyte each.
+    pub max_principals: usize,
 }
 
 impl Default for Calibration {
@@ -36,6 +40,8 @@ impl Default for Calibration {
             growth: 0.02,
             least_excess: 10.0,
             least_ratio: 1.6,
+            idle_days: 120,
+            max_principals: 200_000,
         }
     }
 }

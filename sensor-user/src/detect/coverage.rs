@@ -255,7 +255,10 @@ impl Coverage {
 
     /// "New normal": the present rate is the anchor.
     pub fn accept(&mut self, day: u32) {
-        self.anchor = (self.rate(MONTH, day) + 1.0).ln() as f32 - self.peers;
+        let rate = (0..=MONTH)
+            .map(|window| self.rate(window, day))
+            .fold(0.0, f64::max);
+        self.anchor = (rate + 1.0).ln() as f32 - self.peers;
     }
 }
 

@@ -26,6 +26,15 @@ impl Names {
         number
     }
 
+    /// The same, but there are at most `most` texts: beyond, new ones are all the last one, `(other)`.
+    pub fn number_within(&mut self, text: &str, most: usize) -> u32 {
+        match self.numbers.get(text) {
+            Some(number) => *number,
+            None if self.texts.len() + 1 < most => self.number(text),
+            None => self.number("(other)"),
+        }
+    }
+
     /// The number of a text, if it has one.
     pub fn find(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()

@@ -46,6 +46,13 @@ impl Statements {
         known.first_day + SETTLES > day && known.others < FEW
     }
 
+    /// Principals have other numbers, or none any more.
+    pub fn renumber(&mut self, renumber: impl Fn(u32) -> Option<u32>) {
+        for known in self.known.values_mut() {
+            known.last = renumber(known.last).unwrap_or(u32::MAX);
+        }
+    }
+
     /// Forgets what has been unused for longest when there is too much.
     pub fn close(&mut self, day: u32) {
         let mut age = 90;

@@ -47,6 +47,15 @@ impl Detector {
             .group_states
             .get(group)
             .map_or(1.0, |group| f64::from(group.members.max(1)));
+        // Many on one day are a migration or a test of load: each makes the next one less strange.
+        let day = self.calendar.day(observation.time);
+        let before = self.state.group_states.get_mut(group).map_or(0, |group| {
+            if group.bursts.0 != day {
+                group.bursts = (day, 0);
+            }
+            group.bursts.1 += 1;
+            group.bursts.1 - 1
+        });
         // Nobody of them did it on any of the days that are remembered, at a distance.
         let days = f64::from(principal.fast.days().clamp(10, 60));
         Some(Finding {
@@ -63,7 +72,7 @@ impl Detector {
             peers,
             window: burst.window,
             days: 1,
-            log_odds: (days * members * 2.0).ln() as f32,
+            log_odds: ((days * members * 2.0).ln() as f32 - 1.5 * before as f32).max(0.0),
             table: Some(table),
             share: self
                 .sizes_known

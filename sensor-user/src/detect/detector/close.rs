@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Detector, common::Residuals};
+use super::{Detector, common::Residuals, groups::Total};
 use crate::{
     detect::{
         arbitration::{Known, Verdict},
@@ -30,11 +30,11 @@ impl Detector {
     pub(super) fn judge_day(&mut self, day: u32, findings: &mut Vec<Finding>) {
         let mut active = std::mem::take(&mut self.state.active[(day & 1) as usize]);
         active.sort_unstable();
-        let [expected, ..] =
+        let [totals, ..] =
             Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
         let time = self.end_of(day);
-        self.judge_displaced(day, &active, &expected, findings);
-        self.judge_groups(day, time, &active, &expected, findings);
+        self.judge_displaced(day, &active, &totals, findings);
+        self.judge_groups(day, time, &active, &totals, findings);
         for id in &active {
             let principal = &mut self.state.principals[*id as usize];
             principal.fade();
@@ -53,8 +53,8 @@ impl Detector {
         day: u32,
         quantity: Quantity,
         active: &[u32],
-    ) -> BTreeMap<u32, f64> {
-        let mut expected = BTreeMap::new();
+    ) -> BTreeMap<u32, Total> {
+        let mut totals = BTreeMap::new();
         let at = quantity as usize;
         let parity = (day & 1) as usize;
         let mut residuals = Residuals::default();
@@ -104,7 +104,13 @@ impl Detector {
             let tie = unit(mix(u64::from(*id) << 32 | u64::from(day)) ^ at as u64);
             let series = &mut principal.series[at];
             let level = series.level();
-            expected.insert(*id, quantity.amount(level + judged.common));
+            totals.insert(
+                *id,
+                Total {
+                    observed: amount,
+                    expected: quantity.amount(level + judged.common),
+                },
+            );
             let adjusted = quantity.log(amount) - judged.common;
             let contribution = series.update(adjusted, &judged, &self.calibration, tie, |level| {
                 let peers = judged.peers_level.unwrap_or(level);
@@ -135,7 +141,7 @@ impl Detector {
         }
         usual.pool.push(day, scores, POOL_LAG);
         self.relevel_groups(at, active);
-        expected
+        totals
     }
 
     /// Medians of the members' levels.
@@ -212,7 +218,13 @@ impl Detector {
     }
 
     /// From findings to verdicts.
-    pub(super) fn decide(&mut self, day: u32, findings: Vec<Finding>, verdicts: &mut Vec<Verdict>) {
+    pub(super) fn decide(
+        &mut self,
+        time: Timestamp,
+        findings: Vec<Finding>,
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        let day = self.calendar.day(time);
         let known = Known {
             names: &self.state.names,
             groups: &self.state.groups,

@@ -27,8 +27,10 @@ impl Detector {
     pub(super) fn cover(&mut self, id: u32, day: u32, observation: &Observation<'_>) {
         for table in observation.tables {
             let key = (
-                self.state.places.number(observation.database),
-                self.state.places.number(table),
+                self.state
+                    .places
+                    .number_within(observation.database, super::PLACES),
+                self.state.places.number_within(table, super::PLACES),
             );
             let size = *self.sizes_known.entry(key).or_insert_with(|| {
                 let size = self.sizes.rows(observation.database, table);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Detector, close::unit};
+use super::{Detector, close::unit, groups::Total};
 use crate::detect::{
     drift::Quantity,
     eprocess::normal_score,
@@ -22,12 +22,12 @@ const ABOVE: f64 = 1.8;
 const MOST: f64 = 3.6;
 
 impl Detector {
-    /// Judges what was read off the usual hours and hosts. `expected`: each one's records of the day.
+    /// Judges what was read off the usual hours and hosts. `totals`: each one's records of the day.
     pub(super) fn judge_displaced(
         &mut self,
         day: u32,
         active: &[u32],
-        expected: &BTreeMap<u32, f64>,
+        totals: &BTreeMap<u32, Total>,
         findings: &mut Vec<Finding>,
     ) {
         let parity = (day & 1) as usize;
@@ -49,7 +49,7 @@ impl Detector {
             principal
                 .displaced
                 .update(normal_score(p).clamp(-MOST, MOST) as f32);
-            let usual = expected.get(id).copied().unwrap_or(0.0);
+            let usual = totals.get(id).map_or(0.0, |total| total.expected);
             let records = tally.amount(Quantity::Records);
             let displaced = tally.displaced;
             if displaced < LEAST {

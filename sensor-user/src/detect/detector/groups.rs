@@ -21,6 +21,8 @@ use crate::{
 
 /// Accounts of one place that are remembered a day.
 const MEMBERS: usize = 64;
+/// Hosts, or OS users, at most; the rest is one.
+const MOST: usize = 200_000;
 /// Added to both sums before they are compared.
 const OFFSET: f64 = 20.0;
 /// Active days for which a place is held to what its accounts let expect.
@@ -48,14 +50,25 @@ struct PlaceState {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct PlaceTally {
     day: u32,
-    /// Records by account.
-    members: Vec<(u32, u64)>,
+    /// Accounts.
+    members: Vec<u32>,
 }
 
 impl Places {
-    /// Adds what an account read from there; its number.
-    pub fn add(&mut self, name: &str, id: u32, day: u32, records: u64) -> u32 {
-        let number = self.names.number(name);
+    /// Principals have other numbers, or none any more.
+    pub fn renumber(&mut self, renumber: impl Fn(u32) -> Option<u32>) {
+        for tally in self.states.iter_mut().flat_map(|state| &mut state.tallies) {
+            tally.members = tally
+                .members
+                .iter()
+                .filter_map(|id| renumber(*id))
+                .collect();
+        }
+    }
+
+    /// An account was there; the place's number.
+    pub fn add(&mut self, name: &str, id: u32, day: u32) -> u32 {
+        let number = self.names.number_within(name, MOST);
         let at = number as usize;
         if at >= self.states.len() {
             self.states.resize_with(at + 1, PlaceState::default);
@@ -66,13 +79,20 @@ impl Places {
             tally.members.clear();
             self.active[(day & 1) as usize].push(number);
         }
-        match tally.members.iter().position(|(member, _)| *member == id) {
-            Some(at) => tally.members[at].1 += records,
-            None if tally.members.len() < MEMBERS => tally.members.push((id, records)),
-            None => {}
+        if !tally.members.contains(&id) && tally.members.len() < MEMBERS {
+            tally.members.push(id);
         }
         number
     }
+}
+
+/// A principal's records of a day.
+#[derive(Clone, Copy, Debug)]
+pub struct Total {
+    /// What there was.
+    pub observed: f64,
+    /// What was to be expected.
+    pub expected: f64,
 }
 
 /// What everybody lends to the judging of sums.
@@ -80,7 +100,7 @@ struct Lent<'a> {
     day: u32,
     time: Timestamp,
     usual: Day<'a>,
-    expected: &'a BTreeMap<u32, f64>,
+    totals: &'a BTreeMap<u32, Total>,
     calibration: &'a Calibration,
 }
 
@@ -96,21 +116,17 @@ impl Places {
             if tally.members.len() < 2 {
                 continue;
             }
-            let expected: f64 = tally
+            // What these accounts read anywhere: a thief's accounts keep their own places for their own work.
+            let totals: Vec<(u32, Total)> = tally
                 .members
                 .iter()
-                .map(|(id, _)| lent.expected.get(id).copied().unwrap_or(0.0))
-                .sum();
-            let observed: f64 = tally.members.iter().map(|(_, sum)| *sum as f64).sum();
-            let mut excess: Vec<(f64, u32)> = tally
-                .members
+                .filter_map(|id| Some((*id, *lent.totals.get(id)?)))
+                .collect();
+            let observed: f64 = totals.iter().map(|(_, total)| total.observed).sum();
+            let expected: f64 = totals.iter().map(|(_, total)| total.expected).sum();
+            let mut excess: Vec<(f64, u32)> = totals
                 .iter()
-                .map(|(id, sum)| {
-                    (
-                        *sum as f64 - lent.expected.get(id).copied().unwrap_or(0.0),
-                        *id,
-                    )
-                })
+                .map(|(id, total)| (total.observed - total.expected, *id))
                 .collect();
             let adjusted = ((observed + OFFSET) / (expected + OFFSET)).ln() as f32;
             let many = (tally.members.len() as f32).sqrt();
@@ -167,13 +183,13 @@ impl Places {
 }
 
 impl Detector {
-    /// Judges sums by client host and OS user, and teams. `expected`: each active principal's records of the day.
+    /// Judges sums by client host and OS user, and teams. `totals`: each active principal's records of the day.
     pub(super) fn judge_groups(
         &mut self,
         day: u32,
         time: Timestamp,
         active: &[u32],
-        expected: &BTreeMap<u32, f64>,
+        totals: &BTreeMap<u32, Total>,
         findings: &mut Vec<Finding>,
     ) {
         let usual = &self.state.usual[Quantity::Records as usize];
@@ -193,7 +209,7 @@ impl Detector {
                 memory: 0.2,
                 pool: &usual.pool,
             },
-            expected,
+            totals,
             calibration: &calibration,
         };
         findings.extend(self.state.hosts.judge(Subject::Host, &lent));

@@ -29,6 +29,7 @@ mod displaced;
 mod groups;
 mod order;
 mod principal;
+mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,11 @@ use groups::Places;
 use order::{Place, Watermark};
 pub use principal::{PrincipalState, Recent};
 pub use snapshot::{SnapshotError, VERSION as SNAPSHOT_VERSION};
+
+/// Databases and tables that are told apart.
+const PLACES: usize = 50_000;
+/// Groups that are told apart.
+const GROUPS: usize = 10_000;
 
 /// What the detector has counted of its own work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +95,8 @@ struct GroupState {
     largest: Option<[f32; GAUGES]>,
     /// Active members on the last day.
     members: u32,
+    /// The newest day with bursts, and members who had one.
+    bursts: (u32, u32),
     hours: Hours,
 }
 
@@ -207,7 +215,7 @@ impl Detector {
         }
         self.state.counters.observations += 1;
         let id = self.state.names.number(observation.principal);
-        let group = self.state.groups.number(observation.group);
+        let group = self.state.groups.number_within(observation.group, GROUPS);
         let table = self.table(&observation);
         if id as usize >= self.state.principals.len() {
             self.state
@@ -221,14 +229,9 @@ impl Detector {
             principal.first_day = day;
             self.begin_bursts(id);
         }
-        let host = self
-            .state
-            .hosts
-            .add(observation.host, id, day, observation.counted());
+        let host = self.state.hosts.add(observation.host, id, day);
         if !observation.os_user.is_empty() {
-            self.state
-                .os_users
-                .add(observation.os_user, id, day, observation.counted());
+            self.state.os_users.add(observation.os_user, id, day);
         }
         let displaced = self.note(id, day, host, table, &observation);
         let principal = &mut self.state.principals[id as usize];
@@ -242,7 +245,7 @@ impl Detector {
         self.state.counters.updates += Quantity::ALL.len() as u64 + 1;
         self.cover(id, day, &observation);
         if let Some(finding) = self.burst(id, table, &observation) {
-            self.decide(day, vec![finding], verdicts);
+            self.decide(observation.time, vec![finding], verdicts);
         }
     }
 
@@ -263,8 +266,10 @@ impl Detector {
     fn table(&mut self, observation: &Observation<'_>) -> (u32, u32) {
         let table = observation.tables.first().copied().unwrap_or_default();
         (
-            self.state.places.number(observation.database),
-            self.state.places.number(table),
+            self.state
+                .places
+                .number_within(observation.database, PLACES),
+            self.state.places.number_within(table, PLACES),
         )
     }
 
@@ -299,7 +304,8 @@ impl Detector {
         self.state.active[(day & 1) as usize].clear();
         self.state.open_day = day + 1;
         self.state.counters.days += 1;
-        self.decide(day, findings, verdicts);
+        self.decide(self.end_of(day), findings, verdicts);
+        self.make_room(day);
     }
 }
 
