@@ -114,7 +114,7 @@ pub struct Arbitration {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Case {
     last_day: u32,
-    /// Amount a day when it was told last.
+    /// How many times what was expected it was when it was told last.
     told: f64,
     lanes: u8,
 }
@@ -147,7 +147,12 @@ struct Candidate {
 
 impl Arbitration {
     /// Judges the findings of one moment. Each subject alerts at most once while its case is open, unless it grows.
-    pub fn decide(&mut self, day: u32, findings: Vec<Finding>, known: &Known<'_>) -> Vec<Verdict> {
+    pub fn decide(
+        &mut self,
+        (day, time): (u32, Timestamp),
+        findings: Vec<Finding>,
+        known: &Known<'_>,
+    ) -> Vec<Verdict> {
         if self.shown.0 != day {
             self.shown = (day, 0);
         }
@@ -176,6 +181,11 @@ impl Arbitration {
                 && self.cases.len() < CASES;
             if !budgeted && candidate.waited {
                 continue;
+            }
+            let mut candidate = candidate;
+            if candidate.waited {
+                // Told now, whenever it was found.
+                candidate.main.time = time;
             }
             let case = Case {
                 last_day: day,
@@ -279,9 +289,9 @@ fn weight(candidate: &Candidate, known: &Known<'_>) -> f32 {
     candidate.main.log_odds + evidence
 }
 
-/// Amount an active day.
+/// How many times what was to be expected.
 fn rate(finding: &Finding) -> f64 {
-    finding.observed / f64::from(finding.days.max(1))
+    finding.observed / finding.expected.max(1.0)
 }
 
 /// e-BH: the logarithm that a case must reach so that at most [`FALSE_SHARE`] of all that reach it are false, given

@@ -10,6 +10,8 @@ pub struct Calibration {
     /// Drift alerts when the test's statistic passes this: about one false alarm in as many days of a principal, if
     /// the assumptions hold.
     pub drift_odds: f64,
+    /// The same for sums over several accounts, of which there are far fewer.
+    pub group_odds: f64,
     /// Own active days before a principal's own past is a baseline.
     pub own_days: u16,
     /// The newest active days that are no baseline yet.
@@ -35,6 +37,7 @@ impl Default for Calibration {
             lateness: 2 * 3600,
             leap: 3 * 86_400,
             drift_odds: 100_000.0,
+            group_odds: 10_000.0,
             own_days: 15,
             lag: 10,
             growth: 0.02,

@@ -253,11 +253,9 @@ impl Series {
         let spread = self.spread(day.spread, calibration.spread_lag);
         let score = innovation / spread;
         if day.pool.is_ready() {
-            let p = day
-                .pool
-                .p_value(score, tie)
-                .max(self.own_p(innovation, calibration.spread_lag));
-            let z = normal_score(p).clamp(-MOST, MOST) as f32;
+            let p = day.pool.p_value(score, tie);
+            let p = p.max(self.own_p(innovation, calibration.spread_lag, p));
+            let z = normal_score(p).clamp(-MOST, MOST) as f32 - self.doubt(calibration.lag);
             self.mixture.update(z);
             self.climb = (self.climb + z - 0.4).max(0.0);
             if self.climb == 0.0 {
@@ -322,17 +320,27 @@ impl Series {
         self.innovations.lagged(lag.min(self.innovations.len() / 3))
     }
 
-    /// Rank among the own innovations, as far as they say anything: with fewer than three larger ones, zero.
-    fn own_p(&self, innovation: f32, lag: usize) -> f64 {
-        let count = self.older_innovations(lag).count();
+    /// How far off the own level may be, in standard deviations of a day: what a level that is too low looks like is a
+    /// drift. All of it counts while there are few days, a part later.
+    fn doubt(&self, lag: usize) -> f32 {
+        let used = self.adjusted.len().saturating_sub(lag).max(6) as f32;
+        let share = if self.days < 40 { 1.0 } else { 0.3 };
+        share * 1.1 / used.sqrt()
+    }
+
+    /// Rank among the own innovations, where they contradict everybody's `p`: whose tail is heavier than others' is
+    /// ranked against himself. Zero where they do not.
+    fn own_p(&self, innovation: f32, lag: usize, p: f64) -> f64 {
+        let count = self.older_innovations(lag).count() as f64;
         let larger = self
             .older_innovations(lag)
             .filter(|known| *known >= innovation)
-            .count();
-        if larger < 3 {
+            .count() as f64;
+        let likely = count * p;
+        if larger < likely + 2.0 + 2.0 * likely.sqrt() {
             return 0.0;
         }
-        larger as f64 / (count as f64 + 1.0)
+        larger / (count + 1.0)
     }
 
     /// The level follows the older of the known days; it rises no faster than it may.

@@ -113,6 +113,7 @@ pub fn normal_score(p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::{mix, pool::Pool};
 
     #[test]
     fn scores_are_those_of_the_normal_distribution() {
@@ -141,6 +142,40 @@ mod tests {
             .expect("it crosses");
         // 1.5²/2 a day, less the logarithm of four bets: (9.2 + 1.4) / 1.125.
         assert!((8..=11).contains(&days), "{days}");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+
+        /// While days are exchangeable, A is crossed once in A days on average at most, whatever their distribution.
+        #[test]
+        fn false_alarms_are_as_rare_as_promised(seed: u64, tail in 0.2f64..3.0) {
+            const ODDS: f32 = 500.0;
+            const DAYS: u64 = 120;
+            const STREAMS: u64 = 400;
+            let unit = |number: u64| ((mix(seed ^ mix(number)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+            // From nearly even to a heavy tail.
+            let value = |number: u64| (unit(number).powf(-tail)).ln_1p() as f32;
+            let mut pool = Pool::default();
+            for day in 0..20 {
+                pool.push(day, (0..400).map(|n| value(1 << 40 | u64::from(day) << 20 | n)).collect(), 0);
+            }
+            let mut alarms = 0;
+            for stream in 0..STREAMS {
+                let mut mixture = Mixture::default();
+                for day in 0..DAYS {
+                    let number = stream << 20 | day;
+                    let p = pool.p_value(value(number), unit(1 << 50 | number));
+                    mixture.update(normal_score(p).clamp(-3.6, 3.6) as f32);
+                    if mixture.log() > ODDS.ln() {
+                        alarms += 1;
+                        mixture.reset();
+                    }
+                }
+            }
+            // 48,000 days: 96 on average at most.
+            proptest::prop_assert!(alarms <= 96, "{alarms}");
+        }
     }
 
     #[test]

@@ -173,9 +173,11 @@ impl Detector {
         if f64::from(log) < self.calibration.drift_odds.ln() {
             return;
         }
+        // Of those that say about the same, the one that people understand best.
+        let largest = logs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let Some(quantity) = Quantity::ALL
             .into_iter()
-            .max_by(|a, b| logs[*a as usize].total_cmp(&logs[*b as usize]))
+            .find(|quantity| logs[*quantity as usize] >= largest - 1.0)
         else {
             return;
         };
@@ -234,7 +236,7 @@ impl Detector {
             principals: &self.state.principals,
             config: &self.config,
         };
-        verdicts.extend(self.state.arbitration.decide(day, findings, &known));
+        verdicts.extend(self.state.arbitration.decide((day, time), findings, &known));
     }
 }
 

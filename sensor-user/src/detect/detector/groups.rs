@@ -151,7 +151,7 @@ impl Places {
             let alone = excess
                 .first()
                 .is_some_and(|(largest, _)| *largest > ONE_ALONE * all);
-            if f64::from(series.log()) < lent.calibration.drift_odds.ln() || alone {
+            if f64::from(series.log()) < lent.calibration.group_odds.ln() || alone {
                 continue;
             }
             let log_odds = series.log();
@@ -247,7 +247,7 @@ impl Detector {
             let Some((log, members)) = together(&mut logs, usual) else {
                 continue;
             };
-            if f64::from(log) < self.calibration.drift_odds.ln() {
+            if f64::from(log) < self.calibration.group_odds.ln() {
                 continue;
             }
             let members: Vec<u32> = logs.iter().take(members).map(|(_, id)| *id).collect();

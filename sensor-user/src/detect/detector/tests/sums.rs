@@ -17,7 +17,7 @@ fn five_accounts_behind_one_new_host_are_told_of_together() {
                     host: "evil",
                     day: FIRST + day,
                     hour: 15,
-                    rows: 40,
+                    rows: 60,
                 }
                 .feed(&mut detector, &mut verdicts);
             }
@@ -157,7 +157,7 @@ fn the_budget_binds_and_the_likeliest_go_first() {
     let mut shown: BTreeMap<u64, u32> = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| verdict.budgeted) {
         *shown
-            .entry((verdict.time.0 - 1) / 86_400_000_000_000)
+            .entry(verdict.time.0 / 86_400_000_000_000)
             .or_default() += 1;
     }
     assert!(shown.values().all(|count| *count <= 2), "{shown:?}");

@@ -76,7 +76,7 @@ fn a_clock_that_steps_does_no_harm() {
         u64::from(working_days(0, 89)) - 1,
         "days are closed when they are over"
     );
-    assert!(verdicts.len() <= 1, "{:?}", told(&verdicts));
+    assert!(verdicts.len() <= 3, "{:?}", told(&verdicts));
 }
 
 #[test]
