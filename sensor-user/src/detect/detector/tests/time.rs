@@ -98,7 +98,7 @@ fn late_records_within_the_bound_count_to_their_day() {
     assert_eq!(ann.tallies.each_ref().map(|tally| tally.rows), {
         let mut rows = [0; 2];
         rows[(FIRST & 1) as usize] = 17;
-        rows[(FIRST + 1 & 1) as usize] = 5;
+        rows[((FIRST + 1) & 1) as usize] = 5;
         rows
     });
     read(1, 3, 1).feed(&mut detector, &mut verdicts);
