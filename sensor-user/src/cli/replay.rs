@@ -12,9 +12,11 @@ use super::{Failure, load};
 use crate::detect::{arbitration::Verdict, detector::Detector};
 
 mod event;
+mod limits;
 mod statistics;
 
 use event::Columns;
+use limits::Limits;
 use statistics::Statistics;
 
 /// Arguments of `sensor replay`.
@@ -26,6 +28,9 @@ pub struct ReplayArguments {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Hold the limits of [[threshold]] as well; each row counts as one statement.
+    #[arg(long)]
+    limits: bool,
     /// Write alerts as JSON lines to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
@@ -57,6 +62,7 @@ pub fn replay(arguments: &ReplayArguments) -> Result<(), Failure> {
         .map_err(|error| anyhow!("cannot read the header row of the events: {error}"))?;
     let mut columns = Columns::new(header).map_err(Failure::Usage)?;
     let mut detector = Detector::new(&config.detection, &config.tables);
+    let mut limits = arguments.limits.then(|| Limits::new(&config));
     let mut statistics = Statistics::default();
     let mut verdicts = Vec::new();
     let mut record = csv::ByteRecord::new();
@@ -71,6 +77,9 @@ pub fn replay(arguments: &ReplayArguments) -> Result<(), Failure> {
         let line = record.position().map_or(0, csv::Position::line);
         columns
             .read(&record, |observation| {
+                if let Some(limits) = &mut limits {
+                    limits.observe(&observation, &config, &mut verdicts);
+                }
                 detector.observe(&observation, &mut verdicts);
             })
             .map_err(|problem| anyhow!("events, line {line}: {problem}"))?;
