@@ -261,3 +261,108 @@ fn unseen(user: Option<Arc<str>>, time: Timestamp) -> (Arc<Principal>, Session) 
     };
     (Arc::new(principal), session)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config, export::AlertRecord, export::describe, sql::Shape, volume::Volume,
+    };
+
+    /// The last user begins to read five times as much after twelve weeks; his alert is one as the exporters want it.
+    #[test]
+    fn a_drift_becomes_an_alert_with_a_paragraph() {
+        let config = Config::default();
+        let mut lanes = Lanes::new(&config.detection, &config.tables, 1);
+        let shapes = Shapes::new(100);
+        let shape = Shape {
+            operation: "SELECT".into(),
+            tables: vec!["customers".into()],
+            text: "SELECT * FROM customers WHERE id = ?".into(),
+            ..Shape::default()
+        };
+        let mut raised = Vec::new();
+        for day in 19_723..19_723 + 100u64 {
+            for user in 0..12u64 {
+                let (principal, mut session) =
+                    unseen(Some(format!("u{user}").into()), Timestamp(1));
+                session.connection = ConnectionId(user);
+                session.principal = PrincipalId(u32::try_from(user).expect("few"));
+                session.database = "crm".into();
+                let noise = (day * 31 + user * 17) * 2_654_435_761 % 23;
+                let more = if user == 11 && day >= 19_723 + 84 {
+                    5
+                } else {
+                    1
+                };
+                let time = Timestamp((day * 86_400 + 36_000 + user * 60) * 1_000_000_000);
+                lanes.observe(
+                    &Access {
+                        time,
+                        started: time,
+                        principal: session.principal,
+                        session: &session,
+                        shape_id: crate::sql::shapes::UNKNOWN,
+                        shape: &shape,
+                        volume: Volume {
+                            rows_returned: (40 + noise) * more,
+                            bytes_sent: (40 + noise) * more * 100,
+                            queries: 10 * more,
+                            ..Volume::default()
+                        },
+                        kind: AccessKind::Completed,
+                    },
+                    &principal,
+                );
+            }
+            raised.extend(lanes.take(&shapes, |_| Completeness::default()));
+        }
+        let found = raised
+            .iter()
+            .find(|raised| raised.principal.user.as_deref() == Some("u11"))
+            .expect("told of");
+        let text = describe(&AlertRecord {
+            alert: found.alert.clone(),
+            principal: found.principal.clone(),
+            session: Some(found.session.clone()),
+            completeness: found.completeness,
+            egress: Vec::new(),
+        });
+        for part in [
+            "ALERT WARNING drift: u11 read",
+            "to be expected",
+            "1 in ",
+            "of customers",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+        assert!(found.alert.observed > 2 * found.alert.limit);
+        assert!(lanes.is_quiet());
+    }
+
+    #[test]
+    fn switched_off_it_sees_nothing() {
+        let text = "[detection]\nenabled = false\n";
+        let config = Config::parse(text, std::path::Path::new("t.toml")).expect("valid");
+        let mut lanes = Lanes::new(&config.detection, &config.tables, 1);
+        let (principal, session) = unseen(Some("u".into()), Timestamp(1));
+        let shape = Shape::default();
+        lanes.observe(
+            &Access {
+                time: Timestamp(1),
+                started: Timestamp(1),
+                principal: session.principal,
+                session: &session,
+                shape_id: crate::sql::shapes::UNKNOWN,
+                shape: &shape,
+                volume: Volume {
+                    rows_returned: 5,
+                    ..Volume::default()
+                },
+                kind: AccessKind::Completed,
+            },
+            &principal,
+        );
+        assert_eq!(lanes.counters().observations, 0);
+    }
+}
