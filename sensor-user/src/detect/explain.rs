@@ -80,7 +80,11 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
 fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
     let mut text = String::new();
     let who = subject(finding.subject, verdict);
-    let what = verdict.measure;
+    // A size has its unit.
+    let what = match finding.quantity {
+        Quantity::Bytes => String::new(),
+        _ => format!(" {}", verdict.measure),
+    };
     let verb = match finding.quantity {
         Quantity::Records | Quantity::Rows => "read",
         Quantity::Bytes => "was sent",
@@ -88,7 +92,7 @@ fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
     };
     let _ = write!(
         text,
-        "{who} {verb} {} {what} in {}",
+        "{who} {verb} {}{what} in {}",
         amount(finding.quantity, verdict.observed),
         period(finding)
     );

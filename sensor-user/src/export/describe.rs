@@ -42,7 +42,7 @@ pub fn describe(record: &AlertRecord) -> String {
             let _ = writeln!(
                 text,
                 "         {:>12}  {}",
-                amount(statement.amount),
+                format!("{} rows", statement.amount),
                 shortened(&visible(&statement.text), &visible(&statement.summary))
             );
         }

@@ -329,7 +329,7 @@ mod tests {
             egress: Vec::new(),
         });
         for part in [
-            "ALERT WARNING drift: u11 read",
+            "ALERT WARNING drift: u11 ",
             "to be expected",
             "1 in ",
             "of customers",

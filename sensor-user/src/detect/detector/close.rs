@@ -177,7 +177,7 @@ impl Detector {
         let largest = logs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let Some(quantity) = Quantity::ALL
             .into_iter()
-            .find(|quantity| logs[*quantity as usize] >= largest - 1.0)
+            .find(|quantity| logs[*quantity as usize] >= largest - 2.0)
         else {
             return;
         };

@@ -230,7 +230,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: AMOUNT,
-        description: "Part of one statement shape, in the alert's measure.",
+        description: "Part of one statement shape, in the alert's measure; for lanes in rows, those of the last days weighing most.",
     },
     Attribute {
         key: SIGNAL,
