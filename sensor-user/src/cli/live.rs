@@ -213,6 +213,8 @@ impl Live {
             self.discover();
         }
         self.tidy_overflow();
+        self.pipeline.advance(Timestamp::now());
+        self.raise_alerts();
         if let Some(console) = &mut self.console {
             console.tick(&self.pipeline);
         }
@@ -265,6 +267,9 @@ impl Live {
         self.pipeline
             .sizes
             .measure(&measured.database, measured.tables);
+        self.pipeline
+            .lanes
+            .reconfigure(&self.config.detection, &self.pipeline.sizes);
     }
 
     /// Puts a changed configuration in force.
@@ -272,6 +277,10 @@ impl Live {
         self.pipeline.lane.reconfigure(&config.thresholds);
         self.pipeline.sizes.replace_configured(&config.tables);
         self.config.thresholds.clone_from(&config.thresholds);
+        self.config.detection.clone_from(&config.detection);
+        self.pipeline
+            .lanes
+            .reconfigure(&config.detection, &self.pipeline.sizes);
     }
 
     /// Detaches nothing yet, but takes in and sends all there is.

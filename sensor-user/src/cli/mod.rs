@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod live;
+mod replay;
 mod run;
 
 /// Watches who reads how much of the databases on this host, in the kernel.
@@ -22,6 +23,8 @@ enum Verb {
     Run(RunArguments),
     /// Say what this kernel and host offer, and what would be watched.
     Check(CheckArguments),
+    /// Run the detector over a file of events; print the alerts.
+    Replay(replay::ReplayArguments),
     /// Validate or print configuration.
     Config {
         #[command(subcommand)]
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
             Ok(config) => check::check(&config),
             Err(error) => finish(Err(error)),
         },
+        Verb::Replay(arguments) => finish(replay::replay(&arguments)),
         Verb::Config { verb } => match verb {
             ConfigVerb::Example => {
                 let _ = write!(std::io::stdout(), "{}", crate::config::EXAMPLE);

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Deserialize;
 
+pub mod detection;
 pub mod discover;
 pub mod error;
 pub mod export;
@@ -36,6 +37,8 @@ pub struct Config {
     pub tables: tables::TableSizes,
     /// `[inventory]`.
     pub inventory: inventory::Inventory,
+    /// `[detection]`.
+    pub detection: detection::Detection,
     /// `[export]`.
     pub export: export::Export,
     /// What is valid but probably not meant.
@@ -51,6 +54,7 @@ struct File {
     threshold: Vec<threshold::Section>,
     tables: tables::Section,
     inventory: inventory::Section,
+    detection: detection::Section,
     export: export::Section,
 }
 
@@ -98,6 +102,7 @@ impl Config {
             thresholds,
             tables,
             inventory: file.inventory.build()?,
+            detection: file.detection.build()?,
             export: file.export.build()?,
             warnings,
         })

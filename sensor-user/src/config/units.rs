@@ -114,6 +114,31 @@ pub(super) fn moment(value: &toml::Spanned<toml::value::Datetime>) -> Result<Tim
         .ok_or_else(problem)
 }
 
+/// A date and time of RFC 3339 (a blank for the `T` will do), UTC when it has no offset; to the nanosecond.
+pub fn rfc3339(text: &str) -> Option<Timestamp> {
+    let parsed: toml::value::Datetime = text.trim().parse().ok()?;
+    let (date, time) = (parsed.date?, parsed.time?);
+    let days = days_from_civil(
+        i64::from(date.year),
+        i64::from(date.month),
+        i64::from(date.day),
+    );
+    let offset = match parsed.offset {
+        Some(toml::value::Offset::Custom { minutes }) => i64::from(minutes) * 60,
+        _ => 0,
+    };
+    let seconds = days * 86_400
+        + i64::from(time.hour) * 3600
+        + i64::from(time.minute) * 60
+        + i64::from(time.second.unwrap_or(0))
+        - offset;
+    u64::try_from(seconds)
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(u64::from(time.nanosecond.unwrap_or(0)))
+        .map(Timestamp)
+}
+
 /// Days since 1970-01-01 (Howard Hinnant's `days_from_civil`, public domain).
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };

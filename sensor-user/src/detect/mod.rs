@@ -7,10 +7,30 @@ use crate::{
     time::Timestamp,
 };
 
+pub mod arbitration;
+pub mod calendar;
+pub mod calibration;
+pub mod coverage;
+pub mod detector;
+pub mod drift;
+pub mod eprocess;
+pub mod evidence;
+pub mod explain;
+pub mod fast;
+pub mod finding;
+pub mod group;
+pub mod names;
+pub mod observation;
+pub mod pool;
+pub mod ring;
+pub mod sketch;
+pub mod statements;
 pub mod threshold;
 
 /// How urgent an alert is; ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// OTel INFO.
@@ -69,6 +89,8 @@ pub struct Alert {
     pub share_of_table: Option<f64>,
     /// Top statement shapes in the window, largest contribution first (at most five).
     pub statements: Vec<StatementShare>,
+    /// What a lane has to say beyond that; `None` for thresholds.
+    pub verdict: Option<Arc<arbitration::Verdict>>,
 }
 
 /// One statement shape's part in an alert.
@@ -86,4 +108,22 @@ pub struct StatementShare {
     pub first: Timestamp,
     /// See `first`.
     pub last: Timestamp,
+}
+
+/// A statement's text as a number that is the same after a restart.
+pub fn hash_text(text: &str) -> u64 {
+    text.as_bytes()
+        .chunks(8)
+        .fold(text.len() as u64, |sum, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            mix(sum.rotate_left(5) ^ u64::from_le_bytes(word))
+        })
+}
+
+/// SplitMix64's finalizer: spreads any number evenly over all.
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }

@@ -29,6 +29,26 @@ pub fn describe(record: &AlertRecord) -> String {
         Measure::Bytes => "was sent",
         Measure::Queries => "ran",
     };
+    if let Some(verdict) = &alert.verdict {
+        let _ = writeln!(
+            text,
+            "ALERT {severity} {}: {}",
+            verdict.lane,
+            visible(&verdict.explanation)
+        );
+        let _ = writeln!(text, "  when   {}, since {}", alert.time, alert.since);
+        let _ = writeln!(text, "  who    {}", who(record));
+        for statement in &alert.statements {
+            let _ = writeln!(
+                text,
+                "         {:>12}  {}",
+                format!("{} rows", statement.amount),
+                shortened(&visible(&statement.text), &visible(&statement.summary))
+            );
+        }
+        let _ = write!(text, "  id     {}", alert.id);
+        return text;
+    }
     let window = if alert.window.is_zero() {
         "in one statement".to_owned()
     } else {

@@ -101,6 +101,24 @@ pub const ESTIMATED: &str = "data_access.observed.estimated";
 pub const LIMIT: &str = "data_access.limit";
 /// Own: window.
 pub const WINDOW: &str = "data_access.window";
+/// Own: lane.
+pub const LANE: &str = "data_access.lane";
+/// Own: lanes.
+pub const LANES: &str = "data_access.lanes";
+/// Own: expected amount.
+pub const EXPECTED: &str = "data_access.expected";
+/// Own: the peers' amount.
+pub const PEERS: &str = "data_access.peers";
+/// Own: odds.
+pub const ODDS: &str = "data_access.odds";
+/// Own: active days.
+pub const ACTIVE_DAYS: &str = "data_access.active_days";
+/// Own: evidence.
+pub const EVIDENCE: &str = "data_access.evidence";
+/// Own: principals of a group.
+pub const PRINCIPALS_INVOLVED: &str = "data_access.principals";
+/// Own: group.
+pub const GROUP: &str = "data_access.group";
 /// Own: since.
 pub const SINCE: &str = "data_access.since";
 /// Own: share of the table.
@@ -244,5 +262,7 @@ metrics! {
     CONNECTIONS = "data_access.sensor.connections", "{connection}", Gauge, &[], "Connections that are open.";
     PRINCIPALS = "data_access.sensor.principals", "{principal}", Gauge, &[], "Principals seen.";
     SHAPES = "data_access.sensor.shapes", "{shape}", Gauge, &[], "Statement shapes known.";
+    ALERTS_WITHHELD = "data_access.sensor.alerts.withheld", "{alert}", Sum, &[], "Alerts of the lanes that the budget (alerts_per_day) withheld.";
+    LATE = "data_access.sensor.detection.late", "{record}", Sum, &[], "Records that came after their day had been judged: in volumes, not in baselines.";
     WINDOWS = "data_access.sensor.windows", "{window}", Gauge, &[], "Threshold windows held.";
 }

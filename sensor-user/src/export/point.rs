@@ -178,6 +178,7 @@ impl AlertRecord {
                     first: Timestamp(1_100_000_000),
                     last: Timestamp(1_900_000_000),
                 }],
+                verdict: None,
             },
             principal: Arc::new(Principal {
                 system: DbSystem::PostgreSql,

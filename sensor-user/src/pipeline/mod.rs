@@ -31,9 +31,11 @@ use crate::{
 };
 
 mod flight;
+pub mod lanes;
 mod overflow;
 
 use flight::Flight;
+use lanes::Lanes;
 use overflow::Overflow;
 
 /// Everything between the ring and the exporters. Pure: time comes with the observations.
@@ -50,6 +52,8 @@ pub struct Pipeline {
     pub live: LiveView,
     /// The thresholds.
     pub lane: ThresholdLane,
+    /// The lanes that compare people with their past and their peers.
+    pub lanes: Lanes,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -116,6 +120,7 @@ impl Pipeline {
             egress: EgressTotals::default(),
             live: LiveView::new(config.volumes.max_principals),
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, seed),
+            lanes: Lanes::new(&config.detection, &config.tables, seed),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -171,6 +176,26 @@ impl Pipeline {
             Observation::LocalClient(record) => self.resolver.local_client(record),
         }
         Request::None
+    }
+
+    /// Time passes, whether or not anything is observed.
+    pub fn advance(&mut self, time: Timestamp) {
+        self.lanes.advance(time);
+        self.take_verdicts();
+    }
+
+    fn take_verdicts(&mut self) {
+        if self.lanes.is_quiet() {
+            return;
+        }
+        let completeness = &self.completeness;
+        let raised = self.lanes.take(&self.shapes, |session| {
+            completeness
+                .get(session.principal.0 as usize)
+                .copied()
+                .unwrap_or_default()
+        });
+        self.alerts.extend(raised);
     }
 
     /// Alerts since the last call.
@@ -523,6 +548,8 @@ impl Pipeline {
                 completeness: self.completeness(access.principal),
             });
         }
+        self.lanes.observe(&access, &principal);
+        self.take_verdicts();
     }
 }
 

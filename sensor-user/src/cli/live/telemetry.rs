@@ -206,6 +206,8 @@ impl Live {
                 self.pipeline.resolver.principals().len() as u64,
             ),
             point(&names::SHAPES, self.pipeline.shapes.len() as u64),
+            point(&names::ALERTS_WITHHELD, self.pipeline.lanes.withheld),
+            point(&names::LATE, self.pipeline.lanes.counters().late),
             point(&names::WINDOWS, self.pipeline.lane.windows() as u64),
         ];
         for (cause, bytes) in completeness.blind() {

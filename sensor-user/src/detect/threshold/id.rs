@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::time::Timestamp;
+use crate::{detect::mix, time::Timestamp};
 
 /// Crockford's base 32.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -18,13 +18,6 @@ pub fn ulid(time: Timestamp, seed: u64, number: u64) -> Arc<str> {
         .map(|digit| char::from(ALPHABET[(bits >> (digit * 5)) as usize & 31]))
         .collect::<String>()
         .into()
-}
-
-/// SplitMix64's finalizer.
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]

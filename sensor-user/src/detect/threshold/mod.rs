@@ -13,7 +13,7 @@ use crate::{
     volume::{Access, AccessKind},
 };
 
-mod id;
+pub mod id;
 mod window;
 
 use window::Sliding;
@@ -283,6 +283,7 @@ impl ThresholdLane {
                 share_of_table,
                 tables: tables.into_iter().map(|(table, _)| table).collect(),
                 statements: statements(&state.window, access, estimated),
+                verdict: None,
             });
         }
         if connection.is_some() && !matches!(access.kind, AccessKind::Streaming { .. }) {

@@ -102,7 +102,43 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: THRESHOLD,
-        description: "Threshold that was crossed.",
+        description: "Threshold that was crossed; for other lanes the lane's name.",
+    },
+    Attribute {
+        key: LANE,
+        description: "Lane that weighs most: `threshold`, `fast`, `drift`, `coverage` or `group`.",
+    },
+    Attribute {
+        key: LANES,
+        description: "All lanes that found something.",
+    },
+    Attribute {
+        key: EXPECTED,
+        description: "Amount that was to be expected by the own past and the peers' days.",
+    },
+    Attribute {
+        key: PEERS,
+        description: "Amount of the middle one of the peers.",
+    },
+    Attribute {
+        key: ODDS,
+        description: "N of `about 1 in N by chance, if the assumptions hold` (docs/detection.md).",
+    },
+    Attribute {
+        key: ACTIVE_DAYS,
+        description: "Active days in the window.",
+    },
+    Attribute {
+        key: EVIDENCE,
+        description: "What the principal did differently, sentence by sentence.",
+    },
+    Attribute {
+        key: PRINCIPALS_INVOLVED,
+        description: "Accounts that contributed most, where the alert is about a client host, an OS user or a team.",
+    },
+    Attribute {
+        key: GROUP,
+        description: "Group of the principal ([detection.groups]).",
     },
     Attribute {
         key: MEASURE,
@@ -118,7 +154,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: LIMIT,
-        description: "The limit.",
+        description: "The limit; absent for lanes, which have an expectation instead.",
     },
     Attribute {
         key: WINDOW,
@@ -194,7 +230,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: AMOUNT,
-        description: "Part of one statement shape, in the alert's measure.",
+        description: "Part of one statement shape, in the alert's measure; for lanes in rows, those of the last days weighing most.",
     },
     Attribute {
         key: SIGNAL,

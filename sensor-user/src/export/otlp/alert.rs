@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::{
 
 use super::{Messages, any_value, hash, key_values, schema_url};
 use crate::{
-    detect::{Measure, Severity},
+    detect::{Measure, Severity, arbitration::Verdict},
     export::{
         AlertRecord, Value, describe, names,
         point::{Attributes, principal_attributes},
@@ -126,7 +126,6 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         (names::MEASURE, measure.into()),
         (names::OBSERVED, alert.observed.into()),
         (names::ESTIMATED, alert.estimated.into()),
-        (names::LIMIT, alert.limit.into()),
         (names::WINDOW, alert.window.as_secs().into()),
         (names::SINCE, alert.since.to_string().as_str().into()),
         (names::TABLES, Value::List(alert.tables.clone())),
@@ -135,6 +134,13 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
             Value::Fraction(record.completeness.share()),
         ),
     ]);
+    match &alert.verdict {
+        None => {
+            attributes.push((names::LANE, "threshold".into()));
+            attributes.push((names::LIMIT, alert.limit.into()));
+        }
+        Some(verdict) => attributes.extend(verdict_attributes(verdict)),
+    }
     if let Some(table) = alert.tables.first() {
         attributes.push((names::DB_COLLECTION_NAME, table.clone().into()));
     }
@@ -174,6 +180,33 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         }
     }
     attributes.extend(completeness_attributes(&record.completeness));
+    attributes
+}
+
+/// What a lane adds.
+fn verdict_attributes(verdict: &Verdict) -> Attributes {
+    let list = |texts: &mut dyn Iterator<Item = &str>| Value::List(texts.map(Into::into).collect());
+    let mut attributes: Attributes = vec![
+        (names::LANE, verdict.lane.into()),
+        (names::LANES, list(&mut verdict.lanes.iter().copied())),
+        (names::EXPECTED, verdict.expected.into()),
+        (names::ODDS, verdict.odds.into()),
+        (names::ACTIVE_DAYS, u64::from(verdict.active_days).into()),
+    ];
+    if let Some(peers) = verdict.peers {
+        attributes.push((names::PEERS, peers.into()));
+    }
+    if let Some(group) = &verdict.group {
+        attributes.push((names::GROUP, group.clone().into()));
+    }
+    if !verdict.evidence.is_empty() {
+        let evidence = &mut verdict.evidence.iter().map(String::as_str);
+        attributes.push((names::EVIDENCE, list(evidence)));
+    }
+    if !verdict.principals.is_empty() {
+        let principals = Value::List(verdict.principals.clone());
+        attributes.push((names::PRINCIPALS_INVOLVED, principals));
+    }
     attributes
 }
 

@@ -1,0 +1,50 @@
+//! The numbers behind the lanes. None is meant to be set by hand; docs/detection.md says where each comes from.
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// A day's last records may come this long after its end (seconds).
+    pub lateness: i64,
+    /// A single record this far ahead of all others is a clock's fault (seconds).
+    pub leap: i64,
+    /// Drift alerts when the test's statistic passes this: about one false alarm in as many days of a principal, if
+    /// the assumptions hold.
+    pub drift_odds: f64,
+    /// The same for sums over several accounts, of which there are far fewer.
+    pub group_odds: f64,
+    /// Own active days before a principal's own past is a baseline.
+    pub own_days: u16,
+    /// The newest active days that are no baseline yet.
+    pub lag: usize,
+    /// Most that a baseline may rise on an active day (natural logarithm).
+    pub growth: f32,
+    /// The newest active days whose innovations are no measure of the own spread yet.
+    pub spread_lag: usize,
+    /// Excess over what is expected below which a drift is not worth a look: rows or records a day, and in proportion.
+    pub least_excess: f64,
+    /// See `least_excess`.
+    pub least_ratio: f64,
+    /// Days after which somebody who is away is forgotten.
+    pub idle_days: u32,
+    /// Principals at most: a kilobyte each.
+    pub max_principals: usize,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self {
+            spread_lag: 12,
+            lateness: 2 * 3600,
+            leap: 3 * 86_400,
+            drift_odds: 100_000.0,
+            group_odds: 10_000.0,
+            own_days: 15,
+            lag: 10,
+            growth: 0.02,
+            least_excess: 10.0,
+            least_ratio: 1.6,
+            idle_days: 120,
+            max_principals: 200_000,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What is remembered of a principal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{
+    coverage::Coverage,
+    drift::{Quantity, Series},
+    eprocess::Mixture,
+    evidence::{Evidence, EvidenceSet, Habits},
+    fast::Fast,
+    observation::{Keys, Observation},
+    sketch::Distinct,
+};
+
+/// Statement shapes remembered for explanations.
+const RECENT: usize = 2;
+/// Days for which evidence stands in alerts.
+const EVIDENCE_DAYS: u32 = 7;
+/// Hashes kept of a day's records: an error of a tenth above, none below.
+const DAY_SKETCH: usize = 128;
+
+/// One principal.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PrincipalState {
+    /// Its peers' number.
+    pub group: u32,
+    /// First and last active day.
+    pub first_day: u32,
+    /// See `first_day`.
+    pub last_day: u32,
+    /// The last active day that was judged.
+    pub judged_day: u32,
+    /// Amounts of the days that are still open, by the parity of the day.
+    pub tallies: [Tally; 2],
+    /// One for each quantity.
+    pub series: [Series; Quantity::ALL.len()],
+    /// Minutes and hours.
+    pub fast: Fast,
+    /// Hosts and tables it is known for.
+    pub habits: Habits,
+    /// The test of rows off the usual hours and hosts.
+    pub displaced: Mixture,
+    /// Evidence of the last days, and the newest day of it.
+    pub evidence: (EvidenceSet, u32),
+    /// What it has seen of sensitive tables.
+    pub coverage: Vec<Coverage>,
+    /// Statement shapes that most of the newest rows came by.
+    pub recent: [Recent; RECENT],
+}
+
+/// Amounts of a day.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Which day; the tally counts only while this is right.
+    pub day: u32,
+    /// Rows; saturates.
+    pub rows: u32,
+    /// Statements.
+    pub queries: u32,
+    /// Bytes.
+    pub bytes: u64,
+    /// Rows off the usual hours and hosts.
+    pub displaced: u32,
+    /// Records that only a count is known of.
+    pub counted: u32,
+    /// Records whose hashes are known.
+    pub keys: Option<Box<Distinct>>,
+}
+
+/// A statement shape's part in what was read lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Fingerprint.
+    pub fingerprint: u64,
+    /// Rows, with old days fading.
+    pub rows: f32,
+    /// Database and table, numbers.
+    pub table: (u32, u32),
+}
+
+/// Adds, and stays at the most there is.
+fn add(sum: &mut u32, amount: u64) {
+    *sum = sum.saturating_add(u32::try_from(amount).unwrap_or(u32::MAX));
+}
+
+impl Tally {
+    /// Adds an observation.
+    pub fn add(&mut self, observation: &Observation<'_>, displaced: bool) {
+        add(&mut self.rows, observation.rows);
+        add(&mut self.queries, observation.queries);
+        if displaced {
+            add(&mut self.displaced, observation.rows);
+        }
+        self.bytes += observation.bytes;
+        match observation.keys {
+            Keys::Hashes(hashes) => {
+                let sketch = self.keys.get_or_insert_with(Box::default);
+                for hash in hashes {
+                    sketch.insert(*hash, 0, DAY_SKETCH);
+                }
+            }
+            Keys::Count(_) | Keys::Unknown => add(&mut self.counted, observation.counted()),
+        }
+    }
+
+    /// The day's amount.
+    pub fn amount(&self, quantity: Quantity) -> f64 {
+        match quantity {
+            Quantity::Records => {
+                f64::from(self.counted) + self.keys.as_ref().map_or(0.0, |keys| keys.count(0))
+            }
+            Quantity::Rows => f64::from(self.rows),
+            Quantity::Statements => f64::from(self.queries),
+            Quantity::Bytes => self.bytes as f64,
+        }
+    }
+}
+
+impl PrincipalState {
+    /// The day's tally, begun anew when it still holds another day's. Says whether it was begun.
+    pub fn tally(&mut self, day: u32) -> (&mut Tally, bool) {
+        let tally = &mut self.tallies[(day & 1) as usize];
+        let begun = tally.day != day;
+        if begun {
+            *tally = Tally {
+                day,
+                ..Tally::default()
+            };
+        }
+        (tally, begun)
+    }
+
+    /// Notes evidence; what is older than a week is forgotten.
+    pub fn witness(&mut self, evidence: Evidence, day: u32) {
+        if self.evidence.1 + EVIDENCE_DAYS < day {
+            self.evidence.0 = EvidenceSet::default();
+        }
+        self.evidence.0.insert(evidence);
+        self.evidence.1 = self.evidence.1.max(day);
+    }
+
+    /// Evidence that is still fresh.
+    pub fn fresh_evidence(&self) -> EvidenceSet {
+        if self.evidence.1 + EVIDENCE_DAYS < self.last_day {
+            EvidenceSet::default()
+        } else {
+            self.evidence.0
+        }
+    }
+
+    /// Remembers by which statement rows came.
+    pub fn remember(&mut self, fingerprint: u64, table: (u32, u32), rows: u64) {
+        let rows = rows as f32;
+        if let Some(known) = self
+            .recent
+            .iter_mut()
+            .find(|recent| recent.fingerprint == fingerprint)
+        {
+            known.rows += rows;
+            return;
+        }
+        if let Some(least) = self
+            .recent
+            .iter_mut()
+            .min_by(|a, b| a.rows.total_cmp(&b.rows))
+            && least.rows < rows
+        {
+            *least = Recent {
+                fingerprint,
+                rows,
+                table,
+            };
+        }
+    }
+
+    /// Bytes it takes beside sketches.
+    pub const fn fixed_bytes() -> usize {
+        size_of::<Self>()
+    }
+
+    /// A day is over: what was read before weighs less.
+    pub fn fade(&mut self) {
+        for recent in &mut self.recent {
+            recent.rows *= 0.9;
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The detector beside the thresholds: accesses in, alerts that look like the thresholds' out.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::Raised;
+use crate::{
+    config::{detection::Detection, tables::TableSizes},
+    detect::{
+        Alert, Measure, StatementShare,
+        arbitration::Verdict,
+        detector::{Counters, Detector},
+        hash_text,
+        observation::{KeyOrder, Keys, Observation},
+        threshold::id::ulid,
+    },
+    principal::{ClientAddress, ConnectionId, DbSystem, Principal, PrincipalId, Session},
+    sql::shapes::Shapes,
+    time::Timestamp,
+    volume::{Access, AccessKind, completeness::Completeness},
+};
+
+/// Statement shapes whose fingerprints are remembered.
+const FINGERPRINTS: usize = 100_000;
+/// Principals of whom the last session is remembered.
+const SESSIONS: usize = 200_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lanes {
+    detector: Detector,
+    config: Detection,
+    verdicts: Vec<Verdict>,
+    /// Fingerprints by shape, and shapes by fingerprint.
+    fingerprints: HashMap<u32, u64>,
+    shapes: HashMap<u64, u32>,
+    /// Who it was last, by the detector's name for him.
+    last: HashMap<Arc<str>, (Arc<Principal>, Session)>,
+    seed: u64,
+    raised: u64,
+    /// Alerts that the budget withheld.
+    pub withheld: u64,
+}
+
+impl Lanes {
+    /// As a configuration wants it; `seed` makes alert ids unique.
+    pub fn new(config: &Detection, sizes: &TableSizes, seed: u64) -> Self {
+        Self {
+            detector: Detector::new(config, sizes),
+            config: config.clone(),
+            verdicts: Vec::new(),
+            fingerprints: HashMap::new(),
+            shapes: HashMap::new(),
+            last: HashMap::new(),
+            seed: seed ^ 0x6c61_6e65,
+            raised: 0,
+            withheld: 0,
+        }
+    }
+
+    /// The detector, for who keeps its state.
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// Goes on with a detector whose state was kept.
+    pub fn resume(&mut self, detector: Detector) {
+        self.detector = detector;
+    }
+
+    /// What the detector has counted.
+    pub fn counters(&self) -> Counters {
+        self.detector.counters()
+    }
+
+    /// Puts another configuration in force; what is remembered stays.
+    pub fn reconfigure(&mut self, config: &Detection, sizes: &TableSizes) {
+        self.config = config.clone();
+        self.detector.reconfigure(config, sizes);
+    }
+
+    /// Takes in one access.
+    pub fn observe(&mut self, access: &Access<'_>, principal: &Arc<Principal>) {
+        if !self.config.enabled || matches!(access.kind, AccessKind::Overhead) {
+            return;
+        }
+        let estimated = match access.kind {
+            AccessKind::Failed { estimated_rows } => estimated_rows,
+            // Rows in flight by estimate come as exact ones later: thresholds judge them meanwhile.
+            _ => 0,
+        };
+        let rows = access.volume.rows() + estimated;
+        if rows == 0 && access.volume.queries == 0 && access.volume.bytes_sent == 0 {
+            return;
+        }
+        let Some(user) = &principal.user else {
+            return;
+        };
+        if self.fingerprints.len() >= FINGERPRINTS {
+            self.fingerprints.clear();
+            self.shapes.clear();
+        }
+        let shapes = &mut self.shapes;
+        let fingerprint = *self.fingerprints.entry(access.shape_id).or_insert_with(|| {
+            let hash = hash_text(&access.shape.text);
+            shapes.insert(hash, access.shape_id);
+            hash
+        });
+        if self.last.len() >= SESSIONS {
+            self.last.clear();
+        }
+        match self.last.get_mut(user) {
+            Some(last) if last.1.connection == access.session.connection => {}
+            Some(last) => *last = (principal.clone(), access.session.clone()),
+            None => {
+                self.last
+                    .insert(user.clone(), (principal.clone(), access.session.clone()));
+            }
+        }
+        let host = principal.client.to_string();
+        let person = principal.login_user.as_ref().or(principal.os_user.as_ref());
+        let tables: Vec<&str> = access.shape.tables.iter().map(AsRef::as_ref).collect();
+        self.detector.observe(
+            &Observation {
+                time: access.time,
+                principal: user,
+                group: self.config.group(user),
+                host: &host,
+                os_user: person.map_or("", |person| &person.name),
+                database: &access.session.database,
+                tables: &tables,
+                operation: &access.shape.operation,
+                fingerprint,
+                rows,
+                statement_rows: access.largest.map(|largest| largest.rows),
+                bytes: access.volume.bytes_sent,
+                queries: access.volume.queries,
+                keys: Keys::Unknown,
+                key_order: KeyOrder::Unknown,
+            },
+            &mut self.verdicts,
+        );
+    }
+
+    /// Time passes: days that are over are judged.
+    pub fn advance(&mut self, time: Timestamp) {
+        if self.config.enabled {
+            self.detector.advance(time, &mut self.verdicts);
+        }
+    }
+
+    /// Alerts since the last call; those that the budget withheld are only counted.
+    pub fn take(
+        &mut self,
+        shapes: &Shapes,
+        completeness: impl Fn(&Session) -> Completeness,
+    ) -> Vec<Raised> {
+        let mut raised = Vec::new();
+        for verdict in std::mem::take(&mut self.verdicts) {
+            if !verdict.budgeted {
+                self.withheld += 1;
+                continue;
+            }
+            let who = verdict.principal.as_ref().or(verdict.principals.first());
+            let (principal, session) = who
+                .and_then(|who| self.last.get(who))
+                .cloned()
+                .unwrap_or_else(|| unseen(who.cloned(), verdict.time));
+            self.raised += 1;
+            raised.push(Raised {
+                completeness: completeness(&session),
+                alert: self.alert(verdict, &session, shapes),
+                principal,
+                session,
+            });
+        }
+        raised
+    }
+
+    /// Are there any?
+    pub fn is_quiet(&self) -> bool {
+        self.verdicts.is_empty()
+    }
+
+    fn alert(&self, verdict: Verdict, session: &Session, shapes: &Shapes) -> Alert {
+        let window = Duration::from_secs(verdict.window_seconds);
+        let since = verdict.time - window;
+        let statements: Vec<StatementShare> = verdict
+            .statements
+            .iter()
+            .filter_map(|statement| {
+                let hash = u64::from_str_radix(&statement.fingerprint, 16).ok()?;
+                let shape_id = *self.shapes.get(&hash)?;
+                let shape = shapes.shape(shape_id);
+                Some(StatementShare {
+                    shape_id,
+                    summary: shape.summary.clone(),
+                    text: shape.text.clone(),
+                    amount: statement.rows,
+                    first: since,
+                    last: verdict.time,
+                })
+            })
+            .collect();
+        Alert {
+            id: ulid(verdict.time, self.seed, self.raised),
+            time: verdict.time,
+            threshold: verdict.lane.into(),
+            severity: verdict.severity,
+            principal: session.principal,
+            connection: session.connection,
+            database: verdict
+                .database
+                .clone()
+                .unwrap_or_else(|| session.database.clone()),
+            measure: match verdict.measure {
+                "bytes" => Measure::Bytes,
+                "statements" => Measure::Queries,
+                _ => Measure::Rows,
+            },
+            observed: verdict.observed,
+            estimated: 0,
+            limit: verdict.expected,
+            window,
+            since,
+            tables: verdict
+                .table
+                .iter()
+                .filter(|table| !table.is_empty())
+                .cloned()
+                .collect(),
+            share_of_table: verdict.share_of_table,
+            statements,
+            verdict: Some(Arc::new(verdict)),
+        }
+    }
+}
+
+/// Somebody who is known from before a restart and has not been seen since: only his name is known.
+fn unseen(user: Option<Arc<str>>, time: Timestamp) -> (Arc<Principal>, Session) {
+    let principal = Principal {
+        system: DbSystem::PostgreSql,
+        server: "unknown".into(),
+        server_port: 0,
+        user,
+        client: ClientAddress::Unknown,
+        os_user: None,
+        login_user: None,
+    };
+    let session = Session {
+        connection: ConnectionId(0),
+        principal: PrincipalId(u32::MAX),
+        database: "".into(),
+        application_name: "".into(),
+        program: "".into(),
+        client_pid: None,
+        client_port: 0,
+        server_pid: 0,
+        since: time,
+        preexisting: true,
+        replication: false,
+    };
+    (Arc::new(principal), session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config, export::AlertRecord, export::describe, sql::Shape, volume::Volume,
+    };
+
+    /// The last user begins to read five times as much after twelve weeks; his alert is one as the exporters want it.
+    #[test]
+    fn a_drift_becomes_an_alert_with_a_paragraph() {
+        let config = Config::default();
+        let mut lanes = Lanes::new(&config.detection, &config.tables, 1);
+        let shapes = Shapes::new(100);
+        let shape = Shape {
+            operation: "SELECT".into(),
+            tables: vec!["customers".into()],
+            text: "SELECT * FROM customers WHERE id = ?".into(),
+            ..Shape::default()
+        };
+        let mut raised = Vec::new();
+        for day in 19_723..19_723 + 100u64 {
+            for user in 0..12u64 {
+                let (principal, mut session) =
+                    unseen(Some(format!("u{user}").into()), Timestamp(1));
+                session.connection = ConnectionId(user);
+                session.principal = PrincipalId(u32::try_from(user).expect("few"));
+                session.database = "crm".into();
+                let noise = (day * 31 + user * 17) * 2_654_435_761 % 23;
+                let more = if user == 11 && day >= 19_723 + 84 {
+                    5
+                } else {
+                    1
+                };
+                let time = Timestamp((day * 86_400 + 36_000 + user * 60) * 1_000_000_000);
+                lanes.observe(
+                    &Access {
+                        time,
+                        started: time,
+                        principal: session.principal,
+                        session: &session,
+                        shape_id: crate::sql::shapes::UNKNOWN,
+                        shape: &shape,
+                        volume: Volume {
+                            rows_returned: (40 + noise) * more,
+                            bytes_sent: (40 + noise) * more * 100,
+                            queries: 10 * more,
+                            ..Volume::default()
+                        },
+                        kind: AccessKind::Completed,
+                        largest: None,
+                    },
+                    &principal,
+                );
+            }
+            raised.extend(lanes.take(&shapes, |_| Completeness::default()));
+        }
+        let found = raised
+            .iter()
+            .find(|raised| raised.principal.user.as_deref() == Some("u11"))
+            .expect("told of");
+        let text = describe(&AlertRecord {
+            alert: found.alert.clone(),
+            principal: found.principal.clone(),
+            session: Some(found.session.clone()),
+            completeness: found.completeness,
+            egress: Vec::new(),
+        });
+        for part in [
+            "ALERT WARNING drift: u11 ",
+            "to be expected",
+            "1 in ",
+            "of customers",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+        assert!(found.alert.observed > 2 * found.alert.limit);
+        assert!(lanes.is_quiet());
+    }
+
+    #[test]
+    fn switched_off_it_sees_nothing() {
+        let text = "[detection]\nenabled = false\n";
+        let config = Config::parse(text, std::path::Path::new("t.toml")).expect("valid");
+        let mut lanes = Lanes::new(&config.detection, &config.tables, 1);
+        let (principal, session) = unseen(Some("u".into()), Timestamp(1));
+        let shape = Shape::default();
+        lanes.observe(
+            &Access {
+                time: Timestamp(1),
+                started: Timestamp(1),
+                principal: session.principal,
+                session: &session,
+                shape_id: crate::sql::shapes::UNKNOWN,
+                shape: &shape,
+                volume: Volume {
+                    rows_returned: 5,
+                    ..Volume::default()
+                },
+                kind: AccessKind::Completed,
+                largest: None,
+            },
+            &principal,
+        );
+        assert_eq!(lanes.counters().observations, 0);
+    }
+}
