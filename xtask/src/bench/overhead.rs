@@ -15,6 +15,7 @@ use super::{
     variant::{On, Variant},
 };
 use crate::{
+    postgresql::Server,
     progress::{self, Progress},
     signal,
 };
@@ -23,6 +24,8 @@ use crate::{
 const PUBLISHED: u32 = 20;
 /// Slices in which the kernel counts the programs' time. It varies little.
 const COUNTED: u32 = 3;
+/// How long a load runs before a slice of it.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Before anything is measured: memory is filled, tables are read.
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -104,7 +107,7 @@ fn chosen<'a, T>(wanted: &'a [T], all: &'a [T]) -> &'a [T] {
 
 /// How long it may take, by experience: each process of a slice needs a moment to begin.
 fn estimate(size: Size, loads: usize, variants: &[Variant]) -> Duration {
-    let slice = size.slice.as_secs_f64() + 0.2;
+    let slice = SETTLE.as_secs_f64() + size.slice.as_secs_f64() + 0.4;
     let each = |variant: &Variant| {
         let counted = if variant.in_kernel() { size.counted } else { 0 };
         f64::from(size.pairs) * (2.0 * slice + variant.switching())
@@ -144,10 +147,10 @@ fn measure_all(
 }
 
 fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measured> {
-    let without = || load::run(load, bed.plain(), size.slice, size.copy_rows);
+    let without = || settled(load, bed.plain(), size);
     let with = || {
         let on = On::switch(variant, bed)?;
-        let done = load::run(load, bed.server(variant)?, size.slice, size.copy_rows)?;
+        let done = settled(load, bed.server(variant)?, size)?;
         on.off()?;
         bed.server(variant)?.empty_log()?;
         anyhow::Ok(done)
@@ -180,6 +183,13 @@ fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measur
         slices,
         in_kernel,
     })
+}
+
+/// A slice. Switching disturbs for a moment (programs are compiled, servers looked for), and so does the other side's load:
+/// each runs a while before it counts.
+fn settled(load: Load, server: &Server, size: Size) -> Result<Done> {
+    load::run(load, server, SETTLE, size.copy_rows / 10 + 1)?;
+    load::run(load, server, size.slice, size.copy_rows)
 }
 
 /// Slices in which the kernel counts the time of the variant's programs, and of empty ones beside them.
