@@ -51,7 +51,7 @@ window = "1m"
 limit = "1000 TB"
 [[threshold]]
 name = "rows of a statement"
-window = "statement"
+per = "statement"
 limit = 1000000000000
 "#;
 

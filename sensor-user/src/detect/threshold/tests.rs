@@ -344,7 +344,7 @@ fn windows_agree_with_a_naive_model() {
 #[test]
 fn of_statements_put_together_the_largest_is_judged() {
     let mut bench = Bench::new(
-        "[[threshold]]\nname = \"one\"\ntable = \"customers\"\nwindow = \"statement\"\nlimit = 50\n",
+        "[[threshold]]\nname = \"one\"\ntable = \"customers\"\nper = \"statement\"\nlimit = 50\n",
     );
     let mut together = |largest| {
         let session = Session::for_tests(ConnectionId(1), PrincipalId(1), "crm");
