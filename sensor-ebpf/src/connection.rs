@@ -41,7 +41,7 @@ pub enum Follow {
 pub struct Request {
     /// Statement, zero when unknown.
     pub fingerprint: u64,
-    /// `CLOCK_MONOTONIC` when it was received.
+    /// `CLOCK_MONOTONIC` when it was received, or a mark: see `Surroundings::roughly_now`.
     pub started: u64,
     /// Row limit of an `Execute`, zero for none.
     pub limit: u32,

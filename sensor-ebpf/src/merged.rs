@@ -35,7 +35,7 @@ pub struct Merged {
     pub bytes_sent: u64,
     /// Bytes received.
     pub bytes_received: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds: request of the first.
+    /// Request of the first: see `Request::started`.
     pub started: u64,
     /// Tick (`jiffies`) of the last's completion: a clock read for each would cost more than all of this.
     pub ended_at: u64,

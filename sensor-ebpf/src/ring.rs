@@ -8,7 +8,7 @@ use sensor_ebpf::{
     bytes::{Window, opaque},
     connection::Connection,
     merged::Merged,
-    protocol::Outcome,
+    protocol::{Outcome, ROUGHLY},
     record::{
         CloseRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord, RecordHeader,
         RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
@@ -25,6 +25,15 @@ const NO_WAKEUP: u64 = 1;
 pub fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// The time of a [`ROUGHLY`] mark, given the time now.
+#[inline(always)]
+fn exact(started: u64, now: u64) -> u64 {
+    if started & ROUGHLY == 0 {
+        return started;
+    }
+    now - ticks().wrapping_sub(started & !ROUGHLY) * u64::from(setting!(tick))
 }
 
 /// A clock that ticks some hundred times a second (`jiffies`).
@@ -78,7 +87,7 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
             rows_written: outcome.rows_written,
             bytes_sent: c.sent,
             bytes_received: c.received,
-            started: outcome.started,
+            started: exact(outcome.started, outcome.ended),
             ended: outcome.ended,
             queries: outcome.queries,
             ordinal: c.ordinal,
@@ -94,10 +103,11 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
 /// Statements that were put together.
 #[inline(never)]
 pub fn merged(m: &Merged) {
-    let behind = ticks().wrapping_sub(m.ended_at) * u64::from(setting!(tick));
-    let ended = now() - behind;
+    let now = now();
+    let started = exact(m.started, now);
+    let ended = exact(ROUGHLY | m.ended_at, now);
     // The tick may have begun before the first request.
-    let ended = if ended < m.started { m.started } else { ended };
+    let ended = if ended < started { started } else { ended };
     let sent = emit(|record: &mut StatementRecord| {
         *record = StatementRecord {
             header: header(RecordKind::Statement, 0, m.tag as u8, m.connection),
@@ -106,7 +116,7 @@ pub fn merged(m: &Merged) {
             rows_written: m.rows_written,
             bytes_sent: m.bytes_sent,
             bytes_received: m.bytes_received,
-            started: m.started,
+            started,
             ended,
             queries: m.queries,
             ordinal: 0,
@@ -145,7 +155,7 @@ pub fn progress(c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) 
             rows_estimated,
             bytes_sent: c.sent,
             bytes_received: c.received,
-            started: c.front.started,
+            started: exact(c.front.started, now),
             time: now,
         };
     });

@@ -28,6 +28,10 @@ pub trait Surroundings {
     fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool;
     /// `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&mut self) -> u64;
+    /// A mark for this moment, cheaper than [`Self::now`] and exact to a tick; `ring` turns it into a time.
+    fn roughly_now(&self) -> u64 {
+        ROUGHLY | self.ticks()
+    }
     /// A clock that costs nothing and ticks some hundred times a second.
     fn ticks(&self) -> u64;
     /// Keys of the fingerprint.
@@ -84,6 +88,9 @@ pub trait Surroundings {
     fn count_truncated(&mut self);
 }
 
+/// In a time: it is a tick.
+pub const ROUGHLY: u64 = 1 << 63;
+
 /// The end of a statement, or bytes outside of any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -99,7 +106,7 @@ pub struct Outcome {
     pub tag: CommandTag,
     /// Statements closed.
     pub queries: u32,
-    /// Request seen.
+    /// Request seen; a time, or a mark of [`Surroundings::roughly_now`].
     pub started: u64,
     /// Now.
     pub ended: u64,
