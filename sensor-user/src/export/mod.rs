@@ -13,5 +13,5 @@ mod sink;
 
 pub use describe::describe;
 pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
-pub use otlp::hash;
+pub use otlp::{fingerprint, hash};
 pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};
