@@ -234,7 +234,7 @@ fn a_budget_of_thirty_days_survives_kills() {
         "990 are within the budget"
     );
     desk.read("ann", 20);
-    sensor.wait_log("budget: ann accessed 1010 rows in 30 d");
+    sensor.wait_log("budget: ann accessed 1010 rows in 30 days");
     read += 110;
     wait_until("the rows in the history", || desk.rows("ann") == read);
     sensor.end(libc::SIGKILL);

@@ -49,10 +49,19 @@ pub(super) fn duration_within(
         return Err(Problem::new(
             text.span(),
             format!("`{}` is out of range", text.get_ref()),
-            format!("allowed: {least:?} to {most:?}"),
+            format!("allowed: {} to {}", short(least), short(most)),
         ));
     }
     Ok(value)
+}
+
+/// A bound as one would write it.
+fn short(duration: Duration) -> String {
+    match duration.as_secs() {
+        s if s >= 86_400 && s % 86_400 == 0 => format!("{}d", s / 86_400),
+        s if s >= 3_600 && s % 3_600 == 0 => format!("{}h", s / 3_600),
+        _ => format!("{duration:?}"),
+    }
 }
 
 /// A size in bytes: `500`, `64KiB`, `8MiB`, `1GB`.
