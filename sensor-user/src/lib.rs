@@ -1,6 +1,6 @@
 //! A kernel-level data-access sensor for database hosts: the userspace half.
 //!
-//! Data goes one way: `kernel` → `ingest` → `principal`/`sql` → `volume` → `detect` → `export`, `console`. `pipeline`
+//! Data goes one way: `kernel` → `ingest` → `principal`/`sql` → `volume` → `detect` → `export`, `history`, `console`. `pipeline`
 //! joins the pure parts; `cli` holds the verbs, and with them the clock and all input and output.
 
 pub mod cli;
@@ -9,6 +9,7 @@ pub mod console;
 pub mod detect;
 pub mod discover;
 pub mod export;
+pub mod history;
 pub mod ingest;
 pub mod inventory;
 pub mod kernel;

@@ -73,6 +73,12 @@ impl Sensor {
             .tempdir_in("/tmp")
             .expect("temporary directory");
         let path = directory.path().join("sensor.toml");
+        // Unless a test says where: with the rest, so that no test knows what another did.
+        let mut configuration = configuration.to_owned();
+        if !configuration.contains("[history]") {
+            let history = directory.path().join("history.db");
+            configuration += &format!("\n[history]\npath = \"{}\"\n", history.display());
+        }
         fs::write(&path, configuration).expect("write the configuration");
         let mut child = Command::new(sensor_binary())
             .arg("run")

@@ -26,7 +26,10 @@ use crate::{
     },
 };
 
+mod memory;
 mod telemetry;
+
+use memory::Memory;
 
 /// After a server process began, look for its server this often …
 const BURST_INTERVAL: Duration = Duration::from_millis(100);
@@ -40,6 +43,7 @@ pub struct Live {
     config: Config,
     kernel: Kernel,
     pipeline: Pipeline,
+    memory: Memory,
     exporter: Exporter,
     series: Ledger<SeriesKey>,
     statements: Ledger<StatementKey>,
@@ -58,8 +62,10 @@ impl Live {
     pub fn new(config: Config, kernel: Kernel, console: bool) -> Result<Self> {
         let exporter = Exporter::start(&telemetry::export_config(&config.export))?;
         let seed = monotonic_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
+        let mut pipeline = Pipeline::new(&config, seed);
         Ok(Self {
-            pipeline: Pipeline::new(&config, seed),
+            memory: Memory::start(&config, &mut pipeline)?,
+            pipeline,
             exporter,
             series: Ledger::new(config.export.max_series),
             statements: Ledger::new(config.export.statement_series),
@@ -193,6 +199,9 @@ impl Live {
                 completeness: raised.completeness,
                 egress,
             };
+            if !self.memory.alert(&record) {
+                continue;
+            }
             if let Some(console) = &mut self.console {
                 console.erase();
             }
@@ -215,6 +224,7 @@ impl Live {
         self.tidy_overflow();
         self.pipeline.advance(Timestamp::now());
         self.raise_alerts();
+        self.remember();
         if let Some(console) = &mut self.console {
             console.tick(&self.pipeline);
         }
@@ -293,6 +303,7 @@ impl Live {
         if let Some(console) = &mut self.console {
             console.draw(&self.pipeline);
         }
+        self.memory.finish(&mut self.pipeline, patience);
         let undelivered = self.exporter.shutdown(patience).await;
         if undelivered.alerts > 0 {
             return Err(anyhow!(

@@ -4,10 +4,15 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod alerts;
 mod check;
+mod history;
+mod judge;
 mod live;
+mod place;
 mod replay;
 mod run;
+mod tune;
 
 /// Watches who reads how much of the databases on this host, in the kernel.
 #[derive(Debug, Parser)]
@@ -23,8 +28,20 @@ enum Verb {
     Run(RunArguments),
     /// Say what this kernel and host offer, and what would be watched.
     Check(CheckArguments),
-    /// Run the detector over a file of events; print the alerts.
+    /// Run the detector over the history, or over a file of events; print the alerts.
     Replay(replay::ReplayArguments),
+    /// Ask the history: who read what.
+    History {
+        #[command(subcommand)]
+        verb: history::HistoryVerb,
+    },
+    /// What was told, why, and what to say of it.
+    Alerts {
+        #[command(subcommand)]
+        verb: alerts::AlertsVerb,
+    },
+    /// Propose limits for a wanted rate of alerts, from the history.
+    Tune(tune::TuneArguments),
     /// Validate or print configuration.
     Config {
         #[command(subcommand)]
@@ -94,6 +111,9 @@ pub fn main() -> ExitCode {
             Err(error) => finish(Err(error)),
         },
         Verb::Replay(arguments) => finish(replay::replay(&arguments)),
+        Verb::History { verb } => finish(history::history(&verb)),
+        Verb::Alerts { verb } => finish(alerts::alerts(&verb)),
+        Verb::Tune(arguments) => finish(tune::tune(&arguments)),
         Verb::Config { verb } => match verb {
             ConfigVerb::Example => {
                 let _ = write!(std::io::stdout(), "{}", crate::config::EXAMPLE);

@@ -8,11 +8,15 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Failure, load};
-use crate::detect::{arbitration::Verdict, detector::Detector};
+use super::{Failure, load, place::when};
+use crate::{
+    detect::{arbitration::Verdict, detector::Detector},
+    time::Timestamp,
+};
 
-mod event;
+pub mod event;
 mod limits;
+mod past;
 mod statistics;
 
 use event::Columns;
@@ -23,8 +27,20 @@ use statistics::Statistics;
 #[derive(Debug, clap::Args)]
 pub struct ReplayArguments {
     /// Events as CSV with a header row; `-` for standard input. docs/detection.md describes the columns.
-    #[arg(long, value_name = "FILE|-")]
-    events: PathBuf,
+    #[arg(long, value_name = "FILE|-", required_unless_present = "from")]
+    events: Option<PathBuf>,
+    /// Instead of events: the history from then on (2026-11-01, 2026-11-01T08:00:00Z, or how long ago: 7d).
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["events", "limits", "alerts", "stats"])]
+    from: Option<String>,
+    /// The history before then; now when left out.
+    #[arg(long, value_name = "TIME", requires = "from")]
+    to: Option<String>,
+    /// The history's file, instead of the configuration's.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    database: Option<PathBuf>,
+    /// JSON lines instead of a table, of a replay of the history.
+    #[arg(long, requires = "from")]
+    json: bool,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -39,15 +55,31 @@ pub struct ReplayArguments {
     stats: Option<PathBuf>,
 }
 
-/// Replays the whole file.
+/// Replays the whole file, or a part of the history.
 pub fn replay(arguments: &ReplayArguments) -> Result<(), Failure> {
-    let config = load(arguments.config.as_deref())?;
-    let input: Box<dyn Read> = if arguments.events.as_os_str() == "-" {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(File::open(&arguments.events).with_context(|| {
-            format!("cannot open the events file {}", arguments.events.display())
-        })?)
+    let mut config = load(arguments.config.as_deref())?;
+    if let Some(from) = &arguments.from {
+        if let Some(path) = &arguments.database {
+            config.history.path.clone_from(path);
+        }
+        let now = Timestamp::now();
+        let from = when("--from", from, now)?;
+        let to = match &arguments.to {
+            Some(to) => when("--to", to, now)?,
+            None => now,
+        };
+        let text = past::replay(&config, from, to, arguments.json)?;
+        io::stdout()
+            .write_all(text.as_bytes())
+            .context("cannot write")?;
+        return Ok(());
+    }
+    let input: Box<dyn Read> = match &arguments.events {
+        Some(path) if path.as_os_str() != "-" => Box::new(
+            File::open(path)
+                .with_context(|| format!("cannot open the events file {}", path.display()))?,
+        ),
+        _ => Box::new(io::stdin().lock()),
     };
     let mut alerts: Box<dyn Write> = match &arguments.alerts {
         Some(path) => Box::new(BufWriter::new(create(path)?)),

@@ -113,6 +113,13 @@ impl Section {
 }
 
 impl Detection {
+    /// Names of groups, each with one of its globs.
+    pub fn group_globs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.groups
+            .iter()
+            .map(|(name, matcher)| (name.as_str(), matcher.glob().glob()))
+    }
+
     /// Urgency of a lane's alerts.
     pub fn severity(&self, lane: Lane) -> Severity {
         self.severities[lane as usize]

@@ -8,6 +8,7 @@ pub mod detection;
 pub mod discover;
 pub mod error;
 pub mod export;
+pub mod history;
 pub mod inventory;
 pub mod kernel;
 pub mod secret;
@@ -39,6 +40,8 @@ pub struct Config {
     pub inventory: inventory::Inventory,
     /// `[detection]`.
     pub detection: detection::Detection,
+    /// `[history]`.
+    pub history: history::History,
     /// `[export]`.
     pub export: export::Export,
     /// What is valid but probably not meant.
@@ -55,6 +58,7 @@ struct File {
     tables: tables::Section,
     inventory: inventory::Section,
     detection: detection::Section,
+    history: history::Section,
     export: export::Section,
 }
 
@@ -103,6 +107,7 @@ impl Config {
             tables,
             inventory: file.inventory.build()?,
             detection: file.detection.build()?,
+            history: file.history.build()?,
             export: file.export.build()?,
             warnings,
         })

@@ -116,6 +116,26 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "sensor.toml:2:13:",
             "size of a table",
         ),
+        (
+            "[[threshold]]\nname = \"a\"\nwindow = \"91d\"\nlimit = 1",
+            "sensor.toml:3:10:",
+            "allowed: 1s to 90d",
+        ),
+        (
+            "[history]\npath = \"history.db\"",
+            "sensor.toml:2:8:",
+            "absolute path",
+        ),
+        (
+            "[history]\nkeep_hours = \"2d\"\nkeep_minutes = \"3d\"",
+            "sensor.toml:2:14:",
+            "the coarser, the longer",
+        ),
+        (
+            "[history]\nmax_size = \"5KiB\"",
+            "sensor.toml:2:12:",
+            "too small",
+        ),
         ("[volumes]\nmax_keys = 1", "sensor.toml:2:12:", "allowed"),
         ("kernel = ", "sensor.toml:1:", "hint:"),
     ] {

@@ -176,7 +176,7 @@ struct ExceptionSection {
 }
 
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
-const LONGEST_WINDOW: Duration = Duration::from_secs(86_400);
+const LONGEST_WINDOW: Duration = Duration::from_secs(90 * 86_400);
 
 pub(super) fn build(
     sections: Vec<Section>,

@@ -33,6 +33,11 @@ pub(super) fn duration(text: &toml::Spanned<String>) -> Result<Duration, Problem
         .ok_or_else(problem)
 }
 
+/// A duration of a command line.
+pub fn duration_of(text: &str) -> Option<Duration> {
+    duration(&toml::Spanned::new(0..0, text.to_owned())).ok()
+}
+
 /// A duration within bounds.
 pub(super) fn duration_within(
     text: &toml::Spanned<String>,
@@ -44,10 +49,19 @@ pub(super) fn duration_within(
         return Err(Problem::new(
             text.span(),
             format!("`{}` is out of range", text.get_ref()),
-            format!("allowed: {least:?} to {most:?}"),
+            format!("allowed: {} to {}", short(least), short(most)),
         ));
     }
     Ok(value)
+}
+
+/// A bound as one would write it.
+fn short(duration: Duration) -> String {
+    match duration.as_secs() {
+        s if s >= 86_400 && s % 86_400 == 0 => format!("{}d", s / 86_400),
+        s if s >= 3_600 && s % 3_600 == 0 => format!("{}h", s / 3_600),
+        _ => format!("{duration:?}"),
+    }
 }
 
 /// A size in bytes: `500`, `64KiB`, `8MiB`, `1GB`.
@@ -139,6 +153,15 @@ pub fn rfc3339(text: &str) -> Option<Timestamp> {
         .map(Timestamp)
 }
 
+/// A time as people write it on a command line: RFC 3339, a date (its begin, UTC), or how long ago (`90m`, `12h`, `7d`).
+pub fn when(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Some(ago) = duration_of(text) {
+        return Some(now - ago);
+    }
+    rfc3339(text).or_else(|| rfc3339(&format!("{text}T00:00:00Z")))
+}
+
 /// Days since 1970-01-01 (Howard Hinnant's `days_from_civil`, public domain).
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -152,6 +175,22 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_a_command_line() {
+        let now = Timestamp(1_709_210_096_000_000_000);
+        for (text, expected) in [
+            ("2024-02-29", "2024-02-29T00:00:00.000Z"),
+            ("2024-02-29T10:00:00+02:00", "2024-02-29T08:00:00.000Z"),
+            ("1d", "2024-02-28T12:34:56.000Z"),
+            ("90m", "2024-02-29T11:04:56.000Z"),
+        ] {
+            let found = when(text, now).map(|time| time.to_string());
+            assert_eq!(found.as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(when("yesterday", now), None);
+        assert_eq!(when("", now), None);
+    }
 
     #[test]
     fn days() {

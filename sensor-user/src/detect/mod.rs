@@ -41,6 +41,17 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As configuration and history spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// What a limit is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,6 +62,17 @@ pub enum Measure {
     Bytes,
     /// Statements completed.
     Queries,
+}
+
+impl Measure {
+    /// As configuration and history spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Bytes => "bytes",
+            Self::Queries => "queries",
+        }
+    }
 }
 
 /// An anomaly, complete enough to be understood without the sensor at hand.

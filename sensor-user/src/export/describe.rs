@@ -205,6 +205,7 @@ fn shortened(text: &str, summary: &str) -> String {
 
 fn duration(seconds: u64) -> String {
     match seconds {
+        s if s % 86_400 == 0 && s > 86_400 => format!("{} days", s / 86_400),
         s if s % 3600 == 0 && s > 0 => format!("{} h", s / 3600),
         s if s % 60 == 0 && s > 0 => format!("{} min", s / 60),
         s => format!("{s} s"),
@@ -253,6 +254,8 @@ mod tests {
 
     #[test]
     fn durations_are_in_the_largest_unit_that_fits() {
+        assert_eq!(duration(30 * 86_400), "30 days");
+        assert_eq!(duration(86_400), "24 h");
         assert_eq!(duration(7200), "2 h");
         assert_eq!(duration(90), "90 s");
     }

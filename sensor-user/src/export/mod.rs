@@ -11,7 +11,7 @@ mod point;
 mod resource;
 mod sink;
 
-pub use describe::describe;
+pub use describe::{describe, visible};
 pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
-pub use otlp::hash;
+pub use otlp::{fingerprint, hash};
 pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};

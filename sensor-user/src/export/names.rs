@@ -265,4 +265,10 @@ metrics! {
     ALERTS_WITHHELD = "data_access.sensor.alerts.withheld", "{alert}", Sum, &[], "Alerts of the lanes that the budget (alerts_per_day) withheld.";
     LATE = "data_access.sensor.detection.late", "{record}", Sum, &[], "Records that came after their day had been judged: in volumes, not in baselines.";
     WINDOWS = "data_access.sensor.windows", "{window}", Gauge, &[], "Threshold windows held.";
+    HISTORY_STOPPED = "data_access.sensor.history.stopped", "1", Gauge, &[], "1 while history can't be written (a full disk, mostly), 0 otherwise.";
+    HISTORY_LOST = "data_access.sensor.history.lost_rows", "{row}", Sum, &[], "Rows missing in the history because it could not be written for too long, or had too many sums in a second.";
+    HISTORY_PRUNED = "data_access.sensor.history.pruned_rows", "{row}", Sum, &[], "Rows forgotten before their time because the history had reached its size.";
+    HISTORY_WRITTEN = "data_access.sensor.history.transactions", "{transaction}", Sum, &[], "Transactions written to the history.";
+    HISTORY_SIZE = "data_access.sensor.history.size", "By", Gauge, &[], "Size of the history's file.";
+    ALERTS_SUPPRESSED = "data_access.sensor.alerts.suppressed", "{alert}", Sum, &[], "Alerts kept silent by an acknowledgement.";
 }

@@ -172,6 +172,16 @@ pub fn hash(text: &str, seed: u64) -> u64 {
     })
 }
 
+/// Fingerprint of a sanitised text, and of where its data goes to, that is equal on all hosts and over restarts (the
+/// kernel's is keyed).
+pub fn fingerprint(shape: &crate::sql::Shape) -> String {
+    let destination = shape
+        .egress
+        .as_ref()
+        .map_or(0, |egress| hash(&egress.destination, 0));
+    format!("{:016x}", hash(&shape.text, destination))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

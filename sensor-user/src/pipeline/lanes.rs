@@ -57,6 +57,11 @@ impl Lanes {
         }
     }
 
+    /// What it was configured with.
+    pub fn config(&self) -> &Detection {
+        &self.config
+    }
+
     /// The detector, for who keeps its state.
     pub fn detector(&self) -> &Detector {
         &self.detector
@@ -65,6 +70,11 @@ impl Lanes {
     /// Goes on with a detector whose state was kept.
     pub fn resume(&mut self, detector: Detector) {
         self.detector = detector;
+    }
+
+    /// "New normal": see [`Detector::accept`].
+    pub fn accept(&mut self, principal: &str) -> bool {
+        self.detector.accept(principal)
     }
 
     /// What the detector has counted.

@@ -14,6 +14,7 @@ use sensor_ebpf::{
 use crate::{
     config::Config,
     detect::{Alert, threshold::ThresholdLane},
+    history::Collector,
     ingest::{Clock, Observation},
     principal::{Principal, PrincipalId, Session, resolver::Resolver},
     sql::{
@@ -54,6 +55,8 @@ pub struct Pipeline {
     pub lane: ThresholdLane,
     /// The lanes that compare people with their past and their peers.
     pub lanes: Lanes,
+    /// Volumes for history; keeps nothing until somebody takes it.
+    pub history: Collector,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -121,6 +124,7 @@ impl Pipeline {
             live: LiveView::new(config.volumes.max_principals),
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, seed),
             lanes: Lanes::new(&config.detection, &config.tables, seed),
+            history: Collector::new(false, 0),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -518,6 +522,7 @@ impl Pipeline {
                 largest: None,
             });
         }
+        self.history.closed(session.connection);
         self.resolver.closed(connection);
     }
 
@@ -537,6 +542,8 @@ impl Pipeline {
         self.egress.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
+        let shape = self.shapes.shape(access.shape_id);
+        self.history.observe(&access, &principal, shape);
         let mut alerts = Vec::new();
         self.lane
             .observe(&access, &principal, &self.sizes, &mut alerts);

@@ -49,6 +49,11 @@ impl DbSystem {
             Self::PostgreSql => "postgresql",
         }
     }
+
+    /// Back from its name; there is only one so far.
+    pub fn from_name(_name: &str) -> Self {
+        Self::PostgreSql
+    }
 }
 
 /// `client.address`.

@@ -308,7 +308,8 @@ impl Resolver {
             .collect()
     }
 
-    fn intern(&mut self, principal: Principal) -> PrincipalId {
+    /// The number of a principal, a new one for a new principal.
+    pub fn intern(&mut self, principal: Principal) -> PrincipalId {
         if let Some(id) = self.by_principal.get(&principal) {
             return *id;
         }

@@ -65,6 +65,20 @@ pub enum EgressRoute {
 }
 
 impl EgressRoute {
+    /// All routes.
+    pub const ALL: [Self; 5] = [
+        Self::CopyToFile,
+        Self::CopyToProgram,
+        Self::LargeObjectExport,
+        Self::ServerFileRead,
+        Self::RemoteServer,
+    ];
+
+    /// Back from its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|route| route.as_str() == name)
+    }
+
     /// Name used in alerts and exports.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -38,8 +38,20 @@ impl Tool {
     pub fn sensor(binary: &Path) -> Result<Self> {
         let export = export()?;
         let _ = fs::remove_file(&export);
+        // As it runs anywhere, but for where its history lies, which begins anew each time.
+        let configuration = log("sensor.toml")?;
+        let history = log("history.db")?;
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{suffix}", history.display()));
+        }
+        fs::write(
+            &configuration,
+            format!("[history]\npath = \"{}\"\n", history.display()),
+        )
+        .with_context(|| format!("cannot write {}", configuration.display()))?;
         let mut sensor = beside(binary);
-        sensor.args(["run", "--otlp-file"]).arg(export);
+        sensor.args(["run", "--config"]).arg(configuration);
+        sensor.arg("--otlp-file").arg(export);
         Self::ready("sensor", &mut sensor, "sensor ready")
     }
 

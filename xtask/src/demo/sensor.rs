@@ -64,7 +64,13 @@ impl Alert {
 
 /// Writes the demo's configuration and returns where it is.
 pub fn configure(address: &Address) -> Result<PathBuf> {
-    let path = workspace::directory(&workspace::demo())?.join("sensor.toml");
+    let directory = workspace::directory(&workspace::demo())?;
+    let path = directory.join("sensor.toml");
+    // Each day begins without a past.
+    let history = directory.join("history.db");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", history.display()));
+    }
     let text = format!(
         r#"# Written by `cargo xtask demo`.
 [[threshold]]
@@ -83,11 +89,15 @@ until = 2099-12-31
 [inventory]
 postgresql = "host={} port={} user=sensor_inventory dbname=support"
 
+[history]
+path = "{}"
+
 [export]
 interval = "1s"
 "#,
         address.socket_folder.display(),
-        address.port
+        address.port,
+        history.display()
     );
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

@@ -6,11 +6,10 @@ use super::Live;
 use crate::{
     config,
     export::{
-        ExportConfig, MetricPoint, Value,
+        ExportConfig, MetricPoint, Value, fingerprint,
         names::{self, Metric},
         principal_attributes, volume_points,
     },
-    sql::Shape,
     time::Timestamp,
     volume::{
         Volume,
@@ -210,6 +209,19 @@ impl Live {
             point(&names::LATE, self.pipeline.lanes.counters().late),
             point(&names::WINDOWS, self.pipeline.lane.windows() as u64),
         ];
+        points.push(point(&names::ALERTS_SUPPRESSED, self.memory.suppressed));
+        if let Some(history) = self.memory.state() {
+            points.extend([
+                point(
+                    &names::HISTORY_STOPPED,
+                    u64::from(history.stopped.is_some()),
+                ),
+                point(&names::HISTORY_LOST, history.lost_rows),
+                point(&names::HISTORY_PRUNED, history.pruned_rows),
+                point(&names::HISTORY_WRITTEN, history.written),
+                point(&names::HISTORY_SIZE, history.bytes),
+            ]);
+        }
         for (cause, bytes) in completeness.blind() {
             points.push(with(&names::BLIND_BYTES, names::CAUSE, cause, bytes));
         }
@@ -260,16 +272,6 @@ impl Live {
         }
         points
     }
-}
-
-/// Fingerprint of a sanitised text, and of where its data goes to, that is equal on all hosts and over restarts (the
-/// kernel's is keyed).
-fn fingerprint(shape: &Shape) -> String {
-    let destination = shape
-        .egress
-        .as_ref()
-        .map_or(0, |egress| crate::export::hash(&egress.destination, 0));
-    format!("{:016x}", crate::export::hash(&shape.text, destination))
 }
 
 /// Resident memory of this process.

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod id;
+pub mod recall;
 mod window;
 
 use window::Sliding;
@@ -203,7 +204,8 @@ impl ThresholdLane {
             (Limit::Share(share), Some(table)) => {
                 match sizes.rows(&access.session.database, table) {
                     Some(rows) => part(share, rows),
-                    None => return,
+                    // What was read until the size is known counts once it is.
+                    None => u64::MAX,
                 }
             }
             (Limit::Share(_), None) => return,

@@ -285,6 +285,120 @@ fn memory_is_bounded() {
 }
 
 /// Against a naive list of all amounts: never less than the last window's length, never more than a bucket beyond.
+/// A day in nanoseconds.
+const DAY: u64 = 86_400 * SECOND;
+
+#[test]
+fn ninety_days_slide_in_the_memory_of_any_window() {
+    let mut bench =
+        Bench::new("[[threshold]]\nname = \"quarter\"\nwindow = \"90d\"\nlimit = 1000\n");
+    for day in 0..99 {
+        let alerts = bench.access(
+            1,
+            (1_000 + day) * DAY,
+            "customers",
+            10,
+            AccessKind::Completed,
+        );
+        assert!(
+            alerts.is_empty(),
+            "{} rows on day {day}",
+            alerts[0].observed
+        );
+    }
+    // 99 days of ten rows each; of those the last ninety count, and a slot of 2.8 days at most.
+    let alerts = bench.access(1, 1_099 * DAY, "customers", 200, AccessKind::Completed);
+    assert_eq!(alerts.len(), 1);
+    assert!(
+        (1_090..=1_130).contains(&alerts[0].observed),
+        "{}",
+        alerts[0].observed
+    );
+    assert_eq!(bench.lane.windows(), 1);
+    let mut early =
+        Bench::new("[[threshold]]\nname = \"quarter\"\nwindow = \"90d\"\nlimit = 1000\n");
+    early.access(1, 1_000 * DAY, "customers", 999, AccessKind::Completed);
+    let after = early.access(1, 1_094 * DAY, "customers", 999, AccessKind::Completed);
+    assert!(after.is_empty(), "what is over does not count");
+}
+
+#[test]
+fn a_window_that_was_recalled_goes_on_and_tells_nothing_twice() {
+    let text = "[[threshold]]\nname = \"month\"\nwindow = \"30d\"\nlimit = 1000\n";
+    let (mut unbroken, mut broken) = (Bench::new(text), Bench::new(text));
+    let mut raised = Vec::new();
+    let past: Vec<(u64, u64)> = (0..12).map(|day| (day, 90)).collect();
+    for (day, rows) in &past {
+        raised.extend(unbroken.access(
+            1,
+            (1_000 + day) * DAY,
+            "customers",
+            *rows,
+            AccessKind::Completed,
+        ));
+    }
+    assert_eq!(raised.len(), 1, "1,080 rows after twelve days");
+    // The other one starts anew and is told of the past as it was stored: more than the limit, and told already.
+    let who = principal("user 1");
+    let session = Session::for_tests(ConnectionId(9), PrincipalId(1), "crm");
+    let shape = Shape {
+        tables: vec!["customers".into()],
+        ..Shape::default()
+    };
+    for (day, rows) in &past {
+        let time = Timestamp((1_000 + day) * DAY);
+        let access = Access {
+            time,
+            started: time,
+            principal: PrincipalId(1),
+            session: &session,
+            shape_id: 5,
+            shape: &shape,
+            volume: Volume {
+                rows_returned: *rows,
+                ..Volume::default()
+            },
+            kind: AccessKind::Completed,
+        };
+        broken.lane.recall(&access, &who, &broken.sizes);
+    }
+    let told = recall::Raised {
+        rule: "month".into(),
+        principal: PrincipalId(1),
+        table: Some("customers".into()),
+        time: raised[0].time,
+        observed: raised[0].observed,
+    };
+    broken.lane.recalled(std::slice::from_ref(&told));
+    for bench in [&mut unbroken, &mut broken] {
+        let again = bench.access(1, 1_013 * DAY, "customers", 5, AccessKind::Completed);
+        assert!(again.is_empty(), "told already");
+    }
+    // Had it not been told, it would be now.
+    broken.lane.recalled(&[]);
+    let now = broken.access(
+        1,
+        1_013 * DAY + SECOND,
+        "customers",
+        5,
+        AccessKind::Completed,
+    );
+    assert_eq!(now.len(), 1);
+    assert_eq!(now[0].observed, 1_090);
+}
+
+#[test]
+fn what_was_read_before_a_tables_size_is_known_counts() {
+    let mut bench = Bench::new("[[threshold]]\nname = \"share\"\nwindow = \"1h\"\nshare = 0.5\n");
+    let before = bench.access(1, SECOND, "customers", 600, AccessKind::Completed);
+    assert!(before.is_empty());
+    bench
+        .sizes
+        .measure("crm", [("public.customers".to_owned(), 1_000)]);
+    let after = bench.access(1, 2 * SECOND, "customers", 1, AccessKind::Completed);
+    assert_eq!(after[0].observed, 601);
+}
+
 #[test]
 fn windows_agree_with_a_naive_model() {
     let mut state = 42u64;
