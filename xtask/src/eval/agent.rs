@@ -42,7 +42,6 @@ pub struct Agent {
 /// What an agent's day was.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Worked {
-    pub rows: u64,
     pub tickets: u64,
     /// Tickets of a usual day.
     pub usual: f64,
@@ -159,17 +158,15 @@ impl Agent {
         let overtime = self.random.random::<f64>() < agents.overtime;
         let hours: f64 = agents.hours.iter().sum();
         self.tickets.clear();
-        let mut rows = 0;
         for _ in 0..count {
             let hour = if overtime && self.random.random::<f64>() < 0.1 {
                 self.random.random_range(18..22)
             } else {
                 hour(&agents.hours, self.random.random::<f64>() * hours)
             };
-            let size = agents.rows_base
-                + agents.rows_scale * pareto(&mut self.random, agents.rows_shape);
+            let size =
+                agents.rows_base + agents.rows_scale * pareto(&mut self.random, agents.rows_shape);
             let size = (size.round() as u32).clamp(1, agents.rows_most);
-            rows += u64::from(size);
             let statement = statements.choose(&mut self.random);
             self.tickets.push((hour, statement, size));
         }
@@ -177,7 +174,6 @@ impl Agent {
             .sort_unstable_by_key(|(hour, statement, _)| (*hour, *statement));
         self.write(scenario, statements, weather, out);
         Worked {
-            rows,
             tickets: count,
             usual,
         }
@@ -303,15 +299,16 @@ mod tests {
         scenario.agents.role_changes_a_year = 0.0;
         let (worked, out) = live(&scenario, 400, 70, false);
         let active: Vec<_> = worked.iter().filter(|day| day.tickets > 0).collect();
-        let mean = active.iter().map(|day| day.rows as f64).sum::<f64>() / active.len() as f64;
+        let rows: u64 = out.records.iter().map(|record| record.rows).sum();
+        let mean = rows as f64 / active.len() as f64;
         // 79 distinct of 93 rows, and what the personal course (σ 0.2) adds to a mean.
         assert!((88.0..104.0).contains(&mean), "{mean}");
         // Five days a week and a quarter of the weekends, less three absences a year.
         let share = active.len() as f64 / worked.len() as f64;
         assert!((0.70..0.78).contains(&share), "{share}");
-        let rows: u64 = out.records.iter().map(|record| record.rows).sum();
-        assert_eq!(rows, worked.iter().map(|day| day.rows).sum::<u64>());
         assert_eq!(rows, out.keys.len() as u64);
+        let queries: u64 = out.records.iter().map(|record| record.queries).sum();
+        assert_eq!(queries, worked.iter().map(|day| day.tickets).sum::<u64>());
     }
 
     #[test]

@@ -106,7 +106,9 @@ impl Attack {
             number,
             plan: plan.clone(),
             accounts: people.iter().map(|(account, _)| *account).collect(),
-            hosts: (0..own).map(|at| Host((1 << 23) + number * 64 + at)).collect(),
+            hosts: (0..own)
+                .map(|at| Host((1 << 23) + number * 64 + at))
+                .collect(),
             begin,
             people: people.into_iter().map(|(_, people)| people).collect(),
             random,
@@ -311,8 +313,7 @@ impl Attack {
         } else {
             Operation::Copy
         };
-        let mut time =
-            calendar::begin(day) + 9 * HOUR + self.random.random_range(0..8 * HOUR);
+        let mut time = calendar::begin(day) + 9 * HOUR + self.random.random_range(0..8 * HOUR);
         let mut sum = 0;
         while sum < scenario.table.rows {
             let rows = (self.plan.rows_a_second * STEP / SECOND)
@@ -337,8 +338,7 @@ impl Attack {
             return false;
         }
         let host = self.host(0, day, agents);
-        let begin =
-            calendar::begin(day) + 9 * HOUR + self.random.random_range(0..2 * HOUR);
+        let begin = calendar::begin(day) + 9 * HOUR + self.random.random_range(0..2 * HOUR);
         for page in 0..self.plan.hours * 3600 / self.plan.seconds {
             let time = begin + page * self.plan.seconds * SECOND;
             self.ledger.add(time, self.plan.rows);

@@ -227,8 +227,7 @@ mod tests {
         let scenario = Scenario::load(None).expect("valid");
         let records = days(Program::etl(&scenario, (1, 0), 8), 0..365);
         assert!((8300..8760).contains(&records.len()), "{}", records.len());
-        let mean =
-            records.iter().map(|record| record.rows).sum::<u64>() as f64 / (365.0 * 24.0);
+        let mean = records.iter().map(|record| record.rows).sum::<u64>() as f64 / (365.0 * 24.0);
         let typical = records[0].rows as f64;
         assert!((0.4..2.5).contains(&(mean / typical)), "{mean} {typical}");
     }

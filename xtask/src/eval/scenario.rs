@@ -294,7 +294,10 @@ impl Scenario {
                 "agents.*_ar must be below 1",
                 agents.personal_ar.abs() < 1.0 && agents.storm_ar.abs() < 1.0,
             ),
-            ("statements.count must be above 0", self.statements.count > 0),
+            (
+                "statements.count must be above 0",
+                self.statements.count > 0,
+            ),
             (
                 "services.backups must be at most services.count",
                 self.services.backups <= self.services.count,

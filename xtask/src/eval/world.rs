@@ -112,7 +112,8 @@ impl World {
         world.hire(&mut random);
         world.share();
         world.install();
-        let later = |random: &mut Random| random.random_range(60.min(telling.days - 1)..telling.days);
+        let later =
+            |random: &mut Random| random.random_range(60.min(telling.days - 1)..telling.days);
         for _ in 0..scenario.events.quarter_ends {
             let day = later(&mut random);
             // A quarter's end begins on a Monday.
@@ -292,9 +293,10 @@ impl World {
         out.clear();
         let scenario = &self.scenario;
         self.statements.day(day);
-        let busy = self.quarter_ends.iter().any(|begin| {
-            (*begin..begin + scenario.events.quarter_end_days).contains(&day)
-        });
+        let busy = self
+            .quarter_ends
+            .iter()
+            .any(|begin| (*begin..begin + scenario.events.quarter_end_days).contains(&day));
         let factor = scenario.agents.weekday[calendar::weekday(day)]
             * if busy {
                 scenario.events.quarter_end_factor
@@ -387,8 +389,7 @@ mod tests {
                     out.records
                         .iter()
                         .filter(|record| {
-                            record.attack == 0
-                                && world.accounts[record.account as usize].from < 100
+                            record.attack == 0 && world.accounts[record.account as usize].from < 100
                         })
                         .map(|record| (record.time, record.account, record.rows)),
                 );
