@@ -9,6 +9,7 @@ mod build;
 mod ci;
 mod command;
 mod demo;
+mod eval;
 mod packages;
 mod postgresql;
 mod progress;
@@ -44,6 +45,8 @@ enum Verb {
     Test(test::Arguments),
     /// Measure what the sensor costs a database.
     Bench(bench::Arguments),
+    /// Measure the detector: a simulated support desk with thieves in it, beside what others use.
+    Eval(eval::Arguments),
     /// What continuous integration runs: the same as `test`.
     Ci,
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Bench(arguments) => bench::bench(&arguments),
+        Verb::Eval(arguments) => eval::eval(&arguments),
         Verb::Ci => ci::ci(),
     };
     match result {

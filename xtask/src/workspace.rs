@@ -28,6 +28,11 @@ pub fn bench() -> PathBuf {
     root().join("target/bench")
 }
 
+/// What the evaluation writes.
+pub fn eval() -> PathBuf {
+    root().join("target/eval")
+}
+
 /// Logs of commands whose output is not shown.
 pub fn logs() -> PathBuf {
     root().join("target/xtask/logs")
