@@ -16,6 +16,7 @@ mod run;
 mod setup;
 mod signal;
 mod test;
+mod vm;
 mod workspace;
 
 #[derive(Debug, Parser)]
@@ -44,6 +45,8 @@ enum Verb {
     Test(test::Arguments),
     /// Measure what the sensor costs a database.
     Bench(bench::Arguments),
+    /// Run the integration tests on other kernels, in a virtual machine.
+    Vm(vm::Arguments),
     /// What continuous integration runs: the same as `test`.
     Ci,
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Bench(arguments) => bench::bench(&arguments),
+        Verb::Vm(arguments) => vm::vm(&arguments),
         Verb::Ci => ci::ci(),
     };
     match result {
