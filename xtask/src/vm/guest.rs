@@ -52,6 +52,7 @@ pub fn script(
     set("SENSOR_BIN", &sensor.to_string_lossy());
     set("RUST_BACKTRACE", "0");
     set("LC_ALL", "C.UTF-8");
+    set("TERM", "dumb");
     if accelerator == Accelerator::Emulation {
         set("SENSOR_TEST_SLOWNESS", &SLOWNESS.to_string());
     }
@@ -69,7 +70,12 @@ pub fn script(
             "echo \"     Running {name} on $(uname -r)\" >{OUTPUT}\n{}",
             quoted(binary)
         );
-        for argument in &plan.arguments {
+        for argument in plan
+            .arguments
+            .iter()
+            .map(String::as_str)
+            .chain(["--color=never"])
+        {
             let _ = write!(script, " {}", quoted(argument));
         }
         let _ = writeln!(script, " >{OUTPUT} 2>&1 </dev/null || status=1");

@@ -25,7 +25,6 @@ for folder in proc sys dev; do
     busybox mount --move "/$folder" "/root/$folder"
 done
 cd /root
-busybox mount -t tmpfs -o mode=1777 tmpfs tmp
 busybox mount -t tmpfs -o mode=755 tmpfs run
 busybox mkdir -p dev/pts dev/shm
 busybox mount -t devpts devpts dev/pts
