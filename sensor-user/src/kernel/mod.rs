@@ -6,3 +6,4 @@ pub mod hooks;
 pub mod load;
 pub mod offsets;
 pub mod pod;
+pub mod privileges;
