@@ -60,18 +60,50 @@ impl Sensor {
         sensor
     }
 
+    /// Starts it behind a command that ends in it (`sh -c '… exec "$@"'`), in the folder of its files, and waits.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_wrapped(
+        turn: &Turn,
+        wrapper: &[&str],
+        configuration: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let mut sensor = Self::spawn_wrapped(turn, wrapper, configuration, arguments);
+        sensor.wait_ready();
+        sensor
+    }
+
     /// Starts it without waiting.
     ///
     /// # Panics
     /// When the binary is missing.
-    pub fn spawn(_turn: &Turn, configuration: &str, arguments: &[&str]) -> Self {
+    pub fn spawn(turn: &Turn, configuration: &str, arguments: &[&str]) -> Self {
+        Self::spawn_wrapped(turn, &[], configuration, arguments)
+    }
+
+    fn spawn_wrapped(
+        _turn: &Turn,
+        wrapper: &[&str],
+        configuration: &str,
+        arguments: &[&str],
+    ) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("dst-sensor-")
             .tempdir_in("/tmp")
             .expect("temporary directory");
         let path = directory.path().join("sensor.toml");
         fs::write(&path, with_hooks(configuration)).expect("write the configuration");
-        let mut child = Command::new(sensor_binary())
+        let mut command = match wrapper {
+            [] => Command::new(sensor_binary()),
+            [program, more @ ..] => {
+                let mut command = Command::new(program);
+                command.args(more).arg(sensor_binary());
+                command
+            }
+        };
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&path)
