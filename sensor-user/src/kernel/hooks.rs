@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use btf_rs::Btf;
 
-use super::{ask, offsets};
+use super::{ask, offsets, privileges};
 use crate::config::kernel::Hooks;
 
 /// A rung of the ladder.
@@ -86,6 +86,9 @@ impl Family {
 
 /// Why no rung can be used, whatever the hooks; nothing when the kernel has what all programs need.
 pub fn lacks(btf: &Btf) -> Option<String> {
+    if !privileges::can_load() {
+        return Some("the kernel can't be asked without CAP_BPF and CAP_PERFMON".to_owned());
+    }
     for (name, since) in HELPERS {
         if !ask::has_helper(btf, name) {
             return Some(format!(
@@ -139,7 +142,9 @@ pub fn best(ladder: &[Rung], wanted: Hooks) -> Result<Family> {
             Some(why) => refusals.push(format!("{}: {why}", rung.family.name())),
         }
     }
-    let hint = if wanted == Hooks::Auto {
+    let hint = if !privileges::can_load() {
+        "run as root"
+    } else if wanted == Hooks::Auto {
         "boot Linux 5.17 or later; `sensor check` says what each hook needs"
     } else {
         "leave `kernel.hooks` at \"auto\"; `sensor check` says which hooks this host has"

@@ -85,10 +85,13 @@ pub fn host(config: &Config) -> Host {
     });
     let ladder = hooks::ladder();
     capabilities.extend(hook_families(&ladder));
-    if let Ok(btf) = &btf {
-        capabilities.extend(tracepoints(btf));
+    // Without the rights to try, everything would look as if the kernel lacked it.
+    if privileges::can_load() {
+        if let Ok(btf) = &btf {
+            capabilities.extend(tracepoints(btf));
+        }
+        capabilities.extend(features());
     }
-    capabilities.extend(features());
     capabilities.extend(host::all(btf.as_ref().ok()));
     let chosen = ladder.and_then(|ladder| hooks::best(&ladder, config.kernel.hooks));
     let (family, refusal) = match chosen {
