@@ -33,20 +33,55 @@ mod task;
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::{
-        macros::{btf_tracepoint, raw_tracepoint},
-        programs::{BtfTracePointContext, RawTracePointContext},
+        macros::{btf_tracepoint, fexit, raw_tracepoint},
+        programs::{BtfTracePointContext, FExitContext, RawTracePointContext},
     };
 
     use crate::{
         client,
-        hook::{Direction, tp_btf},
+        hook::{self, Direction, Operation, tp_btf},
         merge, server, task,
     };
 
     /// Every read on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-        let Some(operation) = tp_btf::receive(&ctx) else {
+        received(tp_btf::receive(&ctx))
+    }
+
+    /// Every write on a socket, failed ones included.
+    #[btf_tracepoint(function = "sock_send_length")]
+    pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+        sent(tp_btf::send(&ctx))
+    }
+
+    /// The same where there are no such tracepoints: reads over TCP.
+    #[fexit(function = "tcp_recvmsg")]
+    pub fn tcp_recvmsg(ctx: FExitContext) -> i32 {
+        received(hook::fexit::receive_tcp(&ctx))
+    }
+
+    /// Reads over unix sockets.
+    #[fexit(function = "unix_stream_recvmsg")]
+    pub fn unix_stream_recvmsg(ctx: FExitContext) -> i32 {
+        received(hook::fexit::receive_unix(&ctx))
+    }
+
+    /// Writes over TCP.
+    #[fexit(function = "tcp_sendmsg")]
+    pub fn tcp_sendmsg(ctx: FExitContext) -> i32 {
+        sent(hook::fexit::send_tcp(&ctx))
+    }
+
+    /// Writes over unix sockets.
+    #[fexit(function = "unix_stream_sendmsg")]
+    pub fn unix_stream_sendmsg(ctx: FExitContext) -> i32 {
+        sent(hook::fexit::send_unix(&ctx))
+    }
+
+    #[inline(always)]
+    fn received(operation: Option<Operation>) -> i32 {
+        let Some(operation) = operation else {
             return 0;
         };
         if task::is_server() {
@@ -56,10 +91,9 @@ mod programs {
         0
     }
 
-    /// Every write on a socket, failed ones included.
-    #[btf_tracepoint(function = "sock_send_length")]
-    pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-        let Some(operation) = tp_btf::send(&ctx) else {
+    #[inline(always)]
+    fn sent(operation: Option<Operation>) -> i32 {
+        let Some(operation) = operation else {
             return 0;
         };
         if task::is_server() {

@@ -97,8 +97,8 @@ pub struct Offsets {
     pub tcp_copied_seq: u32,
     /// `task_struct.start_time`.
     pub task_start_time: u32,
-    /// Reserved: keeps the size a multiple of eight.
-    pub pad: u32,
+    /// `socket.sk`.
+    pub socket_sk: u32,
 }
 
 const _: () = assert!(size_of::<Settings>() == 6 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -59,16 +59,7 @@ impl Surroundings for KernelSurroundings {
             count!(fault_bytes, u64::from(length));
             return false;
         }
-        let mut gather = Gather {
-            scratch: self.scratch,
-            vector: self.buffer.address,
-            vectors: self.buffer.vectors,
-            skip: offset,
-            rest: length,
-            position,
-        };
-        repeat(VECTORS, &mut gather);
-        gather.rest == 0
+        gather(self, offset, length, position)
     }
 
     #[inline(always)]
@@ -377,6 +368,21 @@ fn copy(destination: *mut u8, length: u32, address: u64) -> bool {
             address as *const c_void,
         ) == 0
     }
+}
+
+/// Reads from a scattered buffer. A call of its own, so that nobody else's stack has to hold the loop's state.
+#[inline(never)]
+fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position: u32) -> bool {
+    let mut gather = Gather {
+        scratch: surroundings.scratch,
+        vector: surroundings.buffer.address,
+        vectors: surroundings.buffer.vectors,
+        skip: offset,
+        rest: length,
+        position,
+    };
+    repeat(VECTORS, &mut gather);
+    gather.rest == 0
 }
 
 /// Puts a range of a scattered buffer together.

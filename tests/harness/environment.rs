@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Held while a sensor under test runs: one at a time on a machine, over all test binaries.
@@ -62,6 +63,42 @@ pub fn sensor_binary() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// How many times longer than on an ordinary machine things may take here: `SENSOR_TEST_SLOWNESS`, one by default.
+/// `cargo xtask vm` sets it for guests without KVM.
+///
+/// # Panics
+/// When it is no number above zero.
+pub fn slowness() -> u32 {
+    std::env::var("SENSOR_TEST_SLOWNESS").map_or(1, |text| match text.parse() {
+        Ok(number) if number > 0 => number,
+        _ => panic!("SENSOR_TEST_SLOWNESS is `{text}`, which is no number above zero"),
+    })
+}
+
+/// How long a server, a sensor or a condition may take.
+pub fn patience() -> Duration {
+    Duration::from_secs(60) * slowness()
+}
+
+/// Holds that something took less than `limit` – on a machine whose speed says something. Where things are known to be
+/// slow ([`slowness`]), it says what was measured and holds nothing; all else that a test holds, it holds there, too.
+///
+/// # Panics
+/// When it took longer.
+pub fn assert_within(what: &str, took: Duration, limit: Duration) {
+    let slowness = slowness();
+    if slowness > 1 {
+        eprintln!(
+            "{what} took {took:?}; not held to {limit:?}: this machine is {slowness} times slower"
+        );
+        return;
+    }
+    assert!(
+        took < limit,
+        "expected {what} within {limit:?}, it took {took:?}"
+    );
 }
 
 /// Fails, with what is missing, where these tests can't run. They never pass by being skipped.

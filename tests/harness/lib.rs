@@ -15,7 +15,9 @@ pub mod otlp;
 pub mod raw;
 pub mod relay;
 
-pub use environment::{Turn, require_root_and_bpf, sensor_binary, workspace};
+pub use environment::{
+    Turn, assert_within, patience, require_root_and_bpf, sensor_binary, slowness, workspace,
+};
 pub use postgres::{Options, Postgres};
 pub use sensor::{CONFIGURATION, Output, Sensor, wait_until};
 pub use truth::{Statements, statements};

@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::clients::Endpoint;
+use crate::{clients::Endpoint, patience};
 
 /// How a cluster is made.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +34,6 @@ pub struct Postgres {
     pub port: u16,
     server: Option<Child>,
 }
-
-/// How long a server may take to start or stop.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Postgres {
     /// Makes and starts a cluster with the newest PostgreSQL on this machine.
@@ -173,7 +170,7 @@ impl Postgres {
             .spawn()
             .expect("start postgres");
         self.server = Some(server);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !self.is_ready() {
             assert!(
                 Instant::now() < deadline,
@@ -204,7 +201,7 @@ impl Postgres {
         let pid = libc::pid_t::try_from(server.id()).expect("a pid");
         // SAFETY: our own child, not yet waited for.
         unsafe { libc::kill(pid, signal) };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while server.try_wait().expect("wait for postgres").is_none() {
             if Instant::now() > deadline {
                 // SAFETY: as above.
@@ -271,7 +268,7 @@ impl Postgres {
     /// # Panics
     /// When some stay.
     pub fn wait_until_idle(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let busy = self.sql(
                 "postgres",

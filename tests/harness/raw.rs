@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Volume, clients::Endpoint, relay::Stream};
+use crate::{Volume, clients::Endpoint, patience, relay::Stream};
 
 /// One connection.
 #[derive(Debug)]
@@ -67,9 +67,6 @@ impl Answer {
     }
 }
 
-/// No answer of a server takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 impl Raw {
     /// Connects, without a start-up packet.
     ///
@@ -82,7 +79,7 @@ impl Raw {
     }
 
     fn over(stream: Stream) -> Self {
-        stream.set_read_timeout(PATIENCE).expect("set a timeout");
+        stream.set_read_timeout(patience()).expect("set a timeout");
         Self {
             stream,
             buffer: Vec::new(),

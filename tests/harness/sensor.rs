@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     Turn, Volume,
-    environment::sensor_binary,
+    environment::{patience, sensor_binary},
     otlp::{self, Alert, Series, Span},
 };
 
@@ -49,9 +49,6 @@ pub struct Output {
     _directory: TempDir,
 }
 
-/// How long the sensor may take to attach, or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 impl Sensor {
     /// Starts `sensor run` with this configuration and further arguments, and waits until it is ready.
     ///
@@ -63,11 +60,35 @@ impl Sensor {
         sensor
     }
 
+    /// Starts it behind a command that ends in it (`sh -c '… exec "$@"'`), in the folder of its files, and waits.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_wrapped(
+        turn: &Turn,
+        wrapper: &[&str],
+        configuration: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let mut sensor = Self::spawn_wrapped(turn, wrapper, configuration, arguments);
+        sensor.wait_ready();
+        sensor
+    }
+
     /// Starts it without waiting.
     ///
     /// # Panics
     /// When the binary is missing.
-    pub fn spawn(_turn: &Turn, configuration: &str, arguments: &[&str]) -> Self {
+    pub fn spawn(turn: &Turn, configuration: &str, arguments: &[&str]) -> Self {
+        Self::spawn_wrapped(turn, &[], configuration, arguments)
+    }
+
+    fn spawn_wrapped(
+        _turn: &Turn,
+        wrapper: &[&str],
+        configuration: &str,
+        arguments: &[&str],
+    ) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("dst-sensor-")
             .tempdir_in("/tmp")
@@ -79,8 +100,16 @@ impl Sensor {
             let history = directory.path().join("history.db");
             configuration += &format!("\n[history]\npath = \"{}\"\n", history.display());
         }
-        fs::write(&path, configuration).expect("write the configuration");
-        let mut child = Command::new(sensor_binary())
+        fs::write(&path, with_hooks(&configuration)).expect("write the configuration");
+        let mut command = match wrapper {
+            [] => Command::new(sensor_binary()),
+            [program, more @ ..] => {
+                let mut command = Command::new(program);
+                command.args(more).arg(sensor_binary());
+                command
+            }
+        };
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&path)
@@ -115,7 +144,7 @@ impl Sensor {
     /// # Panics
     /// When it exits or takes too long.
     pub fn wait_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !self
             .log()
             .lines()
@@ -126,7 +155,8 @@ impl Sensor {
             }
             assert!(
                 Instant::now() < deadline,
-                "expected `sensor ready` within {PATIENCE:?}, got:\n{}",
+                "expected `sensor ready` within {:?}, got:\n{}",
+                patience(),
                 self.log()
             );
             std::thread::sleep(Duration::from_millis(20));
@@ -170,8 +200,11 @@ impl Sensor {
     /// # Panics
     /// When the file can't be written.
     pub fn reconfigure(&self, configuration: &str) {
-        fs::write(self.directory.path().join("sensor.toml"), configuration)
-            .expect("write the configuration");
+        fs::write(
+            self.directory.path().join("sensor.toml"),
+            with_hooks(configuration),
+        )
+        .expect("write the configuration");
     }
 
     /// Waits until standard error holds a text.
@@ -232,7 +265,7 @@ impl Sensor {
     }
 
     fn exit_status(&mut self, when: &str) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
                 // The thread that reads standard error ends with it.
@@ -241,11 +274,25 @@ impl Sensor {
             }
             assert!(
                 Instant::now() < deadline,
-                "expected the sensor to end {when} within {PATIENCE:?}, it runs on:\n{}",
+                "expected the sensor to end {when} within {:?}, it runs on:\n{}",
+                patience(),
                 self.log()
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// The configuration, with the hooks that `SENSOR_TEST_HOOKS` asks for: all tests hold on each rung of the ladder.
+fn with_hooks(configuration: &str) -> String {
+    let Ok(hooks) = std::env::var("SENSOR_TEST_HOOKS") else {
+        return configuration.to_owned();
+    };
+    let section = format!("[kernel]\nhooks = \"{hooks}\"\n");
+    if configuration.contains("[kernel]\n") {
+        configuration.replacen("[kernel]\n", &section, 1)
+    } else {
+        section + configuration
     }
 }
 
@@ -254,11 +301,12 @@ impl Sensor {
 /// # Panics
 /// When it does not within a minute.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !condition() {
         assert!(
             Instant::now() < deadline,
-            "expected {what} within {PATIENCE:?}"
+            "expected {what} within {:?}",
+            patience()
         );
         std::thread::sleep(Duration::from_millis(20));
     }

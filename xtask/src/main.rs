@@ -17,6 +17,7 @@ mod run;
 mod setup;
 mod signal;
 mod test;
+mod vm;
 mod workspace;
 
 #[derive(Debug, Parser)]
@@ -47,6 +48,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Measure the detector: a simulated support desk with thieves in it, beside what others use.
     Eval(eval::Arguments),
+    /// Run the integration tests on other kernels, in a virtual machine.
+    Vm(vm::Arguments),
     /// What continuous integration runs: the same as `test`.
     Ci,
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
+        Verb::Vm(arguments) => vm::vm(&arguments),
         Verb::Ci => ci::ci(),
     };
     match result {

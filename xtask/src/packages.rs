@@ -70,6 +70,16 @@ pub const CLIENTS: &[Need] = &[
     installed("libpostgresql-jdbc-java"),
 ];
 
+/// Virtual machines with other kernels.
+pub const VIRTUAL_MACHINES: &[Need] = &[
+    program("qemu-system-x86", "qemu-system-x86_64"),
+    installed("busybox-static"),
+    program("cpio", "cpio"),
+    program("kmod", "depmod"),
+    program("xz-utils", "xz"),
+    program("zstd", "zstd"),
+];
+
 /// Python packages of the integration tests (target/tools/venv): name and version.
 pub const PYTHON: &[(&str, &str)] = &[
     ("psycopg", "3.3.9"),

@@ -28,7 +28,7 @@ pub enum For {
     Demo,
     /// What the sensor is compared with.
     Bench,
-    /// The clients of the integration tests.
+    /// The clients of the integration tests, and virtual machines.
     Test,
 }
 
@@ -51,6 +51,7 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     }
     if purpose >= For::Test {
         needs.extend(packages::CLIENTS);
+        needs.extend(packages::VIRTUAL_MACHINES);
     }
     progress.quiet("Debian packages", || debian::install(&needs))?;
     progress.quiet("Rust toolchain for the kernel programs", toolchain::install)?;

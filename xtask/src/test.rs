@@ -8,12 +8,15 @@ use crate::{
     build, command,
     progress::Progress,
     setup::{self, For},
-    workspace,
+    vm, workspace,
 };
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
+    /// Leave out the tests on other kernels, in virtual machines. Some tests only never run there.
+    #[arg(long)]
+    no_vm: bool,
     /// Handed on to `cargo test --workspace`, such as `--test exactness` or part of a test's name.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -43,6 +46,9 @@ pub fn test(arguments: &Arguments) -> Result<()> {
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     let sensor = build::release(&progress)?;
+    if !arguments.no_vm && arguments.arguments.is_empty() {
+        vm::smoke(&progress, &sensor)?;
+    }
 
     let mut tests = command::cargo();
     tests

@@ -2,8 +2,12 @@
 
 use core::ffi::c_void;
 
+pub mod fexit;
 pub mod registers;
 pub mod tp_btf;
+
+/// Reads with this flag consume nothing: the bytes come again.
+const MSG_PEEK: i32 = 2;
 
 /// Which way the bytes of an operation went, seen from the process that runs.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,7 @@
 
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::Operation;
-
-/// Reads with this flag consume nothing: the bytes come again.
-const MSG_PEEK: i32 = 2;
+use super::{MSG_PEEK, Operation};
 
 /// Arguments of `sock_recv_length(sk, ret, flags)`; `None` for a peek.
 #[inline(always)]

@@ -75,11 +75,17 @@ pub struct RunArguments {
     /// Show a live table of principals on standard output.
     #[arg(long)]
     console: bool,
+    /// Become this user once the kernel programs are loaded; its files must be writable to it.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
 }
 
 /// Arguments of `sensor check`.
 #[derive(Debug, clap::Args)]
 struct CheckArguments {
+    /// For machines: one JSON document.
+    #[arg(long)]
+    json: bool,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -107,7 +113,7 @@ pub fn main() -> ExitCode {
     match cli.verb {
         Verb::Run(arguments) => finish(run::run(&arguments)),
         Verb::Check(arguments) => match load(arguments.config.as_deref()) {
-            Ok(config) => check::check(&config),
+            Ok(config) => check::check(&config, arguments.json),
             Err(error) => finish(Err(error)),
         },
         Verb::Replay(arguments) => finish(replay::replay(&arguments)),

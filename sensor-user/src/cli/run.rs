@@ -17,7 +17,7 @@ use super::{Failure, RunArguments, live::Live, load};
 use crate::{
     config::Config,
     inventory,
-    kernel::{capability, load::Kernel},
+    kernel::{capability, load::Kernel, privileges},
 };
 
 /// Only one sensor watches a host (a network namespace): two would double the cost and each alert.
@@ -29,19 +29,26 @@ const FLUSH: Duration = Duration::from_secs(5);
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let mut config = load(arguments.config.as_deref())?;
     apply(&mut config, arguments)?;
-    if !capability::is_privileged() {
+    if !privileges::can_load() {
         return Err(anyhow!(
-            "loading BPF programs takes root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run `sudo sensor run …`"
+            "loading BPF programs takes root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH): run \
+             `sudo sensor run …`; `sensor check` says what is missing"
         )
         .into());
     }
+    if let Some(why) = capability::isolation() {
+        return Err(anyhow!("{why}").into());
+    }
     let _lock = lock()?;
+    let kernel = Kernel::load(&config)?;
+    // While there is one thread: capabilities belong to threads, and later ones inherit what is left.
+    privileges::drop_all_but_needed(arguments.user.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(watch(config, arguments))
+    runtime.block_on(watch(config, kernel, arguments))
 }
 
 /// Command line options win over the file.
@@ -75,12 +82,11 @@ fn lock() -> Result<UnixListener, Failure> {
     })
 }
 
-async fn watch(config: Config, arguments: &RunArguments) -> Result<(), Failure> {
+async fn watch(config: Config, kernel: Kernel, arguments: &RunArguments) -> Result<(), Failure> {
     // Before anything is attached, so that an early signal is not lost.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
 
-    let kernel = Kernel::load(&config)?;
     let (found, mut measured) = mpsc::channel(16);
     let mut live = Live::new(config.clone(), kernel, arguments.console)?;
     live.start()?;

@@ -7,6 +7,17 @@ use toml::Spanned;
 
 use super::{error::Problem, units};
 
+/// Which hooks the programs are put on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hooks {
+    /// The best that the kernel takes.
+    Auto,
+    /// Tracepoints, or nothing.
+    TpBtf,
+    /// Ends of functions, or nothing.
+    Fexit,
+}
+
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -18,6 +29,8 @@ pub struct Kernel {
     pub max_connections: u32,
     /// Bytes of one result after which its rows are estimated while they stream; `None`: never.
     pub skim_after: Option<u64>,
+    /// Which hooks.
+    pub hooks: Hooks,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +40,7 @@ pub(super) struct Section {
     drain_interval: Option<Spanned<String>>,
     max_connections: Option<Spanned<u32>>,
     skim_after: Option<Spanned<String>>,
+    hooks: Option<Spanned<String>>,
 }
 
 impl Section {
@@ -58,7 +72,23 @@ impl Section {
                 *number.get_ref()
             }
         };
+        let hooks = match &self.hooks {
+            None => Hooks::Auto,
+            Some(text) => match text.get_ref().as_str() {
+                "auto" => Hooks::Auto,
+                "tp_btf" => Hooks::TpBtf,
+                "fexit" => Hooks::Fexit,
+                other => {
+                    return Err(Problem::new(
+                        text.span(),
+                        format!("there are no hooks `{other}`"),
+                        "write \"auto\", \"tp_btf\" or \"fexit\"",
+                    ));
+                }
+            },
+        };
         Ok(Kernel {
+            hooks,
             ring_bytes,
             max_connections,
             drain_interval: match &self.drain_interval {

@@ -40,6 +40,11 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "sensor.toml:2:18:",
             "out of range",
         ),
+        (
+            "[kernel]\nhooks = \"kprobe\"",
+            "sensor.toml:2:9:",
+            "\"tp_btf\" or \"fexit\"",
+        ),
         ("[kernl]\n", "sensor.toml:1:2:", "did you mean `kernel`?"),
         (
             "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimt = 5",

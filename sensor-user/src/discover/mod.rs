@@ -33,11 +33,25 @@ pub struct Server {
 /// `commands` are the command names to look for. Processes of other users are readable as root only; what can't be
 /// read is left out.
 pub fn servers(commands: &[String]) -> Vec<Server> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
+    let mut servers: Vec<Server> = postmasters(commands)
+        .filter_map(|pid| server(pid).ok())
+        .collect();
+    servers.sort_by_key(|server| server.pid);
+    servers
+}
+
+/// Servers that run but can't be looked at, and why.
+pub fn hidden(commands: &[String]) -> Vec<(u32, std::io::Error)> {
+    postmasters(commands)
+        .filter_map(|pid| Some((pid, server(pid).err()?)))
+        .filter(|(_, error)| error.kind() == std::io::ErrorKind::PermissionDenied)
+        .collect()
+}
+
+/// Processes of these names that are not children of others.
+fn postmasters(commands: &[String]) -> impl Iterator<Item = u32> {
     let mut processes = HashMap::new();
-    for entry in entries.flatten() {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         if let Some(pid) = entry
             .file_name()
             .to_str()
@@ -48,14 +62,13 @@ pub fn servers(commands: &[String]) -> Vec<Server> {
             processes.insert(pid, parent);
         }
     }
-    let mut servers: Vec<Server> = processes
+    // Backends and workers are children of the postmaster.
+    let postmasters: Vec<u32> = processes
         .iter()
-        // Backends and workers are children of the postmaster.
         .filter(|(_, parent)| !processes.contains_key(*parent))
-        .filter_map(|(pid, _)| server(*pid))
+        .map(|(pid, _)| *pid)
         .collect();
-    servers.sort_by_key(|server| server.pid);
-    servers
+    postmasters.into_iter()
 }
 
 /// Command name and parent of a process.
@@ -73,16 +86,20 @@ pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
     Some((stat.get(open + 1..close)?.to_owned(), parent))
 }
 
-fn server(pid: u32) -> Option<Server> {
+fn server(pid: u32) -> std::io::Result<Server> {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     // A postmaster works in its data directory; through its own root, so that containers are seen too.
-    let data_directory = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let data_directory = fs::read_link(format!("/proc/{pid}/cwd"))?;
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     let data = inside(&data_directory);
-    let lock = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let lock = fs::read_to_string(data.join("postmaster.pid"))?;
     let lines: Vec<&str> = lock.lines().collect();
     // pid, data directory, start time, port, socket directory, first listen address, shared memory, status.
-    let port: u16 = lines.get(3)?.trim().parse().ok()?;
+    // Written in pieces: without a port it is not complete yet.
+    let port: u16 = lines
+        .get(3)
+        .and_then(|line| line.trim().parse().ok())
+        .ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let socket_directory = lines
         .get(4)
         .map(|line| line.trim())
@@ -96,7 +113,7 @@ fn server(pid: u32) -> Option<Server> {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    Some(Server {
+    Ok(Server {
         pid,
         name: format!("{version}/{directory}:{port}").into(),
         version,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, ProgramFd, RawTracePoint},
+    programs::{Program, ProgramFd, RawTracePoint},
 };
 use sensor_ebpf::{
     merged::WAYS,
@@ -14,20 +14,19 @@ use sensor_ebpf::{
     settings::{COMMANDS, Settings},
 };
 
-use super::{offsets, pod::Plain, test_run};
+use super::{
+    hooks::{self, Family},
+    offsets,
+    pod::Plain,
+    test_run,
+};
 use crate::config::Config;
 
 /// The object that `build.rs` has compiled, inside the binary.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-bpf"));
 
-/// Programs, each with the tracepoint it hooks; attached in this order: processes first, then reads before writes, so
-/// that no answer is seen without its request.
-const PROGRAMS: [&str; 4] = [
-    "sched_process_exec",
-    "sched_process_exit",
-    "sock_recv_length",
-    "sock_send_length",
-];
+/// Programs on tracepoints of processes, whatever the rung. They are attached before those on sockets.
+const PROCESSES: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
 
 /// The program that hands on what was put together; run from here, attached nowhere.
 const DRAIN: &str = "drain";
@@ -48,6 +47,8 @@ pub struct Kernel {
     /// What the kernel side could not do.
     pub counters: PerCpuArray<MapData, Plain<KernelCounters>>,
     drain: ProgramFd,
+    /// The rung of the ladder that is used.
+    pub family: Family,
     ebpf: Ebpf,
 }
 
@@ -82,6 +83,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
+        let family = hooks::choose(config.kernel.hooks)?;
         let settings = settings(config)?;
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {
@@ -101,9 +103,14 @@ impl Kernel {
                 "cannot create the sensor's BPF maps; `sensor check` says what this host lacks",
             )?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
-        for name in PROGRAMS {
-            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-            program.load(name, &btf).with_context(|| {
+        // Those of other rungs stay unloaded: the kernel may refuse them.
+        for name in programs(family) {
+            match program(&mut ebpf, name)? {
+                Program::BtfTracePoint(program) => program.load(name, &btf),
+                Program::FExit(program) => program.load(name, &btf),
+                other => bail!("the embedded BPF object has a program {name} of type {:?}: build error", other.prog_type()),
+            }
+            .with_context(|| {
                 format!("the kernel refused the BPF program {name}; `sensor check` says what this host lacks")
             })?;
         }
@@ -122,6 +129,7 @@ impl Kernel {
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
             ports: Array::try_from(take(&mut ebpf, "PORTS")?)?,
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
+            family,
             ebpf,
         })
     }
@@ -131,10 +139,13 @@ impl Kernel {
     /// # Errors
     /// When a hook can't be attached.
     pub fn attach(&mut self) -> Result<()> {
-        for name in PROGRAMS {
-            program(&mut self.ebpf, name)?
-                .attach()
-                .with_context(|| format!("cannot attach to the tracepoint {name}"))?;
+        for name in programs(self.family) {
+            match program(&mut self.ebpf, name)? {
+                Program::BtfTracePoint(program) => program.attach().map(drop),
+                Program::FExit(program) => program.attach().map(drop),
+                _ => Ok(()),
+            }
+            .with_context(|| format!("cannot attach to {name}"))?;
         }
         Ok(())
     }
@@ -149,8 +160,7 @@ impl Kernel {
 
     /// Run time of each program, from the kernel's `fdinfo` of it.
     pub fn statistics(&self) -> Vec<ProgramStatistics> {
-        PROGRAMS
-            .into_iter()
+        programs(self.family)
             .filter_map(|name| {
                 let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
                 let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
@@ -170,11 +180,16 @@ impl Kernel {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint> {
-    Ok(ebpf
-        .program_mut(name)
-        .ok_or_else(|| anyhow!("the embedded BPF object has no program {name}: build error"))?
-        .try_into()?)
+/// All programs of a rung, in the order in which they are attached.
+fn programs(family: Family) -> impl Iterator<Item = &'static str> {
+    PROCESSES
+        .into_iter()
+        .chain(family.programs().iter().copied())
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| anyhow!("the embedded BPF object has no program {name}: build error"))
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {

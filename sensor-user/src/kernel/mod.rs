@@ -1,7 +1,10 @@
 //! The kernel side as userspace sees it: load, attach, read.
 
+pub mod ask;
 pub mod capability;
+pub mod hooks;
 pub mod load;
 pub mod offsets;
 pub mod pod;
+pub mod privileges;
 mod test_run;

@@ -7,14 +7,22 @@ use sensor_ebpf::settings::Offsets;
 /// Where the kernel keeps its type information.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
+/// The kernel's type information.
+///
+/// # Errors
+/// When it has none.
+pub fn vmlinux() -> Result<Btf> {
+    Btf::from_file(VMLINUX).with_context(|| {
+        format!("cannot read the kernel's type information from {VMLINUX}: this kernel was built without CONFIG_DEBUG_INFO_BTF; install your distribution's standard kernel")
+    })
+}
+
 /// Reads all offsets that the programs use.
 ///
 /// # Errors
 /// When the kernel has no BTF, or a structure or field is not as expected.
 pub fn read() -> Result<Offsets> {
-    let btf = Btf::from_file(VMLINUX).with_context(|| {
-        format!("cannot read the kernel's type information from {VMLINUX}: this kernel was built without CONFIG_DEBUG_INFO_BTF; install your distribution's standard kernel")
-    })?;
+    let btf = vmlinux()?;
     let at = |structure: &str, path: &str| offset(&btf, structure, path);
     Ok(Offsets {
         task_comm: at("task_struct", "comm")?,
@@ -48,7 +56,7 @@ pub fn read() -> Result<Offsets> {
         pid_numbers_nr: at("pid", "numbers")? + at("upid", "nr")?,
         tcp_write_seq: at("tcp_sock", "write_seq")?,
         tcp_copied_seq: at("tcp_sock", "copied_seq")?,
-        pad: 0,
+        socket_sk: at("socket", "sk")?,
     })
 }
 

@@ -30,10 +30,8 @@ pub fn received<S: Surroundings>(surroundings: &mut S, connection: &mut Connecti
     }
     connection.seen_received += u64::from(length);
     connection.received += u64::from(length);
-    if is_parsed(connection) {
+    if is_parsed(connection) || startup::received(surroundings, connection, length) {
         request::received(surroundings, connection, length);
-    } else {
-        startup::received(surroundings, connection, length);
     }
 }
 

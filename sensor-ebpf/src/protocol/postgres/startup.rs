@@ -1,7 +1,7 @@
 //! Everything that is not a parsed stream of typed messages: start-up packets, the encryption handshake, and phases
 //! of which only bytes are counted.
 
-use super::{messages, request};
+use super::messages;
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{Connection, PARTIAL, Phase},
@@ -23,18 +23,19 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// `MAX_STARTUP_PACKET_LENGTH` of the server.
 const LONGEST: u32 = 10_000;
 
-/// Bytes from the client outside of the parsed phases.
+/// Bytes from the client outside of the parsed phases; true when they turn out to be parsed again.
 #[inline(always)]
-pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
     if c.phase == Phase::Startup as u8 {
         packet(s, c, length);
     } else if c.phase == Phase::Blind as u8 {
-        resynchronise(s, c, length);
+        return resynchronise(s, c, length);
     } else if c.sent > 0 {
         // One record a turn, so that an encrypted conversation is accounted for while it goes on.
         s.phase(c);
         forget_bytes(c);
     }
+    false
 }
 
 /// Bytes to the client outside of the parsed phases.
@@ -104,9 +105,10 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 }
 
 /// A blind connection makes sense again when the client sends one whole message that begins a request: the server
-/// reads at message borders only, so that this can't be the middle of another.
+/// reads at message borders only, so that this can't be the middle of another. True when it does; the message is the
+/// caller's to parse, because calls nested in this one would have less stack.
 #[inline(never)]
-fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
     if (messages::HEADER..=CHUNK).contains(&length) && s.read(0, length, BASE) {
         let kind = s.window().byte(BASE);
         let total = s.window().be32(BASE + 1).wrapping_add(1);
@@ -126,13 +128,14 @@ fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
             forget_stream(c);
             c.phase = Phase::Ready as u8;
             s.phase_entered(c);
-            return request::received(s, c, length);
+            return true;
         }
     }
     if c.sent > 0 {
         s.phase(c);
         forget_bytes(c);
     }
+    false
 }
 
 #[inline(always)]

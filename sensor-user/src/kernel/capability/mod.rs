@@ -1,0 +1,289 @@
+//! What this kernel and host offer, and what the sensor needs of it: found out by asking and trying, not by versions.
+
+use std::{fs, path::Path};
+
+use aya::{maps::MapType, programs::ProgramType, sys::BpfHelper};
+
+use super::{
+    ask,
+    hooks::{self, Family},
+    offsets, privileges,
+};
+use crate::config::Config;
+
+mod host;
+
+/// How much the sensor needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It can't run without.
+    Required,
+    /// Something is lost without.
+    Useful,
+    /// Good to know.
+    Informative,
+}
+
+/// One thing that is needed or useful.
+#[derive(Clone, Debug)]
+pub struct Capability {
+    /// What.
+    pub name: String,
+    /// Is it there?
+    pub present: bool,
+    /// Can the sensor run without?
+    pub need: Need,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What was found.
+    pub found: String,
+    /// How to get it; empty when it is there.
+    pub remedy: &'static str,
+}
+
+/// Everything about a host, apart from its servers.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Release of the kernel.
+    pub release: String,
+    /// The table.
+    pub capabilities: Vec<Capability>,
+    /// The rung of hooks that would be used.
+    pub family: Option<Family>,
+    /// Why there is none.
+    pub refusal: Option<String>,
+}
+
+impl Host {
+    /// Does it have all that is required?
+    pub fn is_possible(&self) -> bool {
+        self.family.is_some() && self.missing(Need::Required).next().is_none()
+    }
+
+    /// What is missing of this importance.
+    pub fn missing(&self, need: Need) -> impl Iterator<Item = &Capability> {
+        self.capabilities
+            .iter()
+            .filter(move |found| !found.present && found.need == need)
+    }
+}
+
+/// Looks at all of them.
+pub fn host(config: &Config) -> Host {
+    let mut capabilities = privileges();
+    let btf = offsets::read().and_then(|_| offsets::vmlinux());
+    capabilities.push(Capability {
+        name: "BTF".to_owned(),
+        present: btf.is_ok(),
+        need: Need::Required,
+        why: "says where the kernel keeps what the programs read",
+        found: match &btf {
+            Ok(_) => "the kernel's type information is readable and has all fields".to_owned(),
+            Err(error) => format!("{error:#}"),
+        },
+        remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF=y (all current distributions' kernels), and mount /sys",
+    });
+    let ladder = hooks::ladder();
+    capabilities.extend(hook_families(&ladder));
+    // Without the rights to try, everything would look as if the kernel lacked it.
+    if privileges::can_load() {
+        if let Ok(btf) = &btf {
+            capabilities.extend(tracepoints(btf));
+        }
+        capabilities.extend(features());
+    }
+    capabilities.extend(host::all(btf.as_ref().ok()));
+    let chosen = ladder.and_then(|ladder| hooks::best(&ladder, config.kernel.hooks));
+    let (family, refusal) = match chosen {
+        Ok(family) => (Some(family), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    Host {
+        release: kernel_release(),
+        capabilities,
+        family,
+        refusal,
+    }
+}
+
+/// Linux capabilities of this process.
+fn privileges() -> Vec<Capability> {
+    privileges::WANTED
+        .iter()
+        .map(|wanted| {
+            let present = privileges::has(wanted.capability);
+            Capability {
+                name: wanted.capability.to_string(),
+                present,
+                need: if wanted.to_load {
+                    Need::Required
+                } else {
+                    Need::Useful
+                },
+                why: wanted.why,
+                found: if present { "held" } else { "not held" }.to_owned(),
+                remedy: "run as root (sudo sensor …), or with AmbientCapabilities= as in deploy/data-access-sensor.service",
+            }
+        })
+        .collect()
+}
+
+/// The rungs of the ladder. One of them is enough.
+fn hook_families(ladder: &anyhow::Result<Vec<hooks::Rung>>) -> Vec<Capability> {
+    let Ok(ladder) = ladder else {
+        return Vec::new();
+    };
+    let mut any = false;
+    ladder
+        .iter()
+        .map(|rung| {
+            // What a rung below misses is no loss when one above is there.
+            let need = if any { Need::Informative } else { Need::Useful };
+            let present = rung.refusal.is_none();
+            any |= present;
+            Capability {
+                name: format!("hooks {}", rung.family.name()),
+                present,
+                need: if present { need } else { Need::Informative },
+                why: "socket operations of servers and their clients; one family is enough",
+                found: rung
+                    .refusal
+                    .clone()
+                    .unwrap_or_else(|| rung.family.place().to_owned()),
+                remedy: match rung.family {
+                    Family::TpBtf => "boot Linux 6.3 or later",
+                    Family::Fexit => "boot Linux 5.17 or later that allows BPF trampolines",
+                },
+            }
+        })
+        .collect()
+}
+
+/// What all rungs need besides.
+fn tracepoints(btf: &btf_rs::Btf) -> Vec<Capability> {
+    [
+        ("sched_process_exec", "servers that start are found at once"),
+        ("sched_process_exit", "connections end with their processes"),
+    ]
+    .into_iter()
+    .map(|(name, why)| {
+        let answer = ask::tracepoint(btf, name);
+        Capability {
+            name: name.to_owned(),
+            present: answer.is_ok(),
+            need: Need::Required,
+            why,
+            found: answer.map_or_else(
+                |error| error.to_string(),
+                |()| "the kernel takes a program on this tracepoint".to_owned(),
+            ),
+            remedy: "boot Linux 5.5 or later with CONFIG_BPF_EVENTS=y, and run as root",
+        }
+    })
+    .collect()
+}
+
+/// Kinds of maps, and helpers that are refused for reasons of policy.
+fn features() -> Vec<Capability> {
+    let map = |name: &str, kind, why, remedy| {
+        let answer = aya::sys::is_map_supported(kind);
+        Capability {
+            name: name.to_owned(),
+            present: matches!(answer, Ok(true)),
+            need: Need::Required,
+            why,
+            found: match answer {
+                Ok(true) => "the kernel makes such maps".to_owned(),
+                Ok(false) => "the kernel knows no such maps".to_owned(),
+                Err(error) => format!("the kernel makes no such map: {}", error.io_error),
+            },
+            remedy,
+        }
+    };
+    let mut all = vec![
+        map(
+            "ring buffer",
+            MapType::RingBuf,
+            "records on their way to userspace",
+            "boot Linux 5.8 or later, and run as root",
+        ),
+        map(
+            "socket storage",
+            MapType::SkStorage,
+            "what is remembered of a connection",
+            "boot Linux 5.11 or later, and run as root",
+        ),
+    ];
+    let lockdown = host::lockdown();
+    let readable = aya::sys::is_helper_supported(
+        ProgramType::RawTracePoint,
+        BpfHelper::BPF_FUNC_probe_read_kernel,
+    );
+    all.push(Capability {
+        name: "lockdown".to_owned(),
+        present: matches!(readable, Ok(true)),
+        need: Need::Required,
+        why: "programs read memory: buffers of servers, fields of sockets",
+        found: match &readable {
+            Ok(true) => format!("programs may read memory (lockdown is {lockdown})"),
+            Ok(false) => format!("programs may not read memory (lockdown is {lockdown})"),
+            Err(error) => format!("can't be tried without CAP_BPF (lockdown is {lockdown}): {error}"),
+        },
+        remedy: "boot with lockdown=integrity instead of lockdown=confidentiality, which forbids it; with Secure Boot \
+                 that is what distributions do",
+    });
+    all
+}
+
+/// Release of the running kernel.
+pub fn kernel_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// Why the sensor would watch nothing, or the wrong thing, whatever the kernel offers; nothing when all is well.
+pub fn isolation() -> Option<&'static str> {
+    (!host::is_initial_pid_namespace()).then_some(host::PID_NAMESPACE)
+}
+
+/// Is there a file or folder?
+fn exists(path: &str) -> bool {
+    Path::new(path).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capability(present: bool, need: Need) -> Capability {
+        Capability {
+            name: "x".to_owned(),
+            present,
+            need,
+            why: "",
+            found: String::new(),
+            remedy: "",
+        }
+    }
+
+    fn of(capabilities: Vec<Capability>, family: Option<Family>) -> Host {
+        Host {
+            release: "6.1".to_owned(),
+            capabilities,
+            family,
+            refusal: None,
+        }
+    }
+
+    #[test]
+    fn only_what_is_required_makes_it_impossible() {
+        let useful = vec![
+            capability(true, Need::Required),
+            capability(false, Need::Useful),
+        ];
+        assert!(of(useful.clone(), Some(Family::Fexit)).is_possible());
+        assert!(!of(useful, None).is_possible(), "no hooks");
+        let required = vec![capability(false, Need::Required)];
+        assert!(!of(required, Some(Family::TpBtf)).is_possible());
+    }
+}

@@ -1,0 +1,209 @@
+//! The ladder of hooks: families of programs that see the same socket operations, the best first.
+
+use anyhow::{Result, bail};
+use btf_rs::Btf;
+
+use super::{ask, offsets, privileges};
+use crate::config::kernel::Hooks;
+
+/// A rung of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Tracepoints `sock_recv_length` and `sock_send_length` (Linux 6.3).
+    TpBtf,
+    /// The ends of the functions by which TCP and unix sockets read and write (Linux 5.17, where trampolines are
+    /// allowed).
+    Fexit,
+}
+
+/// Helper functions that the programs call, and that not every kernel in use has.
+const HELPERS: [(&str, &str); 4] = [
+    ("get_current_task_btf", "5.11"),
+    ("get_socket_cookie", "5.12"),
+    ("task_pt_regs", "5.15"),
+    ("loop", "5.17"),
+];
+
+/// A rung and what the kernel says of it.
+#[derive(Clone, Debug)]
+pub struct Rung {
+    /// Which.
+    pub family: Family,
+    /// Why it can't be used; nothing when it can.
+    pub refusal: Option<String>,
+}
+
+impl Family {
+    /// All, the best first.
+    pub const LADDER: [Self; 2] = [Self::TpBtf, Self::Fexit];
+
+    /// As the configuration calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::Fexit => "fexit",
+        }
+    }
+
+    /// Where its programs sit.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf on sock_recv_length and sock_send_length",
+            Self::Fexit => {
+                "fexit on tcp_recvmsg, unix_stream_recvmsg, tcp_sendmsg and unix_stream_sendmsg"
+            }
+        }
+    }
+
+    /// Its programs, each named for what it hooks; attached in this order: reads before writes, so that no answer is
+    /// seen without its request.
+    pub fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::TpBtf => &["sock_recv_length", "sock_send_length"],
+            Self::Fexit => &[
+                "tcp_recvmsg",
+                "unix_stream_recvmsg",
+                "tcp_sendmsg",
+                "unix_stream_sendmsg",
+            ],
+        }
+    }
+
+    /// Asks the kernel whether it takes them.
+    fn refusal(self, btf: &Btf) -> Option<String> {
+        self.programs().iter().find_map(|name| {
+            let answer = match self {
+                Self::TpBtf => ask::tracepoint(btf, name),
+                Self::Fexit => ask::function_exit(btf, name),
+            };
+            answer.err().map(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => error.to_string(),
+                _ => format!("the kernel refuses a program on {name}: {error}"),
+            })
+        })
+    }
+}
+
+/// Why no rung can be used, whatever the hooks; nothing when the kernel has what all programs need.
+pub fn lacks(btf: &Btf) -> Option<String> {
+    if !privileges::can_load() {
+        return Some("the kernel can't be asked without CAP_BPF and CAP_PERFMON".to_owned());
+    }
+    for (name, since) in HELPERS {
+        if !ask::has_helper(btf, name) {
+            return Some(format!(
+                "this kernel has no BPF helper bpf_{name}, which came with Linux {since}"
+            ));
+        }
+    }
+    ask::fetch_atomics().err().map(|error| {
+        format!("this kernel refuses BPF atomics that return a value, which came with Linux 5.12: {error}")
+    })
+}
+
+/// What the kernel says of each rung.
+///
+/// # Errors
+/// When its type information can't be read.
+pub fn ladder() -> Result<Vec<Rung>> {
+    let btf = offsets::vmlinux()?;
+    let lacks = lacks(&btf);
+    Ok(Family::LADDER
+        .into_iter()
+        .map(|family| Rung {
+            family,
+            refusal: lacks.clone().or_else(|| family.refusal(&btf)),
+        })
+        .collect())
+}
+
+/// The rung to use: the best that the kernel takes, or the one that the configuration wants.
+///
+/// # Errors
+/// When there is none; says why.
+pub fn choose(wanted: Hooks) -> Result<Family> {
+    best(&ladder()?, wanted)
+}
+
+/// See [`choose`].
+///
+/// # Errors
+/// Likewise.
+pub fn best(ladder: &[Rung], wanted: Hooks) -> Result<Family> {
+    let allowed = |rung: &&Rung| match wanted {
+        Hooks::Auto => true,
+        Hooks::TpBtf => rung.family == Family::TpBtf,
+        Hooks::Fexit => rung.family == Family::Fexit,
+    };
+    let mut refusals = Vec::new();
+    for rung in ladder.iter().filter(allowed) {
+        match &rung.refusal {
+            None => return Ok(rung.family),
+            Some(why) => refusals.push(format!("{}: {why}", rung.family.name())),
+        }
+    }
+    let hint = if !privileges::can_load() {
+        "run as root"
+    } else if wanted == Hooks::Auto {
+        "boot Linux 5.17 or later; `sensor check` says what each hook needs"
+    } else {
+        "leave `kernel.hooks` at \"auto\"; `sensor check` says which hooks this host has"
+    };
+    bail!(
+        "this kernel ({}) offers no hooks that the sensor can use: {}\n{hint}",
+        super::capability::kernel_release(),
+        refusals.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rungs(refusals: [Option<&str>; 2]) -> Vec<Rung> {
+        Family::LADDER
+            .into_iter()
+            .zip(refusals)
+            .map(|(family, refusal)| Rung {
+                family,
+                refusal: refusal.map(str::to_owned),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_best_rung_that_the_kernel_takes() {
+        let both = rungs([None, None]);
+        assert_eq!(best(&both, Hooks::Auto).expect("a rung"), Family::TpBtf);
+        assert_eq!(best(&both, Hooks::Fexit).expect("a rung"), Family::Fexit);
+        let old = rungs([Some("too old"), None]);
+        assert_eq!(best(&old, Hooks::Auto).expect("a rung"), Family::Fexit);
+    }
+
+    #[test]
+    fn no_rung_says_why_for_each() {
+        let error = best(&rungs([Some("too old"), Some("forbidden")]), Hooks::Auto)
+            .expect_err("none")
+            .to_string();
+        assert!(
+            error.contains("tp_btf: too old") && error.contains("fexit: forbidden"),
+            "{error}"
+        );
+        let error = best(&rungs([Some("too old"), None]), Hooks::TpBtf)
+            .expect_err("not the wanted one")
+            .to_string();
+        assert!(
+            error.contains("kernel.hooks") && !error.contains("fexit"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn this_kernel_is_asked() {
+        let btf = offsets::vmlinux().expect("BTF of the running kernel");
+        assert!(ask::has_helper(&btf, "get_current_task_btf"));
+        assert!(!ask::has_helper(&btf, "make_coffee"));
+        let missing = ask::tracepoint(&btf, "no_such_tracepoint").expect_err("not there");
+        assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,109 @@
+//! What the guest runs once it has its root.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Plan, machine::Accelerator};
+use crate::workspace;
+
+/// Line by which the guest says how it went.
+pub const EXIT: &str = "xtask: exit ";
+/// Where the guest writes what the tests print.
+const OUTPUT: &str = "/dev/ttyS1";
+/// How much longer than on this machine things may take under emulation.
+const SLOWNESS: u32 = 6;
+
+/// Names of the integration tests' files, as their package declares them.
+pub fn test_names() -> Vec<String> {
+    let manifest = include_str!("../../../tests/Cargo.toml");
+    declared(manifest)
+}
+
+fn declared(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut in_test = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            in_test = line.trim() == "[[test]]";
+        } else if in_test && let Some(name) = line.strip_prefix("name = ") {
+            names.push(name.trim().trim_matches('"').to_owned());
+        }
+    }
+    names
+}
+
+/// The script of the guest's only process: every test file in turn, then the end.
+pub fn script(
+    tests: &[(String, PathBuf)],
+    plan: &Plan,
+    sensor: &Path,
+    accelerator: Accelerator,
+) -> Result<String> {
+    let mut script = String::from("export HOME=/root\n");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut set = |name: &str, value: &str| {
+        let _ = writeln!(script, "export {name}={}", quoted(value));
+    };
+    set("PATH", &path);
+    set("SENSOR_BIN", &sensor.to_string_lossy());
+    set("RUST_BACKTRACE", "0");
+    set("LC_ALL", "C.UTF-8");
+    set("TERM", "dumb");
+    if accelerator == Accelerator::Emulation {
+        set("SENSOR_TEST_SLOWNESS", &SLOWNESS.to_string());
+    }
+    if let Some(hooks) = &plan.hooks {
+        set("SENSOR_TEST_HOOKS", hooks);
+    }
+    let folder = workspace::root().join("tests");
+    let folder = folder.to_str().context("the workspace's path is no text")?;
+    let _ = writeln!(script, "cd {}", quoted(folder));
+    script.push_str("status=0\n");
+    for (name, binary) in tests {
+        let binary = binary.to_str().context("a test's path is no text")?;
+        let _ = write!(
+            script,
+            "echo \"     Running {name} on $(uname -r)\" >{OUTPUT}\n{}",
+            quoted(binary)
+        );
+        for argument in plan
+            .arguments
+            .iter()
+            .map(String::as_str)
+            .chain(["--color=never"])
+        {
+            let _ = write!(script, " {}", quoted(argument));
+        }
+        let _ = writeln!(script, " >{OUTPUT} 2>&1 </dev/null || status=1");
+    }
+    let _ = write!(
+        script,
+        "echo \"{EXIT}$status\" >{OUTPUT}\n/usr/bin/busybox sleep 1\n/usr/bin/busybox poweroff -f\n"
+    );
+    Ok(script)
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_files_are_those_that_are_declared() {
+        let manifest = "[package]\nname = \"x\"\n[lib]\nname = \"harness\"\n[[test]]\nname = \"alerts\"\npath = \"a.rs\"\n";
+        assert_eq!(declared(manifest), ["alerts"]);
+        assert!(test_names().contains(&"exactness".to_owned()));
+    }
+
+    #[test]
+    fn odd_words_reach_the_tests_whole() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

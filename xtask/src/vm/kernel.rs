@@ -1,0 +1,187 @@
+//! Kernels from Debian's packages: fetched once, kept as a kernel and an initramfs under `target/vm`.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{apt::Apt, initramfs};
+use crate::{command, workspace};
+
+/// A kernel that database hosts run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Debian 11.
+    V5_10,
+    /// Debian 12.
+    V6_1,
+    /// Debian 13.
+    V6_12,
+    /// Debian unstable.
+    V7_2,
+}
+
+impl Version {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7_2];
+
+    /// Has it what the sensor's programs need? Where it has not, only what the sensor says of that is tested.
+    pub fn is_watchable(self) -> bool {
+        self != Self::V5_10
+    }
+
+    /// The Debian release that carries it.
+    pub fn suite(self) -> &'static str {
+        match self {
+            Self::V5_10 => "bullseye",
+            Self::V6_1 => "bookworm",
+            Self::V6_12 => "trixie",
+            Self::V7_2 => "sid",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V5_10 => "5.10",
+            Self::V6_1 => "6.1",
+            Self::V6_12 => "6.12",
+            Self::V7_2 => "7.2",
+        })
+    }
+}
+
+/// What boots.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Its first root.
+    pub initramfs: PathBuf,
+}
+
+/// The package that depends on a release's kernel: the one that hosts install, not the small one for clouds.
+const NEWEST: &str = "linux-image-amd64";
+/// Packages with a kernel's parts, by the beginning of their names.
+const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+
+/// The kernel, fetched unless it is there, and what is to be said of it.
+pub fn image(version: Version) -> Result<(Image, String)> {
+    let place = workspace::root().join("target/vm");
+    let folder = place.join(format!("linux-{version}"));
+    let image = Image {
+        kernel: folder.join("vmlinuz"),
+        initramfs: folder.join("initramfs"),
+    };
+    let release = folder.join("release");
+    let stamp = folder.join("stamp");
+    let note = if fs::exists(&release).unwrap_or(false) {
+        "kept"
+    } else {
+        fetch(version, &place, &folder)?;
+        "fetched"
+    };
+    let release = fs::read_to_string(&release)
+        .with_context(|| format!("cannot read {}", release.display()))?;
+    // The init script is this program's: an initramfs of an older one is made again.
+    if fs::read_to_string(&stamp).ok().as_deref() != Some(initramfs::INIT) {
+        initramfs::build(&folder.join("modules"), &image.initramfs)?;
+        fs::write(&stamp, initramfs::INIT)
+            .with_context(|| format!("cannot write {}", stamp.display()))?;
+    }
+    Ok((image, format!("{release}, {note}")))
+}
+
+/// Fetches and unpacks it; what is left in `folder` is complete when there is a file `release`.
+fn fetch(version: Version, place: &Path, folder: &Path) -> Result<()> {
+    let apt = Apt::update(&place.join("apt"), version.suite())?;
+    let packages = parts(&apt, version)?;
+    let unpacked = place.join(format!("unpacked-{version}"));
+    let downloads = place.join(format!("downloads-{version}"));
+    for old in [&unpacked, &downloads] {
+        let _ = fs::remove_dir_all(old);
+    }
+    workspace::directory(&unpacked)?;
+    for file in apt.download(&packages, &downloads)? {
+        command::logged(
+            command::command("dpkg-deb")
+                .arg("--extract")
+                .args([&file, &unpacked]),
+            &format!("vm-unpack-{version}"),
+        )?;
+    }
+    workspace::directory(folder)?;
+    let release = initramfs::modules(&unpacked, &folder.join("modules"))?;
+    let kernel = [
+        unpacked.join(format!("boot/vmlinuz-{release}")),
+        unpacked.join(format!("usr/lib/modules/{release}/vmlinuz")),
+    ]
+    .into_iter()
+    .find(|path| path.is_file())
+    .with_context(|| format!("{} hold no kernel {release}", packages.join(" and ")))?;
+    fs::copy(&kernel, folder.join("vmlinuz"))
+        .with_context(|| format!("cannot copy {}", kernel.display()))?;
+    for used in [&unpacked, &downloads] {
+        fs::remove_dir_all(used).with_context(|| format!("cannot remove {}", used.display()))?;
+    }
+    let file = folder.join("release");
+    fs::write(&file, &release).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The packages with the kernel and its modules.
+fn parts(apt: &Apt, version: Version) -> Result<Vec<String>> {
+    let found = apt.field(NEWEST, "Version")?;
+    if !found.starts_with(&format!("{version}.")) {
+        bail!(
+            "Debian {} carries Linux {found} by now, not {version}: a kernel fetched before stays usable, a new one needs \
+             another entry in xtask/src/vm/kernel.rs",
+            version.suite()
+        );
+    }
+    let mut packages = Vec::new();
+    let mut open = vec![NEWEST.to_owned()];
+    while let Some(package) = open.pop() {
+        for needed in kernel_parts(&apt.field(&package, "Depends")?) {
+            if !packages.contains(&needed) {
+                packages.push(needed.clone());
+                open.push(needed);
+            }
+        }
+    }
+    // Since 7.2 the image is an empty package that needs the other two.
+    if packages
+        .iter()
+        .any(|name| name.starts_with("linux-binary-"))
+    {
+        packages.retain(|name| !name.starts_with("linux-image-"));
+    }
+    Ok(packages)
+}
+
+/// Of a field `Depends`: packages with parts of the kernel.
+fn kernel_parts(depends: &str) -> Vec<String> {
+    depends
+        .split(',')
+        .filter_map(|one| one.split_whitespace().next())
+        .filter(|name| PARTS.iter().any(|part| name.starts_with(part)))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_kernel_are_told_from_its_other_needs() {
+        let depends = "dracut | linux-initramfs-tool, linux-base-7.2-amd64 (= 1), linux-binary-7.2-amd64 (= 1), \
+                       linux-modules-7.2-amd64 (= 1)";
+        assert_eq!(
+            kernel_parts(depends),
+            ["linux-binary-7.2-amd64", "linux-modules-7.2-amd64"]
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! The virtual machine: QEMU, with the processor's help where that really boots a kernel, by emulation elsewhere.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Plan, kernel::Image, results::Summary};
+use crate::{
+    command::{self, command},
+    signal, workspace,
+};
+
+/// How the guest's processors are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// `/dev/kvm`.
+    Kvm,
+    /// QEMU alone: ten times slower or more, but works everywhere.
+    Emulation,
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "QEMU with KVM",
+            Self::Emulation => "QEMU without KVM, which is slow",
+        })
+    }
+}
+
+/// A kernel boots to its first process within this with KVM, which takes a second or two where it works.
+const PROBE: Duration = Duration::from_secs(20);
+/// Memory of the guest in MiB; its files that are written are in there, too.
+const MEMORY: u32 = 4096;
+/// What comes before the tests may take this long.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// KVM where a kernel really boots with it: the device can be there and useless, in a machine that is virtual itself.
+pub fn accelerator(image: &Image) -> Result<Accelerator> {
+    if !Path::new("/dev/kvm").exists() {
+        return Ok(Accelerator::Emulation);
+    }
+    let folder = workspace::root().join("target/vm");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let answer = folder.join("kvm");
+    // Asked once, until the machine starts again.
+    if let Ok(known) = fs::read_to_string(&answer)
+        && let Some(works) = known.strip_prefix(&boot)
+    {
+        return Ok(if works == "works" {
+            Accelerator::Kvm
+        } else {
+            Accelerator::Emulation
+        });
+    }
+    let mut child = qemu(
+        image,
+        Accelerator::Kvm,
+        "xtask.probe",
+        &folder.join("probe.log"),
+    )
+    .stderr(Stdio::null())
+    .spawn()
+    .context("cannot start qemu-system-x86_64")?;
+    let mut booted = false;
+    follow(&mut child, PROBE, |line| booted |= line == "xtask: booted")?;
+    fs::write(
+        &answer,
+        format!("{boot}{}", if booted { "works" } else { "hangs" }),
+    )
+    .with_context(|| format!("cannot write {}", answer.display()))?;
+    Ok(if booted {
+        Accelerator::Kvm
+    } else {
+        Accelerator::Emulation
+    })
+}
+
+/// Boots, runs the script and shows its output, which also goes to `log`, and behind it what the kernel had to say.
+pub fn run(
+    image: &Image,
+    script: &str,
+    accelerator: Accelerator,
+    plan: &Plan,
+    log: &Path,
+) -> Result<Summary> {
+    let folder = workspace::root().join("target/vm/guest");
+    workspace::directory(&folder)?;
+    let file = folder.join("guest.sh");
+    fs::write(&file, script).with_context(|| format!("cannot write {}", file.display()))?;
+    let kernel_log = log.with_extension("kernel.log");
+    let mut output =
+        File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    let append = plan.append.as_deref().unwrap_or_default();
+    let mut qemu = qemu(image, accelerator, append, &kernel_log);
+    qemu.args(share("root", Path::new("/")))
+        .args(share("guest", &folder));
+    let began = Instant::now();
+    let mut child = qemu
+        .stderr(output.try_clone().context("cannot share a log")?)
+        .spawn()
+        .context("cannot start qemu-system-x86_64")?;
+    let mut summary = Summary::default();
+    let mut failed = None;
+    let in_time = follow(&mut child, BOOT + plan.limit, |line| {
+        println!("{line}");
+        summary.line(line);
+        if let Err(error) = writeln!(output, "{line}") {
+            failed = Some(error);
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error).with_context(|| format!("cannot write {}", log.display()));
+    }
+    summary.took = began.elapsed();
+    summary.overdue = !in_time;
+    let _ = write!(
+        output,
+        "\n--- the end of {} ---\n{}",
+        kernel_log.display(),
+        command::tail(&kernel_log)
+    );
+    Ok(summary)
+}
+
+fn qemu(image: &Image, accelerator: Accelerator, append: &str, kernel_log: &Path) -> Command {
+    let mut qemu = command("qemu-system-x86_64");
+    match accelerator {
+        Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
+        Accelerator::Emulation => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
+    };
+    let memory = MEMORY.to_string();
+    qemu.args(["-smp", "2", "-m", &memory])
+        .args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-monitor",
+            "none",
+        ])
+        .arg("-serial")
+        .arg(format!("file:{}", kernel_log.display()))
+        .args([
+            "-chardev",
+            "stdio,id=tests,signal=off",
+            "-serial",
+            "chardev:tests",
+        ])
+        .arg("-kernel")
+        .arg(&image.kernel)
+        .arg("-initrd")
+        .arg(&image.initramfs)
+        .arg("-append")
+        .arg(format!(
+            "console=ttyS0 quiet panic=-1 oops=panic mitigations=off {append}"
+        ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    qemu
+}
+
+/// A folder of this machine, for the guest to read only.
+fn share(name: &str, folder: &Path) -> [String; 2] {
+    [
+        "-virtfs".to_owned(),
+        format!(
+            "local,path={},mount_tag={name},security_model=none,readonly=on,multidevs=remap",
+            folder.display()
+        ),
+    ]
+}
+
+/// Hands on the lines that a machine writes until it ends; kills it, and returns false, when that takes too long.
+fn follow(child: &mut Child, limit: Duration, mut each: impl FnMut(&str)) -> Result<bool> {
+    let output = child.stdout.take().context("qemu has no output")?;
+    let (send, lines) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + limit;
+    let in_time = loop {
+        match lines.recv_timeout(Duration::from_millis(200)) {
+            Ok(line) => each(&line),
+            Err(RecvTimeoutError::Disconnected) => break true,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() > deadline {
+            break false;
+        }
+        if signal::interrupted() {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("interrupted");
+        }
+    };
+    if !in_time {
+        child.kill().context("cannot end qemu")?;
+    }
+    child.wait().context("cannot wait for qemu")?;
+    drop(lines);
+    let _ = reader.join();
+    Ok(in_time)
+}
