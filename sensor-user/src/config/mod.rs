@@ -5,10 +5,13 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 
 pub mod discover;
+pub mod environment;
 pub mod error;
 pub mod export;
 pub mod inventory;
 pub mod kernel;
+pub mod otlp;
+mod prometheus;
 pub mod secret;
 pub mod tables;
 pub mod threshold;

@@ -105,6 +105,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "Threshold that was crossed.",
     },
     Attribute {
+        key: SEVERITY,
+        description: "Of an alert: `info`, `warning` or `critical`.",
+    },
+    Attribute {
         key: MEASURE,
         description: "`rows`, `bytes` or `queries`.",
     },
