@@ -60,7 +60,7 @@ pub struct Live {
 impl Live {
     /// Everything made, nothing attached.
     pub fn new(config: Config, kernel: Kernel, console: bool) -> Result<Self> {
-        let exporter = Exporter::start(&telemetry::export_config(&config.export))?;
+        let exporter = Exporter::start(&telemetry::export_config(&config.export)?)?;
         let seed = monotonic_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
         let mut pipeline = Pipeline::new(&config, seed);
         Ok(Self {
@@ -305,10 +305,10 @@ impl Live {
         }
         self.memory.finish(&mut self.pipeline, patience);
         let undelivered = self.exporter.shutdown(patience).await;
-        if undelivered.alerts > 0 {
+        let lost = undelivered.alerts - undelivered.saved;
+        if lost > 0 {
             return Err(anyhow!(
-                "{} alerts could not be delivered within {patience:?}: is the OTLP endpoint up? They were printed on standard error when they were raised",
-                undelivered.alerts
+                "{lost} alerts could not be delivered within {patience:?}: is the OTLP endpoint up? They were printed on standard error when they were raised"
             ));
         }
         Ok(())

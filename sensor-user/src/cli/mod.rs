@@ -70,7 +70,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "PATH")]
     otlp_file: Option<PathBuf>,
     /// Send to this OpenTelemetry endpoint (http://host:4317 gRPC, http://host:4318 HTTP).
-    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    /// Wins over the file and over OTEL_EXPORTER_OTLP_ENDPOINT.
+    #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// Show a live table of principals on standard output.
     #[arg(long)]

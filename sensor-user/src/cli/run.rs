@@ -15,7 +15,8 @@ use tokio::{
 
 use super::{Failure, RunArguments, live::Live, load};
 use crate::{
-    config::Config,
+    config::{Config, environment},
+    export::shown_endpoint,
     inventory,
     kernel::{capability, load::Kernel, privileges},
 };
@@ -53,16 +54,19 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
 
 /// Command line options win over the file.
 fn apply(config: &mut Config, arguments: &RunArguments) -> Result<(), Failure> {
+    environment::apply(&mut config.export, |name| std::env::var(name).ok())
+        .map_err(Failure::Usage)?;
     if let Some(path) = &arguments.otlp_file {
         config.export.otlp_file = Some(path.clone());
     }
     if let Some(url) = &arguments.otlp_endpoint {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(Failure::Usage(format!(
-                "--otlp-endpoint: `{url}` is no URL\nhint: write http://localhost:4317 (gRPC) or http://localhost:4318 (HTTP)"
+                "--otlp-endpoint: `{}` is no URL\nhint: write http://localhost:4317 (gRPC) or http://localhost:4318 (HTTP)",
+                shown_endpoint(url)
             )));
         }
-        config.export.otlp_endpoint = Some(url.clone());
+        config.export.otlp.endpoint = Some(url.as_str().into());
     }
     Ok(())
 }

@@ -1,40 +1,52 @@
 //! `[export]`: where telemetry goes.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{error::Problem, secret::Secret, units};
+use super::{
+    error::Problem,
+    otlp::{Compression, EndpointUrl, Protocol, Settings, Temporality},
+    prometheus,
+    secret::Secret,
+    units,
+};
 
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
 pub struct Export {
     /// How often metrics are exported.
     pub interval: Duration,
-    /// OTLP endpoint.
-    pub otlp_endpoint: Option<String>,
-    /// OTLP protocol; `None`: by the endpoint's port.
-    pub otlp_protocol: Option<Protocol>,
+    /// The OTLP receiver of all signals.
+    pub otlp: Settings,
+    /// What differs for logs, traces and metrics (only the environment says so).
+    pub signals: [Settings; 3],
+    /// What sums that are sent there count from.
+    pub temporality: Temporality,
+    /// A file with more headers.
+    pub headers_file: Option<PathBuf>,
     /// OTLP JSON lines.
     pub otlp_file: Option<PathBuf>,
     /// Series exported at most.
     pub max_series: usize,
     /// Statement series exported at most.
     pub statement_series: usize,
-    /// Headers of OTLP requests.
-    pub headers: BTreeMap<String, Secret>,
+    /// Where Prometheus finds the metrics.
+    pub prometheus: Option<SocketAddr>,
+    /// What waits for the receiver.
+    pub queue: Queue,
 }
 
-/// Protocols of OTLP, named as `OTEL_EXPORTER_OTLP_PROTOCOL` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Protocol {
-    /// gRPC.
-    #[serde(rename = "grpc")]
-    Grpc,
-    /// HTTP with protobuf bodies.
-    #[serde(rename = "http/protobuf")]
-    HttpProtobuf,
+/// What waits for a receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its copy on disk; `None`: in memory only.
+    pub path: Option<PathBuf>,
+    /// Length of all messages together, in memory and on disk, in bytes.
+    pub max_size: u64,
+    /// Messages.
+    pub max_messages: usize,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,10 +56,32 @@ pub(super) struct Section {
     otlp_endpoint: Option<Spanned<String>>,
     otlp_protocol: Option<Protocol>,
     otlp_file: Option<PathBuf>,
+    timeout: Option<Spanned<String>>,
+    compression: Option<Compression>,
+    certificate: Option<PathBuf>,
+    client_certificate: Option<Spanned<PathBuf>>,
+    client_key: Option<Spanned<PathBuf>>,
+    temporality: Temporality,
     max_series: Option<usize>,
     statement_series: Option<usize>,
     headers: BTreeMap<String, Secret>,
+    headers_file: Option<PathBuf>,
+    prometheus: prometheus::Section,
+    queue: QueueSection,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct QueueSection {
+    persistent: Option<bool>,
+    path: Option<Spanned<PathBuf>>,
+    max_size: Option<Spanned<String>>,
+}
+
+/// Where a service keeps its state, unless systemd says where (`StateDirectory=`).
+const STATE: &str = "/var/lib/data-access-sensor";
+/// Messages that wait at most; an alert and its trace are two.
+const MESSAGES: usize = 10_000;
 
 impl Section {
     pub fn build(self) -> Result<Export, Problem> {
@@ -56,25 +90,93 @@ impl Section {
         {
             return Err(Problem::new(
                 url.span(),
-                format!("`{}` is no OTLP endpoint", url.get_ref()),
+                // What is before an @ may be a password.
+                match url.get_ref().rsplit_once('@') {
+                    Some((_, rest)) => format!("`…@{rest}` is no OTLP endpoint"),
+                    None => format!("`{}` is no OTLP endpoint", url.get_ref()),
+                },
                 "write a URL: \"http://localhost:4317\" (gRPC) or \"http://localhost:4318\" (HTTP)",
             ));
         }
-        Ok(Export {
-            interval: match &self.interval {
-                None => Duration::from_secs(10),
-                Some(text) => units::duration_within(
-                    text,
-                    Duration::from_millis(100),
-                    Duration::from_secs(3600),
-                )?,
+        if let (Some(alone), None, lacks) | (None, Some(alone), lacks) = (
+            &self.client_certificate,
+            &self.client_key,
+            if self.client_key.is_none() {
+                "client_key"
+            } else {
+                "client_certificate"
             },
-            otlp_endpoint: self.otlp_endpoint.map(Spanned::into_inner),
-            otlp_protocol: self.otlp_protocol,
+        ) {
+            return Err(Problem::new(
+                alone.span(),
+                "a certificate and its key belong together",
+                format!("add `{lacks}`"),
+            ));
+        }
+        let duration = |text: &Option<Spanned<String>>, default, least| match text {
+            None => Ok(default),
+            Some(text) => units::duration_within(text, least, Duration::from_secs(3600)),
+        };
+        let millis = Duration::from_millis;
+        Ok(Export {
+            interval: duration(&self.interval, Duration::from_secs(10), millis(100))?,
+            otlp: Settings {
+                endpoint: self
+                    .otlp_endpoint
+                    .map(|url| EndpointUrl::from(url.get_ref().as_str())),
+                protocol: self.otlp_protocol,
+                headers: (!self.headers.is_empty()).then_some(self.headers),
+                timeout: Some(duration(&self.timeout, Duration::from_secs(10), millis(10))?),
+                compression: self.compression,
+                certificate: self.certificate,
+                client_certificate: self.client_certificate.map(Spanned::into_inner),
+                client_key: self.client_key.map(Spanned::into_inner),
+            },
+            signals: Default::default(),
+            temporality: self.temporality,
+            headers_file: self.headers_file,
             otlp_file: self.otlp_file,
             max_series: self.max_series.unwrap_or(10_000),
             statement_series: self.statement_series.unwrap_or(500),
-            headers: self.headers,
+            prometheus: self.prometheus.build()?,
+            queue: self.queue.build()?,
+        })
+    }
+}
+
+impl QueueSection {
+    fn build(self) -> Result<Queue, Problem> {
+        let path = match self.path {
+            None => std::env::var("STATE_DIRECTORY")
+                .ok()
+                .and_then(|paths| paths.split(':').next().map(PathBuf::from))
+                .filter(|path| path.is_absolute())
+                .unwrap_or_else(|| PathBuf::from(STATE))
+                .join("queue.db"),
+            Some(path) if path.get_ref().is_absolute() => path.into_inner(),
+            Some(path) => {
+                return Err(Problem::new(
+                    path.span(),
+                    format!("`{}` is no absolute path", path.get_ref().display()),
+                    "write the whole path: a service's working directory is not yours",
+                ));
+            }
+        };
+        let max_size = match &self.max_size {
+            None => 64 << 20,
+            Some(text) => units::bytes(text)?,
+        };
+        if !((1 << 20)..=(16 << 30)).contains(&max_size) {
+            return Err(Problem::new(
+                self.max_size.map_or(0..0, |text| text.span()),
+                "the queue's size is out of range",
+                "allowed: 1MiB to 16GiB",
+            ));
+        }
+        Ok(Queue {
+            path: self.persistent.unwrap_or(true).then_some(path),
+            max_size,
+            max_messages: MESSAGES,
         })
     }
 }

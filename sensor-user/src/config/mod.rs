@@ -6,11 +6,14 @@ use serde::Deserialize;
 
 pub mod detection;
 pub mod discover;
+pub mod environment;
 pub mod error;
 pub mod export;
 pub mod history;
 pub mod inventory;
 pub mod kernel;
+pub mod otlp;
+mod prometheus;
 pub mod secret;
 pub mod tables;
 pub mod threshold;

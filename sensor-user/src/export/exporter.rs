@@ -3,9 +3,10 @@
 //! rest.
 
 use std::{
-    fmt,
+    collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,59 +14,44 @@ use anyhow::{Context as _, Result};
 use tokio::{task::JoinHandle, time::Instant};
 
 use health::Repeated;
-use queue::Queue;
+use journal::Journal;
+use queue::{Bounds, Queue};
 
 use super::{
-    AlertRecord, MetricPoint,
+    AlertRecord, Connection, MetricPoint,
+    differences::Differences,
     otlp::Messages,
-    resource,
-    sink::{
-        Message, SIGNALS, Signal, Sink, endpoint_url, file::OtlpFile, grpc::OtlpGrpc,
-        http::OtlpHttp, shown_endpoint,
-    },
+    prometheus, resource,
+    sink::{Message, SIGNALS, Signal, Sink, any::Otlp, file::OtlpFile},
 };
-use crate::config::{export::Protocol, secret::Secret};
+use crate::{config::otlp::Temporality, detect::Severity};
 
 mod health;
+mod journal;
 mod queue;
 mod worker;
 
 pub use health::{Counts, Health};
 
 /// What to export to.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ExportConfig {
-    /// OTLP endpoint.
-    pub otlp_endpoint: Option<String>,
-    /// Its protocol; by its port when not said (4318: HTTP, else gRPC).
-    pub protocol: Option<Protocol>,
-    /// Headers of each request.
-    pub headers: Vec<(String, Secret)>,
+    /// OTLP receivers of logs, traces and metrics.
+    pub otlp: [Option<Connection>; SIGNALS],
+    /// What sums count from there.
+    pub temporality: Temporality,
     /// OTLP JSON lines.
     pub otlp_file: Option<PathBuf>,
     /// Messages that wait at most, a sink; an alert and its trace are two.
     pub queue: usize,
-}
-
-impl fmt::Debug for ExportConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            otlp_endpoint,
-            protocol,
-            headers,
-            otlp_file,
-            queue,
-        } = self;
-        // A URL may hold a password, too.
-        let otlp_endpoint = otlp_endpoint.as_deref().map(shown_endpoint);
-        f.debug_struct("ExportConfig")
-            .field("otlp_endpoint", &otlp_endpoint)
-            .field("protocol", protocol)
-            .field("headers", headers)
-            .field("otlp_file", otlp_file)
-            .field("queue", queue)
-            .finish()
-    }
+    /// Their length together, in bytes.
+    pub queue_bytes: u64,
+    /// Copy on disk of what waits for the OTLP receivers.
+    pub queue_path: Option<PathBuf>,
+    /// Where Prometheus finds the metrics.
+    pub prometheus: Option<SocketAddr>,
+    /// How often metrics are exported.
+    pub interval: Duration,
 }
 
 /// What a shutdown left behind.
@@ -77,6 +63,8 @@ pub struct Undelivered {
     pub traces: u64,
     /// Batches of metrics.
     pub batches: u64,
+    /// Alerts among them that are on disk, for the next start.
+    pub saved: u64,
 }
 
 /// Hands telemetry to its sinks.
@@ -84,7 +72,13 @@ pub struct Undelivered {
 pub struct Exporter {
     messages: Messages,
     lanes: Vec<Lane>,
+    prometheus: Option<prometheus::Endpoint>,
+    raised: Mutex<Raised>,
+    differences: Option<Mutex<Differences>>,
 }
+
+/// Alerts raised, by threshold and severity: as many as the configuration names.
+type Raised = BTreeMap<(Arc<str>, Severity), u64>;
 
 /// A sink's queue and tasks.
 #[derive(Debug)]
@@ -93,6 +87,7 @@ struct Lane {
     queue: Arc<Queue>,
     tasks: [JoinHandle<()>; SIGNALS],
     overflow: Mutex<Repeated>,
+    temporality: Temporality,
 }
 
 impl Exporter {
@@ -101,58 +96,94 @@ impl Exporter {
     /// # Errors
     /// When an endpoint or header is malformed, or the file can't be opened.
     pub fn start(config: &ExportConfig) -> Result<Self> {
-        let ExportConfig {
-            otlp_endpoint,
-            protocol,
-            headers,
-            otlp_file,
-            queue,
-        } = config;
+        let resource = resource::detect();
+        let bounds = Bounds {
+            messages: config.queue,
+            bytes: usize::try_from(config.queue_bytes).unwrap_or(usize::MAX),
+        };
         let mut lanes = Vec::new();
-        if let Some(path) = otlp_file {
+        if let Some(path) = &config.otlp_file {
             let file = OtlpFile::open(path).with_context(|| {
                 format!(
                     "cannot open the OTLP file {}: does its directory exist, and is it writable?",
                     path.display()
                 )
             })?;
-            lanes.push(Lane::start(file, *queue));
+            let file = Arc::new(file);
+            let sinks = [file.clone(), file.clone(), file];
+            lanes.push(Lane::start(sinks, Queue::new(bounds)));
         }
-        if let Some(endpoint) = otlp_endpoint {
-            let http = match protocol {
-                Some(protocol) => *protocol == Protocol::HttpProtobuf,
-                None => endpoint_url(endpoint)?.port() == Some(4318),
-            };
-            lanes.push(if http {
-                Lane::start(OtlpHttp::new(endpoint, headers)?, *queue)
-            } else {
-                Lane::start(OtlpGrpc::new(endpoint, headers)?, *queue)
+        if config.otlp.iter().any(Option::is_some) {
+            let [logs, traces, metrics] = config.otlp.each_ref().map(|connection| {
+                Otlp::new(connection.as_ref()).map(Arc::new)
             });
+            let sinks = [logs?, traces?, metrics?];
+            if config.otlp[Signal::Logs as usize].is_none() {
+                log::warn!("no OTLP receiver is named for logs: alerts are not sent by OTLP");
+            }
+            let mut lane = Lane::start(sinks, queue(config, bounds));
+            lane.temporality = config.temporality;
+            lanes.push(lane);
         }
+        let delta = lanes
+            .iter()
+            .any(|lane| lane.temporality == Temporality::Delta);
         Ok(Self {
-            messages: Messages::new(&resource::detect()),
+            messages: Messages::new(&resource),
             lanes,
+            prometheus: config
+                .prometheus
+                .map(|address| prometheus::Endpoint::start(address, resource, config.interval))
+                .transpose()?,
+            raised: Mutex::default(),
+            differences: delta.then(Mutex::default),
         })
     }
 
-    /// Exports metrics. A batch that still waits is replaced: these are cumulative.
-    pub fn metrics(&self, points: &[MetricPoint]) {
+    /// Exports metrics. A batch that still waits is replaced where they are cumulative.
+    pub fn metrics(&self, points: Vec<MetricPoint>) {
+        let points: Arc<[MetricPoint]> = points.into();
+        if let Some(endpoint) = &self.prometheus {
+            endpoint.publish(points.clone());
+        }
         if self.lanes.is_empty() {
             return;
         }
-        let batch: Vec<_> = self
-            .messages
-            .metrics(points)
-            .into_iter()
-            .map(|request| Arc::new(Message::Metrics(request)))
-            .collect();
+        let batch = |points: &[MetricPoint], temporality| -> Vec<_> {
+            self.messages
+                .metrics(points, temporality)
+                .into_iter()
+                .map(|request| Arc::new(Message::Metrics(request)))
+                .collect()
+        };
+        let of = |temporality| {
+            let mut lanes = self.lanes.iter();
+            lanes.any(|lane| lane.temporality == temporality)
+        };
+        let cumulative = if of(Temporality::Cumulative) {
+            batch(&points, Temporality::Cumulative)
+        } else {
+            Vec::new()
+        };
+        let differences = match &self.differences {
+            Some(differences) => {
+                let mut differences = differences.lock().unwrap_or_else(PoisonError::into_inner);
+                batch(&differences.since_last(&points), Temporality::Delta)
+            }
+            None => Vec::new(),
+        };
         for lane in &self.lanes {
-            lane.queue.metrics(&batch);
+            match lane.temporality {
+                Temporality::Cumulative => lane.queue.metrics(&cumulative),
+                Temporality::Delta => lane.queue.differences(&differences),
+            }
         }
     }
 
     /// Exports an alert and its trace.
     pub fn alert(&self, record: &AlertRecord) {
+        let key = (record.alert.threshold.clone(), record.alert.severity);
+        *self.raised().entry(key).or_default() += 1;
         if self.lanes.is_empty() {
             return;
         }
@@ -169,6 +200,18 @@ impl Exporter {
                 );
             }
         }
+    }
+
+    fn raised(&self) -> MutexGuard<'_, Raised> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Alerts raised so far: threshold, severity, how many.
+    pub fn alerts(&self) -> Vec<(Arc<str>, &'static str, u64)> {
+        self.raised()
+            .iter()
+            .map(|((threshold, severity), count)| (threshold.clone(), severity.as_str(), *count))
+            .collect()
     }
 
     /// How exporting goes, by signal.
@@ -189,6 +232,11 @@ impl Exporter {
         })
     }
 
+    /// Changes of the queue that its copy on disk lacks.
+    pub fn unsaved(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.queue.unsaved()).sum()
+    }
+
     /// Delivers what waits, for at most `patience`; says what is left.
     pub async fn shutdown(self, patience: Duration) -> Undelivered {
         let deadline = Instant::now() + patience;
@@ -203,16 +251,19 @@ impl Exporter {
                     task.abort();
                 }
             }
-            let left = lane.queue.left();
-            if left != Undelivered::default() {
-                let Undelivered {
-                    alerts,
-                    traces,
-                    batches,
-                } = left;
-                log::error!(
-                    "export: {} did not take {alerts} alerts, {traces} traces and {batches} batches of metrics before the end",
-                    lane.name
+            let left = lane.queue.left(JOURNAL);
+            let Undelivered {
+                alerts,
+                traces,
+                batches,
+                saved,
+            } = left;
+            if alerts + traces + batches > 0 {
+                log::log!(
+                    if saved < alerts { log::Level::Error } else { log::Level::Warn },
+                    "export: {} did not take {alerts} alerts, {traces} traces and {batches} batches of metrics before the end; {} on disk for the next start",
+                    lane.name,
+                    if lane.queue.is_durable() { "they wait" } else { "nothing waits" }
                 );
             }
             sum += left;
@@ -221,16 +272,51 @@ impl Exporter {
     }
 }
 
+/// How long the last changes of the queue may take to reach the disk.
+const JOURNAL: Duration = Duration::from_secs(2);
+
+/// The queue of the OTLP receivers, on disk if that is wanted and can be.
+fn queue(config: &ExportConfig, bounds: Bounds) -> Queue {
+    let Some(path) = &config.queue_path else {
+        return Queue::new(bounds);
+    };
+    match Journal::open(path, config.queue_bytes) {
+        Ok((journal, found)) => {
+            if !found.is_empty() {
+                log::info!(
+                    "export.queue: {} messages of an earlier run wait in {}",
+                    found.len(),
+                    path.display()
+                );
+            }
+            Queue::continued(bounds, journal, found)
+        }
+        Err(error) => {
+            // Watching goes on: that is worth more than what a crash might lose.
+            log::error!(
+                "export.queue: {error:#}: what waits for the receiver is in memory only and ends with the sensor"
+            );
+            Queue::new(bounds)
+        }
+    }
+}
+
 impl Lane {
-    fn start(sink: impl Sink, bound: usize) -> Self {
-        let sink = Arc::new(sink);
-        let queue = Arc::new(Queue::new(bound));
+    fn start<S: Sink>(sinks: [Arc<S>; SIGNALS], queue: Queue) -> Self {
+        let queue = Arc::new(queue);
+        let [logs, ..] = &sinks;
+        let name = logs.name();
+        let mut signals = Signal::ALL.into_iter();
         Self {
-            name: sink.name(),
-            tasks: Signal::ALL
-                .map(|signal| tokio::spawn(worker::work(sink.clone(), queue.clone(), signal))),
+            name,
+            tasks: sinks.map(|sink| {
+                // As many signals as sinks.
+                let signal = signals.next().unwrap_or(Signal::Metrics);
+                tokio::spawn(worker::work(sink, queue.clone(), signal))
+            }),
             queue,
             overflow: Mutex::default(),
+            temporality: Temporality::Cumulative,
         }
     }
 }

@@ -4,14 +4,20 @@
 //! outlives a dead collector needs finished messages (docs/decisions/otlp-messages.md).
 
 mod describe;
+mod differences;
 mod exporter;
 pub mod names;
 mod otlp;
 mod point;
+pub mod prometheus;
 mod resource;
 mod sink;
 
 pub use describe::{describe, visible};
 pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
 pub use otlp::{fingerprint, hash};
+pub use sink::{
+    connection::{Connection, headers_from},
+    shown_endpoint,
+};
 pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};

@@ -155,6 +155,8 @@ pub const TRUNCATED_STATEMENTS: &str = "data_access.completeness.truncated_state
 pub const COMPLETENESS_ESTIMATED_ROWS: &str = "data_access.completeness.estimated_rows";
 /// Own: amount of one statement.
 pub const AMOUNT: &str = "data_access.amount";
+/// Own: severity.
+pub const SEVERITY: &str = "data_access.severity";
 /// Own: signal.
 pub const SIGNAL: &str = "data_access.signal";
 /// Own: egress.
@@ -242,6 +244,7 @@ metrics! {
     STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape.";
     EGRESS_QUERIES = "data_access.egress.queries", "{query}", Sum, EGRESS_SERIES, "Statements by which data left through the server's own hands (a file, a program, another server).";
     USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers.";
+    ALERTS = "data_access.alerts", "{alert}", Sum, &[THRESHOLD, SEVERITY], "Alerts raised.";
     PARSED_BYTES = "data_access.sensor.parsed_bytes", "By", Sum, &[], "Bytes on watched sockets that were parsed.";
     BLIND_BYTES = "data_access.sensor.blind_bytes", "By", Sum, &[CAUSE], "Bytes on watched sockets that were not parsed.";
     LOST_DETAIL = "data_access.sensor.lost_detail", "{record}", Sum, &[], "Records whose time and order were lost because the ring was full; their volumes were not.";
@@ -255,6 +258,7 @@ metrics! {
     EXPORT_DROPPED = "data_access.sensor.export_dropped", "{item}", Sum, &[SIGNAL], "What did not arrive: messages given up because they were refused or too many waited, and items that a receiver rejected of messages it took.";
     EXPORT_FAILED = "data_access.sensor.export_failed", "{attempt}", Sum, &[SIGNAL], "Attempts to deliver that failed and are repeated.";
     EXPORT_WAITING = "data_access.sensor.export_waiting", "{message}", Gauge, &[SIGNAL], "Messages that wait for a receiver.";
+    EXPORT_UNSAVED = "data_access.sensor.export_unsaved", "{change}", Sum, &[], "Changes of the queue for the receiver that could not be written to its copy on disk.";
     BPF_RUN_TIME = "data_access.sensor.bpf.run_time", "ns", Sum, &[PROGRAM], "Run time of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_RUNS = "data_access.sensor.bpf.runs", "{run}", Sum, &[PROGRAM], "Runs of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_MISSES = "data_access.sensor.bpf.misses", "{run}", Sum, &[PROGRAM], "Runs that the kernel skipped: operations not seen.";

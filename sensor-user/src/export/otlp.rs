@@ -18,6 +18,7 @@ use super::{
     names::{self, Kind},
     point::Attributes,
 };
+use crate::config::otlp::Temporality;
 
 mod alert;
 
@@ -56,7 +57,11 @@ impl Messages {
     }
 
     /// Metrics, in requests that each stay below what receivers take.
-    pub fn metrics(&self, points: &[MetricPoint]) -> Vec<ExportMetricsServiceRequest> {
+    pub fn metrics(
+        &self,
+        points: &[MetricPoint],
+        temporality: Temporality,
+    ) -> Vec<ExportMetricsServiceRequest> {
         let mut requests = Vec::new();
         let mut by_metric = ByMetric::new();
         let mut size = 0;
@@ -64,7 +69,7 @@ impl Messages {
             let encoded = data_point(point);
             let length = encoded.encoded_len() + POINT_OVERHEAD;
             if size + length > LARGEST_REQUEST {
-                requests.push(self.request(std::mem::take(&mut by_metric)));
+                requests.push(self.request(std::mem::take(&mut by_metric), temporality));
                 size = 0;
             }
             size += length;
@@ -75,12 +80,16 @@ impl Messages {
                 .push(encoded);
         }
         if !by_metric.is_empty() {
-            requests.push(self.request(by_metric));
+            requests.push(self.request(by_metric, temporality));
         }
         requests
     }
 
-    fn request(&self, by_metric: ByMetric) -> ExportMetricsServiceRequest {
+    fn request(&self, by_metric: ByMetric, temporality: Temporality) -> ExportMetricsServiceRequest {
+        let temporality = match temporality {
+            Temporality::Cumulative => AggregationTemporality::Cumulative,
+            Temporality::Delta => AggregationTemporality::Delta,
+        };
         let metrics = by_metric
             .into_values()
             .map(|(definition, data_points)| Metric {
@@ -90,7 +99,7 @@ impl Messages {
                 data: Some(match definition.kind {
                     Kind::Sum => metric::Data::Sum(Sum {
                         data_points,
-                        aggregation_temporality: AggregationTemporality::Cumulative as i32,
+                        aggregation_temporality: temporality as i32,
                         is_monotonic: true,
                     }),
                     Kind::Gauge => metric::Data::Gauge(Gauge { data_points }),
@@ -203,7 +212,7 @@ mod tests {
     #[test]
     fn each_request_is_smaller_than_receivers_take() {
         let points: Vec<_> = (0..60_000).map(|i| point(&names::ROWS, i)).collect();
-        let requests = Messages::new(&[]).metrics(&points);
+        let requests = Messages::new(&[]).metrics(&points, Temporality::Cumulative);
         let mut count = 0;
         for request in &requests {
             assert!(request.encoded_len() < 4 << 20);
@@ -221,7 +230,7 @@ mod tests {
     #[test]
     fn sums_have_a_beginning_gauges_none_and_json_has_no_null() {
         let points = [point(&names::ROWS, 1), point(&names::MEMORY, 2)];
-        let [request] = &*Messages::new(&[]).metrics(&points) else {
+        let [request] = &*Messages::new(&[]).metrics(&points, Temporality::Cumulative) else {
             panic!("one request");
         };
         for metric in &request.resource_metrics[0].scope_metrics[0].metrics {

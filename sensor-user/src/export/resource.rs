@@ -4,6 +4,8 @@ use std::fs;
 
 use opentelemetry_semantic_conventions::resource as semconv;
 
+use crate::config::environment::parse_pairs;
+
 /// What is told of the sensor when nobody says otherwise.
 const SERVICE: &str = "data-access-sensor";
 
@@ -71,51 +73,20 @@ fn overridden(
     pairs: &str,
     service: &str,
 ) -> Vec<(String, String)> {
-    match parse(pairs) {
-        Ok(given) => {
+    match parse_pairs(pairs) {
+        Some(given) => {
             for (key, value) in given {
                 set(&mut attributes, &key, value);
             }
         }
-        Err(pair) => log::error!(
-            "OTEL_RESOURCE_ATTRIBUTES is ignored: `{pair}` is no key=value pair with its value percent-encoded"
+        None => log::error!(
+            "OTEL_RESOURCE_ATTRIBUTES is ignored: a part of it is no key=value pair with its value percent-encoded"
         ),
     }
     if !service.is_empty() {
         set(&mut attributes, semconv::SERVICE_NAME, service.to_owned());
     }
     attributes
-}
-
-/// `key=value,…`, percent-encoded; the pair that is wrong otherwise.
-fn parse(pairs: &str) -> Result<Vec<(String, String)>, &str> {
-    pairs
-        .split(',')
-        .filter(|pair| !pair.trim().is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').ok_or(pair)?;
-            let key = decode(key.trim())
-                .filter(|key| !key.is_empty())
-                .ok_or(pair)?;
-            Ok((key, decode(value.trim()).ok_or(pair)?))
-        })
-        .collect()
-}
-
-/// Percent-decoding; `None` when malformed.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let high = char::from(rest.next()?).to_digit(16)?;
-            let low = char::from(rest.next()?).to_digit(16)?;
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn set(attributes: &mut Vec<(String, String)>, key: &str, value: String) {

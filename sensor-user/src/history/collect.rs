@@ -64,7 +64,10 @@ impl Collector {
             }
             AccessKind::Completed | AccessKind::Failed { .. } => {
                 let (before, bytes_before) = self.running.remove(&connection).unwrap_or_default();
-                (before + rows, bytes_before + bytes)
+                match access.largest {
+                    Some(largest) => (largest.rows, largest.bytes_sent),
+                    None => (before + rows, bytes_before + bytes),
+                }
             }
             AccessKind::Overhead => (0, 0),
         };

@@ -10,7 +10,7 @@ use crate::{
     principal::{ConnectionId, Principal, PrincipalId, Session, resolver::Resolver},
     sql::{Shape, shapes::Shapes},
     time::Timestamp,
-    volume::{Access, AccessKind, Volume},
+    volume::{Access, AccessKind, Largest, Volume},
 };
 
 /// Numbers for what the file knows by its own.
@@ -201,5 +201,9 @@ fn access<'a>(
             0 => AccessKind::Completed,
             estimated_rows => AccessKind::Failed { estimated_rows },
         },
+        largest: (amount.volume.queries > 1 && amount.statement_rows > 0).then_some(Largest {
+            rows: amount.statement_rows,
+            bytes_sent: amount.statement_bytes,
+        }),
     }
 }

@@ -64,7 +64,8 @@ impl Alert {
 
 /// Writes the demo's configuration and returns where it is.
 pub fn configure(address: &Address) -> Result<PathBuf> {
-    let directory = workspace::directory(&workspace::demo())?;
+    let place = workspace::demo();
+    let directory = workspace::directory(&place)?;
     let path = directory.join("sensor.toml");
     // Each day begins without a past.
     let history = directory.join("history.db");

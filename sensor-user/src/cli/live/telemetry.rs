@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use anyhow::Result;
+
 use super::Live;
 use crate::{
     config,
     export::{
-        ExportConfig, MetricPoint, Value, fingerprint,
+        Connection, ExportConfig, MetricPoint, Value, fingerprint, headers_from,
         names::{self, Metric},
         principal_attributes, volume_points,
     },
@@ -17,22 +19,26 @@ use crate::{
     },
 };
 
-/// Messages that wait for a dead receiver.
-const QUEUE: usize = 10_000;
-
 /// What to export to, as the configuration says.
-pub fn export_config(config: &config::export::Export) -> ExportConfig {
-    ExportConfig {
-        otlp_endpoint: config.otlp_endpoint.clone(),
-        protocol: config.otlp_protocol,
-        headers: config
-            .headers
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
+///
+/// # Errors
+/// When an endpoint is malformed or a file that it names can't be read.
+pub fn export_config(config: &config::export::Export) -> Result<ExportConfig> {
+    let headers = headers_from(config.headers_file.as_ref())?;
+    let [logs, traces, metrics] = config.signals.each_ref().map(|signal| {
+        let exact = signal.endpoint.is_some();
+        Connection::new(&signal.or(&config.otlp), exact, &headers)
+    });
+    Ok(ExportConfig {
+        otlp: [logs?, traces?, metrics?],
+        temporality: config.temporality,
         otlp_file: config.otlp_file.clone(),
-        queue: QUEUE,
-    }
+        queue: config.queue.max_messages,
+        queue_bytes: config.queue.max_size,
+        queue_path: config.queue.path.clone(),
+        prometheus: config.prometheus,
+        interval: config.interval,
+    })
 }
 
 impl Live {
@@ -44,7 +50,7 @@ impl Live {
         points.extend(self.users(now));
         points.extend(self.egress(now));
         points.extend(self.health(now));
-        self.exporter.metrics(&points);
+        self.exporter.metrics(points);
     }
 
     /// Volumes by principal, database, table and operation.
@@ -207,6 +213,7 @@ impl Live {
             point(&names::SHAPES, self.pipeline.shapes.len() as u64),
             point(&names::ALERTS_WITHHELD, self.pipeline.lanes.withheld),
             point(&names::LATE, self.pipeline.lanes.counters().late),
+            point(&names::EXPORT_UNSAVED, self.exporter.unsaved()),
             point(&names::WINDOWS, self.pipeline.lane.windows() as u64),
         ];
         points.push(point(&names::ALERTS_SUPPRESSED, self.memory.suppressed));
@@ -240,6 +247,15 @@ impl Live {
             ("windows", self.pipeline.lane.evicted),
         ] {
             points.push(with(&names::FOLDED, names::CAUSE, cause, count));
+        }
+        for (threshold, severity, count) in self.exporter.alerts() {
+            points.push(MetricPoint {
+                attributes: vec![
+                    (names::THRESHOLD, threshold.into()),
+                    (names::SEVERITY, severity.into()),
+                ],
+                ..point(&names::ALERTS, count)
+            });
         }
         for health in self.exporter.health() {
             for (metric, value) in [

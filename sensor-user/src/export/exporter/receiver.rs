@@ -23,8 +23,8 @@ use opentelemetry_proto::tonic::collector::{
     },
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -71,15 +71,22 @@ impl Receiver {
 
     /// Serves until the test ends.
     pub fn serve(&self, listener: TcpListener) {
-        let receiver = self.clone();
-        tokio::spawn(async move {
-            tonic::transport::Server::builder()
-                .add_service(MetricsServiceServer::new(receiver.clone()))
-                .add_service(LogsServiceServer::new(receiver.clone()))
-                .add_service(TraceServiceServer::new(receiver))
-                .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener))
-                .await
-        });
+        let router = self.routes(tonic::transport::Server::builder());
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        tokio::spawn(router.serve_with_incoming(incoming));
+    }
+
+    /// The services, on a server as it may be.
+    pub fn routes(
+        &self,
+        mut server: tonic::transport::Server,
+    ) -> tonic::transport::server::Router {
+        use tonic::codec::CompressionEncoding::Gzip;
+
+        server
+            .add_service(MetricsServiceServer::new(self.clone()).accept_compressed(Gzip))
+            .add_service(LogsServiceServer::new(self.clone()).accept_compressed(Gzip))
+            .add_service(TraceServiceServer::new(self.clone()).accept_compressed(Gzip))
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -196,7 +203,52 @@ impl HttpReceiver {
         });
     }
 
-    async fn answer(self, mut stream: TcpStream) {
+    /// The same behind TLS, for clients with a certificate of this authority.
+    pub async fn start_tls(authority: &str, certificate: &str, key: &str) -> (Self, SocketAddr) {
+        use tokio_rustls::rustls::{
+            RootCertStore, ServerConfig,
+            crypto::ring,
+            pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+            server::WebPkiClientVerifier,
+        };
+
+        let read =
+            |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(read(authority)).expect("an authority");
+        let provider = Arc::new(ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+                .build()
+                .expect("a verifier");
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(
+                vec![read(certificate)],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key"),
+            )
+            .expect("a server's certificate");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let receiver = Self::default();
+        let serving = receiver.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, receiver) = (acceptor.clone(), serving.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        receiver.answer(stream).await;
+                    }
+                });
+            }
+        });
+        (receiver, address)
+    }
+
+    async fn answer(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut request = Vec::new();
         let (path, body) = loop {
             let mut chunk = [0; 4096];

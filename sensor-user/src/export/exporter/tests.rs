@@ -5,12 +5,14 @@ use super::{
     receiver::{HttpReceiver, Receiver, Trouble},
     *,
 };
-use crate::{export::names, time::Timestamp};
+use crate::{config::otlp::Protocol, export::names, time::Timestamp};
 
+mod durable;
 mod end;
 mod file;
 mod grpc;
 mod http;
+mod tls;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -42,14 +44,17 @@ async fn free_address() -> std::net::SocketAddr {
 }
 
 fn to(address: std::net::SocketAddr, protocol: Protocol, queue: usize) -> Exporter {
-    Exporter::start(&ExportConfig {
-        otlp_endpoint: Some(format!("http://{address}")),
-        protocol: Some(protocol),
-        headers: vec![("X-Token".to_owned(), "hush".into())],
+    Exporter::start(&config(&format!("http://{address}"), protocol, queue)).expect("start")
+}
+
+fn config(endpoint: &str, protocol: Protocol, queue: usize) -> ExportConfig {
+    let connection = Connection::plain(endpoint, protocol).expect("an endpoint");
+    ExportConfig {
+        otlp: [const { None::<Connection> }; SIGNALS].map(|_| Some(connection.clone())),
         queue,
+        queue_bytes: 64 << 20,
         ..ExportConfig::default()
-    })
-    .expect("start")
+    }
 }
 
 impl Exporter {
@@ -72,14 +77,9 @@ impl Exporter {
 
 #[tokio::test]
 async fn a_malformed_endpoint_is_an_error() {
-    for protocol in [None, Some(Protocol::Grpc), Some(Protocol::HttpProtobuf)] {
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
         for bad in ["http://", "localhost:4317", "not a url"] {
-            let error = Exporter::start(&ExportConfig {
-                otlp_endpoint: Some(bad.to_owned()),
-                protocol,
-                ..ExportConfig::default()
-            })
-            .expect_err(bad);
+            let error = Connection::plain(bad, protocol).expect_err(bad);
             assert!(error.to_string().contains("otlp_endpoint"), "{error}");
         }
     }
@@ -87,17 +87,13 @@ async fn a_malformed_endpoint_is_an_error() {
 
 #[tokio::test]
 async fn secrets_do_not_show() {
-    let config = ExportConfig {
-        otlp_endpoint: Some("http://ann:hush@localhost:4317/?token=hush".to_owned()),
-        headers: vec![("authorization".to_owned(), "Bearer hush".into())],
-        queue: 10,
-        ..ExportConfig::default()
-    };
+    let endpoint = "http://ann:hush@localhost:4317/?token=hush";
+    let config = config(endpoint, Protocol::Grpc, 10);
     let exporter = Exporter::start(&config).expect("start");
     let shown = format!("{config:?} {exporter:?}");
     assert!(!shown.contains("hush"), "{shown}");
     assert!(
-        shown.contains("authorization") && shown.contains("localhost:4317"),
+        shown.contains("X-Token") && shown.contains("localhost:4317"),
         "{shown}"
     );
 }
@@ -105,7 +101,7 @@ async fn secrets_do_not_show() {
 #[tokio::test]
 async fn a_full_queue_gives_up_metrics_and_traces_before_alerts() {
     let exporter = to(free_address().await, Protocol::Grpc, 4);
-    exporter.metrics(&[point(1)]);
+    exporter.metrics(vec![point(1)]);
     for id in ["A", "B", "C", "D"] {
         exporter.alert(&record(id));
     }

@@ -141,6 +141,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "Group of the principal ([detection.groups]).",
     },
     Attribute {
+        key: SEVERITY,
+        description: "Of an alert: `info`, `warning` or `critical`.",
+    },
+    Attribute {
         key: MEASURE,
         description: "`rows`, `bytes` or `queries`.",
     },

@@ -1,6 +1,6 @@
 //! OTLP over gRPC.
 
-use std::{error::Error as _, str::FromStr as _, sync::Arc, time::Duration};
+use std::{error::Error as _, str::FromStr as _, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use opentelemetry_proto::tonic::collector::{
@@ -10,44 +10,64 @@ use opentelemetry_proto::tonic::collector::{
 };
 use tonic::{
     Code, Request, Status,
+    codec::CompressionEncoding,
     metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue},
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use super::{
-    Message, Rejected, Sink, Undeliverable, advice, endpoint_url, partial, rpc::retry_delay,
-    shortened, without_credentials,
+    Message, Rejected, Sink, Undeliverable, advice, connection::Connection, partial,
+    rpc::retry_delay, shortened, without_credentials,
 };
-use crate::config::secret::Secret;
-
-/// How long one request may take.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct OtlpGrpc {
     name: String,
     channel: Channel,
     metadata: MetadataMap,
+    gzip: bool,
+}
+
+/// A service's client, with gzip when that is wanted.
+macro_rules! client {
+    ($sink:ident, $client:ident) => {{
+        let client = $client::new($sink.channel.clone())
+            .accept_compressed(CompressionEncoding::Gzip);
+        if $sink.gzip {
+            client.send_compressed(CompressionEncoding::Gzip)
+        } else {
+            client
+        }
+    }};
 }
 
 impl OtlpGrpc {
     /// Connects lazily: a dead endpoint is noticed, and retried, with the first delivery.
     ///
     /// # Errors
-    /// When the URL or a header is malformed.
-    pub fn new(endpoint: &str, headers: &[(String, Secret)]) -> Result<Self> {
-        let name = without_credentials(&endpoint_url(endpoint)?);
-        let mut builder = Endpoint::from_shared(endpoint.to_owned())
+    /// When the URL, a header or a certificate is malformed.
+    pub fn new(connection: &Connection) -> Result<Self> {
+        let url = connection.url()?;
+        let name = without_credentials(&url);
+        let mut builder = Endpoint::from_shared(connection.endpoint.reveal().to_owned())
             .with_context(|| format!("export.otlp_endpoint: `{name}` is no endpoint of gRPC"))?
-            .timeout(TIMEOUT)
-            .connect_timeout(TIMEOUT);
-        if endpoint.starts_with("https://") {
-            builder = builder
-                .tls_config(ClientTlsConfig::new().with_native_roots())
-                .context("export.otlp_endpoint: cannot set up TLS")?;
+            .timeout(connection.timeout)
+            .connect_timeout(connection.timeout);
+        if url.scheme() == "https" {
+            let mut tls = ClientTlsConfig::new();
+            tls = match &connection.authority {
+                Some(authority) => tls.ca_certificate(Certificate::from_pem(authority)),
+                None => tls.with_native_roots(),
+            };
+            if let Some((certificate, key)) = &connection.identity {
+                tls = tls.identity(Identity::from_pem(certificate, key.reveal()));
+            }
+            builder = builder.tls_config(tls).context(
+                "export.otlp_endpoint: cannot set up TLS: are certificate and key in PEM?",
+            )?;
         }
         let mut metadata = MetadataMap::new();
-        for (key, value) in headers {
+        for (key, value) in &connection.headers {
             let mut value: MetadataValue<Ascii> = value
                 .reveal()
                 .parse()
@@ -63,6 +83,7 @@ impl OtlpGrpc {
             name,
             channel: builder.connect_lazy(),
             metadata,
+            gzip: connection.gzip,
         })
     }
 
@@ -82,9 +103,8 @@ impl Sink for OtlpGrpc {
     }
 
     async fn deliver(&self, message: &Arc<Message>) -> Result<Rejected, Undeliverable> {
-        let channel = self.channel.clone();
         match &**message {
-            Message::Metrics(message) => MetricsServiceClient::new(channel)
+            Message::Metrics(message) => client!(self, MetricsServiceClient)
                 .export(self.request(message))
                 .await
                 .map(|answer| {
@@ -93,7 +113,7 @@ impl Sink for OtlpGrpc {
                         .partial_success
                         .and_then(|p| partial(p.rejected_data_points, &p.error_message))
                 }),
-            Message::Logs(message) => LogsServiceClient::new(channel)
+            Message::Logs(message) => client!(self, LogsServiceClient)
                 .export(self.request(message))
                 .await
                 .map(|answer| {
@@ -102,7 +122,7 @@ impl Sink for OtlpGrpc {
                         .partial_success
                         .and_then(|p| partial(p.rejected_log_records, &p.error_message))
                 }),
-            Message::Traces(message) => TraceServiceClient::new(channel)
+            Message::Traces(message) => client!(self, TraceServiceClient)
                 .export(self.request(message))
                 .await
                 .map(|answer| {
@@ -121,6 +141,9 @@ fn judge(status: &Status) -> Undeliverable {
     let reason = format!("{:?}: {}", status.code(), shortened(status.message()));
     let after = retry_delay(status.details());
     let later = match status.code() {
+        // What tonic says of a message that is too long, be it the request, at a receiver, or the answer, here: that
+        // gets no better with time.
+        Code::OutOfRange if status.message().contains("message length too large") => false,
         // No answer, but trouble on the way there, which tonic names like one: a connection that broke, say.
         _ if status.source().is_some() => true,
         Code::Cancelled
@@ -139,7 +162,7 @@ fn judge(status: &Status) -> Undeliverable {
     let advice = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => advice::CREDENTIALS,
         Code::Unimplemented | Code::NotFound => advice::ENDPOINT,
-        Code::ResourceExhausted => advice::LIMITS,
+        Code::ResourceExhausted | Code::OutOfRange => advice::LIMITS,
         _ => advice::RECEIVER,
     };
     Undeliverable::Never { reason, advice }
@@ -147,6 +170,8 @@ fn judge(status: &Status) -> Undeliverable {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{super::rpc::retry_details, *};
 
     #[test]
@@ -176,6 +201,15 @@ mod tests {
                 "{judged:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_not_sent_again() {
+        let status = Status::out_of_range(
+            "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes",
+        );
+        let judged = judge(&status);
+        assert!(matches!(judged, Undeliverable::Never { .. }), "{judged:?}");
     }
 
     #[test]

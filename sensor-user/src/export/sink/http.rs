@@ -1,29 +1,37 @@
 //! OTLP over HTTP with protobuf bodies.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
+use flate2::{Compression, write::GzEncoder};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
     trace::v1::ExportTraceServiceResponse,
 };
 use prost::Message as _;
 use reqwest::{
-    Client, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    Certificate, Client, Identity, Response, StatusCode, Url,
+    header::{
+        CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    },
 };
 
 use super::{
-    Message, Rejected, Signal, Sink, Undeliverable, advice, endpoint_url, grpc::TIMEOUT, partial,
+    Message, Rejected, Signal, Sink, Undeliverable, advice, connection::Connection, partial,
     rpc::RpcStatus, shortened, without_credentials,
 };
-use crate::config::secret::Secret;
 
 /// See the module.
 pub struct OtlpHttp {
     name: String,
-    /// `/v1/<signal>` is added.
+    /// `/v1/<signal>` is added, unless it is of one signal.
     base: Url,
+    exact: bool,
+    gzip: bool,
     client: Client,
     headers: HeaderMap,
 }
@@ -32,15 +40,15 @@ impl OtlpHttp {
     /// Connects with the first delivery.
     ///
     /// # Errors
-    /// When the URL or a header is malformed.
-    pub fn new(endpoint: &str, headers: &[(String, Secret)]) -> Result<Self> {
-        let base = endpoint_url(endpoint)?;
+    /// When the URL, a header or a certificate is malformed.
+    pub fn new(connection: &Connection) -> Result<Self> {
+        let base = connection.url()?;
         let mut map = HeaderMap::new();
         map.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
         );
-        for (key, value) in headers {
+        for (key, value) in &connection.headers {
             let mut value = HeaderValue::from_str(value.reveal())
                 .with_context(|| format!("export.headers: the value of `{key}` is no header's"))?;
             value.set_sensitive(true);
@@ -50,20 +58,44 @@ impl OtlpHttp {
                 value,
             );
         }
+        if connection.gzip {
+            map.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        let mut client = Client::builder()
+            .timeout(connection.timeout)
+            // A redirected POST becomes a GET without a body, and its 200 would count as delivered.
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(authority) = &connection.authority {
+            client = client.tls_certs_only(
+                Certificate::from_pem_bundle(authority)
+                    .context("export.certificate holds no certificates in PEM")?,
+            );
+        }
+        if let Some((certificate, key)) = &connection.identity {
+            let mut pem = certificate.clone();
+            pem.push(b'\n');
+            pem.extend_from_slice(key.reveal().as_bytes());
+            client = client.identity(
+                Identity::from_pem(&pem)
+                    .context("export.client_certificate or export.client_key is not PEM")?,
+            );
+        }
         Ok(Self {
             name: without_credentials(&base),
             base,
-            client: Client::builder()
-                .timeout(TIMEOUT)
-                // A redirected POST becomes a GET without a body, and its 200 would count as delivered.
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .context("cannot set up the HTTP client")?,
+            exact: connection.exact,
+            gzip: connection.gzip,
+            client: client.build().context(
+                "cannot set up the HTTP client: are certificate and key in PEM, and do they fit each other?",
+            )?,
             headers: map,
         })
     }
 
     fn url(&self, signal: Signal) -> Url {
+        if self.exact {
+            return self.base.clone();
+        }
         let mut url = self.base.clone();
         url.set_path(&format!(
             "{}/v1/{signal}",
@@ -79,11 +111,10 @@ impl Sink for OtlpHttp {
     }
 
     async fn deliver(&self, message: &Arc<Message>) -> Result<Rejected, Undeliverable> {
-        let body = match &**message {
-            Message::Metrics(message) => message.encode_to_vec(),
-            Message::Logs(message) => message.encode_to_vec(),
-            Message::Traces(message) => message.encode_to_vec(),
-        };
+        let mut body = message.encoded();
+        if self.gzip {
+            body = compressed(&body);
+        }
         let later = |error: reqwest::Error| Undeliverable::Later {
             reason: format!("{:#}", anyhow::Error::from(error.without_url())),
             after: None,
@@ -100,8 +131,7 @@ impl Sink for OtlpHttp {
         let after = answer
             .headers()
             .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
         let body = beginning(answer).await;
         if status.is_success() {
             return Ok(match body {
@@ -123,6 +153,23 @@ impl Sink for OtlpHttp {
         };
         Err(judge(status, reason, after))
     }
+}
+
+fn compressed(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    // Neither can fail: it is memory that is written to.
+    let _ = encoder.write_all(body);
+    encoder.finish().unwrap_or_default()
+}
+
+/// The pause that `Retry-After` asks for: seconds, or a date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
 /// At most this much of an answer is read: it holds a sentence.
@@ -183,6 +230,26 @@ fn rejected(message: &Message, body: &[u8]) -> Rejected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (value, pause) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("soon", None),
+            ("-5", None),
+        ] {
+            assert_eq!(
+                retry_after(value, now),
+                pause.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
 
     #[test]
     fn only_what_the_specification_names_is_retried() {

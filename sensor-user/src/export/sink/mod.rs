@@ -10,10 +10,13 @@ use opentelemetry_proto::tonic::{
     },
     common::v1::{AnyValue, KeyValue, any_value},
 };
+use prost::Message as _;
 use reqwest::Url;
 
 use super::{describe::visible, names};
 
+pub mod any;
+pub mod connection;
 pub mod file;
 pub mod grpc;
 pub mod http;
@@ -75,6 +78,33 @@ impl Message {
             Self::Logs(_) => Signal::Logs,
             Self::Traces(_) => Signal::Traces,
         }
+    }
+
+    /// In protobuf.
+    pub fn encoded(&self) -> Vec<u8> {
+        match self {
+            Self::Metrics(message) => message.encode_to_vec(),
+            Self::Logs(message) => message.encode_to_vec(),
+            Self::Traces(message) => message.encode_to_vec(),
+        }
+    }
+
+    /// Length of that.
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Self::Metrics(message) => message.encoded_len(),
+            Self::Logs(message) => message.encoded_len(),
+            Self::Traces(message) => message.encoded_len(),
+        }
+    }
+
+    /// From protobuf, when it is.
+    pub fn decode(signal: Signal, bytes: &[u8]) -> Option<Self> {
+        Some(match signal {
+            Signal::Metrics => Self::Metrics(ExportMetricsServiceRequest::decode(bytes).ok()?),
+            Signal::Logs => Self::Logs(ExportLogsServiceRequest::decode(bytes).ok()?),
+            Signal::Traces => Self::Traces(ExportTraceServiceRequest::decode(bytes).ok()?),
+        })
     }
 
     /// What it is about, for messages to people.
@@ -176,7 +206,7 @@ pub fn shown_endpoint(endpoint: &str) -> String {
 }
 
 /// The URL without what must not show up in a log.
-fn without_credentials(url: &Url) -> String {
+pub fn without_credentials(url: &Url) -> String {
     let mut url = url.clone();
     // Fails for URLs that can't hold credentials: then there are none.
     let _ = url.set_username("");

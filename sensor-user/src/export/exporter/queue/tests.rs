@@ -5,6 +5,13 @@ use opentelemetry_proto::tonic::collector::{
 
 use super::*;
 
+fn queue_of(messages: usize) -> Queue {
+    Queue::new(Bounds {
+        messages,
+        bytes: 1 << 30,
+    })
+}
+
 fn alert() -> (Arc<Message>, Arc<Message>) {
     (
         Arc::new(Message::Logs(ExportLogsServiceRequest::default())),
@@ -30,7 +37,7 @@ fn dropped(queue: &Queue) -> [u64; SIGNALS] {
 
 #[tokio::test]
 async fn a_batch_that_is_begun_is_finished_before_the_newest() {
-    let queue = Queue::new(10);
+    let queue = queue_of(10);
     let (first, second, third) = (batch(2), batch(1), batch(1));
     queue.metrics(&first);
     takes(&queue, &first[0]).await;
@@ -41,13 +48,13 @@ async fn a_batch_that_is_begun_is_finished_before_the_newest() {
     queue.delivered(Signal::Metrics, 0);
     takes(&queue, &third[0]).await;
     queue.delivered(Signal::Metrics, 0);
-    assert_eq!(queue.left(), Undelivered::default());
+    assert_eq!(queue.left(Duration::ZERO), Undelivered::default());
     assert_eq!(dropped(&queue), [0; 3]);
 }
 
 #[tokio::test]
 async fn after_a_failure_the_newest_batch_comes_first() {
-    let queue = Queue::new(10);
+    let queue = queue_of(10);
     let (first, second) = (batch(3), batch(2));
     queue.metrics(&first);
     takes(&queue, &first[0]).await;
@@ -60,12 +67,12 @@ async fn after_a_failure_the_newest_batch_comes_first() {
     let third = batch(1);
     queue.metrics(&third);
     takes(&queue, &third[0]).await;
-    assert_eq!(queue.left().batches, 1);
+    assert_eq!(queue.left(Duration::ZERO).batches, 1);
 }
 
 #[tokio::test]
 async fn what_is_under_way_is_not_dropped() {
-    let queue = Queue::new(2);
+    let queue = queue_of(2);
     let alerts = [alert(), alert(), alert(), alert()];
     let add = |at: usize| queue.alert(alerts[at].0.clone(), alerts[at].1.clone());
     assert_eq!(add(0), 0);
@@ -77,7 +84,7 @@ async fn what_is_under_way_is_not_dropped() {
     assert_eq!(dropped(&queue), [3, 3, 0]);
     queue.delivered(Signal::Logs, 0);
     queue.delivered(Signal::Traces, 0);
-    assert_eq!(queue.left(), Undelivered::default());
+    assert_eq!(queue.left(Duration::ZERO), Undelivered::default());
 }
 
 /// Whatever happens, an alert goes only when nothing of less worth waits, and each message is delivered, dropped or
@@ -92,7 +99,7 @@ async fn no_alert_is_dropped_while_anything_else_waits() {
         (state >> 33) % below
     };
     for bound in [2, 3, 8, 20] {
-        let queue = Queue::new(bound);
+        let queue = queue_of(bound);
         let mut in_flight = [false; SIGNALS];
         let (mut added, mut delivered) = (0, 0);
         for _ in 0..2000 {
@@ -127,7 +134,52 @@ async fn no_alert_is_dropped_while_anything_else_waits() {
             }
         }
         let lost = queue.counts(Signal::Logs).dropped;
-        assert_eq!(added, delivered + lost + queue.left().alerts);
+        assert_eq!(added, delivered + lost + queue.left(Duration::ZERO).alerts);
         assert!(lost > 0 && delivered > 0);
     }
+}
+
+/// Metrics that do not come again wait in their order, before those that do.
+#[tokio::test]
+async fn differences_are_kept_in_order() {
+    let queue = queue_of(10);
+    let (first, second, cumulative) = (batch(1), batch(1), batch(1));
+    queue.metrics(&cumulative);
+    queue.differences(&first);
+    takes(&queue, &first[0]).await;
+    queue.differences(&second);
+    queue.failed(Signal::Metrics);
+    takes(&queue, &first[0]).await;
+    queue.metrics(&cumulative);
+    queue.delivered(Signal::Metrics, 0);
+    takes(&queue, &second[0]).await;
+    queue.delivered(Signal::Metrics, 0);
+    takes(&queue, &cumulative[0]).await;
+    queue.delivered(Signal::Metrics, 0);
+    assert_eq!(queue.left(Duration::ZERO), Undelivered::default());
+    assert_eq!(dropped(&queue), [0; 3]);
+}
+
+#[tokio::test]
+async fn the_bound_is_in_bytes_too() {
+    use crate::export::{AlertRecord, otlp::Messages};
+
+    let messages = Messages::new(&[]);
+    let record = AlertRecord::for_tests("A");
+    let log = Arc::new(Message::Logs(messages.alert(&record)));
+    let trace = Arc::new(Message::Traces(messages.trace(&record)));
+    let queue = Queue::new(Bounds {
+        messages: 1000,
+        bytes: 10 * log.encoded_len(),
+    });
+    for _ in 0..20 {
+        queue.alert(log.clone(), trace.clone());
+    }
+    assert_eq!(dropped(&queue), [10, 20, 0]);
+    assert_eq!(queue.waiting(Signal::Logs), 10);
+    while queue.waiting(Signal::Logs) > 0 {
+        takes(&queue, &log).await;
+        queue.delivered(Signal::Logs, 0);
+    }
+    assert_eq!(queue.lock().bytes, 0);
 }

@@ -9,7 +9,7 @@ use crate::export::sink::retry_details;
 async fn a_dead_endpoint_does_not_hold_up_the_end() {
     let exporter = to(free_address().await, Protocol::Grpc, 10);
     exporter.alert(&record("A"));
-    exporter.metrics(&[point(1)]);
+    exporter.metrics(vec![point(1)]);
     let begun = Instant::now();
     let left = exporter.shutdown(Duration::from_millis(300)).await;
     assert_eq!((left.alerts, left.traces, left.batches), (1, 1, 1));
@@ -20,7 +20,7 @@ async fn a_dead_endpoint_does_not_hold_up_the_end() {
 async fn the_end_cuts_a_pause_short() {
     let address = free_address().await;
     let exporter = to(address, Protocol::HttpProtobuf, 10);
-    exporter.metrics(&[point(1)]);
+    exporter.metrics(vec![point(1)]);
     exporter.alert(&record("A"));
     // Refused at 0, 0.5 and 1.5 s: the next try would be at 3.5 s or later.
     tokio::time::sleep(Duration::from_millis(2200)).await;

@@ -8,6 +8,7 @@ fn to_file(path: &Path) -> Exporter {
     Exporter::start(&ExportConfig {
         otlp_file: Some(path.to_owned()),
         queue: 10,
+        queue_bytes: 64 << 20,
         ..ExportConfig::default()
     })
     .expect("start")
@@ -19,7 +20,7 @@ async fn it_gets_every_signal() {
     let path = directory.path().join("otlp.jsonl");
     let exporter = to_file(&path);
     exporter.alert(&record("A1"));
-    exporter.metrics(&[point(1)]);
+    exporter.metrics(vec![point(1)]);
     assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
     let text = fs::read_to_string(&path).expect("the file");
     let mut keys: Vec<String> = text

@@ -21,10 +21,10 @@ async fn answering(answers: impl IntoIterator<Item = Status>) -> (Receiver, Expo
 async fn a_receiver_that_comes_up_late_gets_the_newest_metrics_and_all_alerts() {
     let address = free_address().await;
     let exporter = to(address, Protocol::Grpc, 10);
-    exporter.metrics(&[point(1)]);
+    exporter.metrics(vec![point(1)]);
     exporter.alert(&record("A"));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    exporter.metrics(&[point(4711)]);
+    exporter.metrics(vec![point(4711)]);
     let receiver = Receiver::default();
     receiver.serve(TcpListener::bind(address).await.expect("same port"));
     receiver
@@ -89,7 +89,7 @@ async fn traces_that_nobody_takes_hold_up_neither_alerts_nor_metrics() {
         for id in ["A", "B", "C"] {
             exporter.alert(&record(id));
         }
-        exporter.metrics(&[point(1)]);
+        exporter.metrics(vec![point(1)]);
         receiver
             .until("three alerts and metrics", |state| {
                 state.logs.len() == 3 && state.metrics.len() == 1
@@ -105,7 +105,7 @@ async fn alerts_that_nobody_takes_do_not_hold_up_metrics() {
     let (receiver, exporter) =
         answering((0..100).map(|_| Status::unavailable("logs are down"))).await;
     exporter.alert(&record("A"));
-    exporter.metrics(&[point(1)]);
+    exporter.metrics(vec![point(1)]);
     receiver
         .until("trace and metrics", |state| {
             state.traces.len() == 1 && state.metrics.len() == 1

@@ -10,7 +10,7 @@ async fn an_overloaded_receiver_is_asked_again() {
     let (receiver, address) = HttpReceiver::start([busy], 0).await;
     let exporter = to(address, Protocol::HttpProtobuf, 10);
     let begun = Instant::now();
-    exporter.metrics(&[point(4711)]);
+    exporter.metrics(vec![point(4711)]);
     let taken = receiver.until(1).await;
     assert!(
         begun.elapsed() >= Duration::from_secs(1),
@@ -33,7 +33,7 @@ async fn what_is_refused_is_dropped_and_counted() {
     ] {
         let (receiver, address) = HttpReceiver::start([answer], 0).await;
         let exporter = to(address, Protocol::HttpProtobuf, 10);
-        exporter.metrics(&[point(1)]);
+        exporter.metrics(vec![point(1)]);
         exporter.until_dropped([0, 0, 1]).await;
         exporter.alert(&record("A"));
         receiver.until(2).await;
