@@ -1,7 +1,7 @@
 //! A stream of records as the kernel side would write it: many connections, users and statements.
 
 use sensor_ebpf::record::{
-    CommandTag, FAMILY_INET, OpenRecord, RecordHeader, RecordKind, StatementRecord,
+    CloseRecord, CommandTag, FAMILY_INET, OpenRecord, RecordHeader, RecordKind, StatementRecord,
 };
 use sensor_user::{
     config::Config,
@@ -31,10 +31,6 @@ impl Size {
 
 /// Rules as an operator would set them, none of which fires.
 pub const RULES: &str = r#"
-[volumes]
-max_principals = 200000
-max_keys = 200000
-max_statements = 200000
 [[threshold]]
 name = "rows in ten minutes"
 window = "10m"
@@ -115,6 +111,19 @@ pub fn pipeline(size: Size) -> Pipeline {
             &Observation::Statement(statement(number, number, size)),
             clock,
         );
+        if number >= size.connections {
+            pipeline.observe(
+                &Observation::Closed(CloseRecord {
+                    header: header(RecordKind::Close, number),
+                    time: 1_000_001_000 + number * 1000,
+                    seen_sent: 300,
+                    seen_received: 80,
+                    ..CloseRecord::default()
+                }),
+                clock,
+            );
+            pipeline.settle();
+        }
     }
     pipeline
 }

@@ -5,6 +5,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod alerts;
+mod allocator;
 mod check;
 mod history;
 mod judge;

@@ -13,7 +13,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{Failure, RunArguments, live::Live, load};
+use super::{Failure, RunArguments, allocator, live::Live, load};
 use crate::{
     config::{Config, environment},
     export::shown_endpoint,
@@ -25,6 +25,8 @@ use crate::{
 const LOCK: &[u8] = b"data-access-sensor";
 /// How long a flush at the end may take.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How often free memory goes back to the kernel.
+const GIVE_BACK: Duration = Duration::from_secs(60);
 
 /// Runs until SIGINT or SIGTERM.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
@@ -104,8 +106,12 @@ async fn watch(config: Config, kernel: Kernel, arguments: &RunArguments) -> Resu
     let mut housekeeping = tokio::time::interval(Duration::from_millis(100));
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reload = Reload::new(arguments);
+    // The first tick is at once: what loading took goes back.
+    let mut give_back = tokio::time::interval(GIVE_BACK);
+    give_back.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = give_back.tick() => allocator::give_back(),
             _ = drain.tick() => live.drain(),
             _ = export.tick() => live.export_metrics(),
             _ = housekeeping.tick() => {

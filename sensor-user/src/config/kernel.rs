@@ -46,7 +46,7 @@ pub(super) struct Section {
 impl Section {
     pub fn build(self) -> Result<Kernel, Problem> {
         let ring_bytes = match &self.ring_bytes {
-            None => 8 << 20,
+            None => 4 << 20,
             Some(text) => {
                 let bytes = units::bytes(text)?;
                 if !bytes.is_power_of_two() || !(4096..=1 << 30).contains(&bytes) {

@@ -89,7 +89,7 @@ impl Kernel {
         let bytes = unsafe {
             std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
         };
-        let ring_bytes = u32::try_from(config.kernel.ring_bytes).unwrap_or(8 << 20);
+        let ring_bytes = u32::try_from(config.kernel.ring_bytes).unwrap_or(4 << 20);
         let mut ebpf = EbpfLoader::new()
             .override_global("SETTINGS", bytes, true)
             .map_max_entries("RING", ring_bytes)

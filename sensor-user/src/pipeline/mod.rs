@@ -276,7 +276,7 @@ impl Pipeline {
 
     /// Forgets overflow entries of connections that are gone.
     pub fn overflow_entry_is_over(&self, key: OverflowKey) -> bool {
-        self.resolver.session(key.connection).is_none()
+        !self.resolver.is_open(key.connection)
     }
 
     /// The entry was deleted from the kernel's map.
@@ -285,7 +285,7 @@ impl Pipeline {
     }
 
     fn session(&mut self, connection: u64, time: Timestamp) -> Session {
-        if self.resolver.session(connection).is_none() {
+        if self.resolver.session(connection).is_none() && !self.resolver.begin(connection) {
             self.resolver.placeholder(connection, time);
         }
         // Present: made right above when it was not.

@@ -27,6 +27,8 @@ pub struct Resolver {
     principals: Vec<Arc<Principal>>,
     by_principal: HashMap<Arc<Principal>, PrincipalId>,
     sessions: HashMap<u64, Session>,
+    /// Connections that have said nothing yet: who it is comes with their first packet, and until then nobody has a number.
+    beginning: HashMap<u64, (Principal, Session)>,
     servers: HashMap<u32, Arc<Server>>,
     clients: HashMap<ClientKey, LocalClient>,
     clients_in_order: VecDeque<ClientKey>,
@@ -65,6 +67,7 @@ impl Resolver {
             servers: HashMap::new(),
             clients: HashMap::new(),
             clients_in_order: VecDeque::new(),
+            beginning: HashMap::new(),
             awaiting: HashMap::new(),
             users: Users::default(),
             max_principals,
@@ -98,6 +101,11 @@ impl Resolver {
     /// The session of a connection.
     pub fn session(&self, connection: u64) -> Option<&Session> {
         self.sessions.get(&connection)
+    }
+
+    /// Is it open?
+    pub fn is_open(&self, connection: u64) -> bool {
+        self.sessions.contains_key(&connection) || self.beginning.contains_key(&connection)
     }
 
     /// Open connections.
@@ -197,7 +205,7 @@ impl Resolver {
             .then(|| title(record.server_pid))
             .flatten()
             .and_then(|title| startup::parse_title(&title));
-        let principal = self.intern(Principal {
+        let principal = Principal {
             system: DbSystem::PostgreSql,
             server: name,
             server_port: port,
@@ -205,25 +213,42 @@ impl Resolver {
             client: client_address,
             os_user,
             login_user,
-        });
-        self.sessions.insert(
+        };
+        self.beginning.insert(
             record.header.connection,
-            Session {
-                connection: ConnectionId(record.header.connection),
+            (
                 principal,
-                database: titled.map_or_else(|| "".into(), |(_, database, _)| database),
-                application_name: "".into(),
-                program: local
-                    .as_ref()
-                    .map_or_else(|| "".into(), |client| client.command.clone()),
-                client_pid: local.as_ref().map(|client| client.pid),
-                client_port: record.remote_port,
-                server_pid: record.server_pid,
-                since: time,
-                preexisting,
-                replication: false,
-            },
+                Session {
+                    connection: ConnectionId(record.header.connection),
+                    // Until it begins.
+                    principal: PrincipalId(u32::MAX),
+                    database: titled.map_or_else(|| "".into(), |(_, database, _)| database),
+                    application_name: "".into(),
+                    program: local
+                        .as_ref()
+                        .map_or_else(|| "".into(), |client| client.command.clone()),
+                    client_pid: local.as_ref().map(|client| client.pid),
+                    client_port: record.remote_port,
+                    server_pid: record.server_pid,
+                    since: time,
+                    preexisting,
+                    replication: false,
+                },
+            ),
         );
+        if preexisting {
+            self.begin(record.header.connection);
+        }
+    }
+
+    /// A connection of which no more is known before something is attributed to it. True when there is one.
+    pub fn begin(&mut self, connection: u64) -> bool {
+        let Some((principal, mut session)) = self.beginning.remove(&connection) else {
+            return false;
+        };
+        session.principal = self.intern(principal);
+        self.sessions.insert(connection, session);
+        true
     }
 
     /// The client's end, when it is on this host.
@@ -251,10 +276,14 @@ impl Resolver {
     /// The start-up packet told user and database.
     pub fn started(&mut self, connection: u64, parameters: &[u8], truncated: bool) {
         let told = startup::parse(parameters, truncated);
-        let Some(session) = self.sessions.get(&connection) else {
+        let mut principal = if let Some((principal, session)) = self.beginning.remove(&connection) {
+            self.sessions.insert(connection, session);
+            principal
+        } else if let Some(session) = self.sessions.get(&connection) {
+            Principal::clone(self.principal(session.principal))
+        } else {
             return;
         };
-        let mut principal = Principal::clone(self.principal(session.principal));
         principal.user = told.user;
         let principal = self.intern(principal);
         if let Some(session) = self.sessions.get_mut(&connection) {
@@ -296,13 +325,16 @@ impl Resolver {
         if !self.awaiting.is_empty() {
             self.awaiting.retain(|_, waiting| *waiting != connection);
         }
+        self.beginning.remove(&connection);
         self.sessions.remove(&connection)
     }
 
     /// Connections that a server process served.
     pub fn connections_of(&self, server_pid: u32) -> Vec<u64> {
+        let beginning = self.beginning.values().map(|(_, session)| session);
         self.sessions
             .values()
+            .chain(beginning)
             .filter(|session| session.server_pid == server_pid)
             .map(|session| session.connection.0)
             .collect()

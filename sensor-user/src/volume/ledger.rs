@@ -25,8 +25,6 @@ use crate::time::Timestamp;
 pub struct Ledger<K> {
     apart: Vec<Account<K>>,
     index: FxHashMap<K, usize>,
-    /// What was last seen of the living series that are not apart.
-    passed_over: FxHashMap<K, Seen>,
     /// Exported as "other".
     other: Volume,
     /// All that has been accounted for.
@@ -44,33 +42,6 @@ pub struct Account<K> {
     pub volume: Volume,
     /// Since when that has been counted.
     pub start: Timestamp,
-    seen: Seen,
-}
-
-/// A series as it was at the last update.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    volume: Volume,
-    /// When it began: another time is another life of it, after it had been folded.
-    first: Timestamp,
-}
-
-impl Seen {
-    fn of<K>(series: &Series<K>) -> Self {
-        Self {
-            volume: series.volume,
-            first: series.first,
-        }
-    }
-
-    /// What has been added since.
-    fn increment<K>(self, series: &Series<K>) -> Volume {
-        if self.first == series.first {
-            series.volume - self.volume
-        } else {
-            series.volume
-        }
-    }
 }
 
 impl<K: Clone + Eq + Hash> Ledger<K> {
@@ -79,7 +50,6 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         Self {
             apart: Vec::new(),
             index: FxHashMap::default(),
-            passed_over: FxHashMap::default(),
             other: Volume::default(),
             total: Volume::default(),
             updated: Timestamp::default(),
@@ -91,7 +61,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     /// those for which `nameable` is false can't be apart.
     pub fn update<'a>(
         &mut self,
-        series: impl Iterator<Item = &'a Series<K>>,
+        series: impl Iterator<Item = &'a mut Series<K>>,
         nameable: impl Fn(&K) -> bool,
         now: Timestamp,
     ) where
@@ -103,10 +73,8 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         for one in series {
             total += one.volume;
             if let Some(at) = self.index.get(&one.key) {
-                let account = &mut self.apart[*at];
-                let increment = account.seen.increment(one);
-                account.seen = Seen::of(one);
-                account.volume += increment;
+                let increment = one.account();
+                self.apart[*at].volume += increment;
                 apart += increment;
             } else if nameable(&one.key) {
                 newcomers.push(one);
@@ -120,29 +88,30 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     }
 
     /// Gives places to the largest newcomers, as far as there are any; returns what that puts apart.
-    fn admit(&mut self, mut newcomers: Vec<&Series<K>>, total: &Volume) -> Volume {
-        let passed_over = std::mem::take(&mut self.passed_over);
+    fn admit(&mut self, mut newcomers: Vec<&mut Series<K>>, total: &Volume) -> Volume {
         let for_all = self.max - self.max / 4;
         if self.apart.len() + newcomers.len() > for_all {
             newcomers.sort_by_key(|one| Reverse((one.volume.rows(), one.volume.bytes())));
         }
         let mut apart = Volume::default();
         for one in newcomers {
-            let seen = passed_over.get(&one.key);
             let place = self.apart.len() < for_all
                 || self.apart.len() < self.max && self.has_fair_share(&one.volume, total);
+            let passed_over_before = one.accounted != Volume::default();
+            let increment = one.account();
             if !place {
-                self.passed_over.insert(one.key.clone(), Seen::of(one));
                 continue;
             }
-            let increment = seen.map_or(one.volume, |seen| seen.increment(one));
             apart += increment;
             self.index.insert(one.key.clone(), self.apart.len());
             self.apart.push(Account {
                 key: one.key.clone(),
                 volume: increment,
-                start: seen.map_or(one.first, |_| self.updated),
-                seen: Seen::of(one),
+                start: if passed_over_before {
+                    self.updated
+                } else {
+                    one.first
+                },
             });
         }
         apart

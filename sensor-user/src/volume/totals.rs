@@ -1,8 +1,12 @@
 //! Cumulative volumes by principal, database, table and operation, and by statement; bounded.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher as _, Hash},
+    sync::Arc,
+};
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::{Access, Volume};
 use crate::{principal::PrincipalId, time::Timestamp};
@@ -38,49 +42,77 @@ pub struct Series<K> {
     pub volume: Volume,
     /// Since when.
     pub first: Timestamp,
+    /// How much of it has been accounted for by the one [`Ledger`](super::ledger::Ledger) that exports it.
+    pub accounted: Volume,
+}
+
+impl<K> Series<K> {
+    /// Nothing yet.
+    pub fn new(key: K, first: Timestamp) -> Self {
+        Self {
+            key,
+            volume: Volume::default(),
+            first,
+            accounted: Volume::default(),
+        }
+    }
+
+    /// What has been added since this was last called.
+    pub fn account(&mut self) -> Volume {
+        let increment = self.volume - self.accounted;
+        self.accounted = self.volume;
+        increment
+    }
 }
 
 /// A bounded set of series: the sum over all of them is always the sum of all that was added.
 #[derive(Debug)]
 struct Table<K> {
     series: Vec<Series<K>>,
-    index: FxHashMap<K, usize>,
+    /// Positions in `series`, by the hash of their keys: a key is large, and kept once.
+    index: HashTable<u32>,
     max: usize,
     folded: u64,
 }
 
-impl<K: Clone + Eq + std::hash::Hash> Table<K> {
+impl<K: Eq + Hash> Table<K> {
     fn new(max: usize, other: K) -> Self {
         Self {
             // Where folded series go; shown once something has been.
-            series: vec![Series {
-                key: other,
-                volume: Volume::default(),
-                first: Timestamp::default(),
-            }],
-            index: FxHashMap::default(),
-            max: max.max(2),
+            series: vec![Series::new(other, Timestamp::default())],
+            index: HashTable::new(),
+            max: max.clamp(2, u32::MAX as usize - 1),
             folded: 0,
         }
     }
 
     /// Position of a series, made when it is new. True when others moved to make room.
     fn position(&mut self, key: K, time: Timestamp) -> (usize, bool) {
-        if let Some(at) = self.index.get(&key) {
-            return (*at, false);
+        let hash = hash(&key);
+        let series = &self.series;
+        if let Some(at) = self.index.find(hash, |at| series[*at as usize].key == key) {
+            return (*at as usize, false);
         }
         let moved = self.series.len() > self.max;
         if moved {
             self.fold();
         }
         let at = self.series.len();
-        self.index.insert(key.clone(), at);
-        self.series.push(Series {
-            key,
-            volume: Volume::default(),
-            first: time,
-        });
+        if at == self.series.capacity() {
+            // By a quarter, not by as much again.
+            self.series.reserve_exact((at / 4).max(16));
+        }
+        self.series.push(Series::new(key, time));
+        self.enter(hash, at);
         (at, moved)
+    }
+
+    fn enter(&mut self, hashed: u64, at: usize) {
+        let series = &self.series;
+        // Fits: `max` does.
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        self.index
+            .insert_unique(hashed, at, |at| hash(&series[*at as usize].key));
     }
 
     /// Folds the smallest tenth into "other".
@@ -102,13 +134,10 @@ impl<K: Clone + Eq + std::hash::Hash> Table<K> {
             self.folded += 1;
         }
         self.series.append(&mut rest);
-        self.index = self
-            .series
-            .iter()
-            .enumerate()
-            .skip(1)
-            .map(|(at, series)| (series.key.clone(), at))
-            .collect();
+        self.index.clear();
+        for at in 1..self.series.len() {
+            self.enter(hash(&self.series[at].key), at);
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = &Series<K>> {
@@ -116,6 +145,16 @@ impl<K: Clone + Eq + std::hash::Hash> Table<K> {
             .iter()
             .filter(|series| series.volume != Volume::default())
     }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Series<K>> {
+        self.series
+            .iter_mut()
+            .filter(|series| series.volume != Volume::default())
+    }
+}
+
+fn hash<K: Hash>(key: &K) -> u64 {
+    FxBuildHasher.hash_one(key)
 }
 
 /// See the module.
@@ -127,6 +166,8 @@ pub struct Totals {
     cache: FxHashMap<(PrincipalId, u32, Arc<str>), (usize, usize)>,
 }
 
+/// Accesses whose place is remembered.
+const CACHE: usize = 16_384;
 /// Tables named in one series at most.
 const TABLES: usize = 4;
 
@@ -187,8 +228,8 @@ impl Totals {
             },
             access.time,
         );
-        if moved || moved_too || self.cache.len() > 4 * self.series.max {
-            // Positions changed.
+        if moved || moved_too || self.cache.len() >= CACHE {
+            // Positions changed, or it has become larger than what it saves.
             self.cache.clear();
         }
         self.cache.insert(key, (series, statement));
@@ -203,6 +244,16 @@ impl Totals {
     /// Statement series that hold anything.
     pub fn statements(&self) -> impl Iterator<Item = &Series<StatementKey>> {
         self.statements.iter()
+    }
+
+    /// The same, to be accounted for.
+    pub fn series_mut(&mut self) -> impl Iterator<Item = &mut Series<SeriesKey>> {
+        self.series.iter_mut()
+    }
+
+    /// The same, to be accounted for.
+    pub fn statements_mut(&mut self) -> impl Iterator<Item = &mut Series<StatementKey>> {
+        self.statements.iter_mut()
     }
 
     /// Series folded into "other" so far.

@@ -58,7 +58,7 @@ impl Live {
         let metrics = [&names::ROWS, &names::BYTES, &names::QUERIES];
         let known = |key: &SeriesKey| key.principal.is_some();
         self.series
-            .update(self.pipeline.totals.series(), known, now);
+            .update(self.pipeline.totals.series_mut(), known, now);
         let mut points = Vec::new();
         for series in self.series.apart() {
             let Some(id) = series.key.principal else {
@@ -92,7 +92,7 @@ impl Live {
         ];
         let known = |key: &StatementKey| key.principal.is_some();
         self.statements
-            .update(self.pipeline.totals.statements(), known, now);
+            .update(self.pipeline.totals.statements_mut(), known, now);
         let mut points = Vec::new();
         for series in self.statements.apart() {
             let Some(id) = series.key.principal else {

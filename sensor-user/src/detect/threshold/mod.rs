@@ -13,18 +13,23 @@ use crate::{
     volume::{Access, AccessKind},
 };
 
+mod buckets;
+mod classes;
 pub mod id;
 pub mod recall;
 mod window;
 
+use classes::Classes;
 use window::Sliding;
 
 /// All thresholds and their windows.
 #[derive(Debug)]
 pub struct ThresholdLane {
     rules: Vec<Threshold>,
-    /// Which rules an access falls under, by principal, shape and database: globs are matched once.
-    matches: FxHashMap<(PrincipalId, u32, Arc<str>), Arc<[Match]>>,
+    /// Principals and shapes that all selectors treat alike: globs are matched once for each.
+    classes: Classes,
+    /// Which rules an access falls under, by classes of principal and shape and by database.
+    matches: FxHashMap<(u32, u32, Arc<str>), Arc<[Match]>>,
     states: FxHashMap<StateKey, State>,
     /// Windows that hold an estimate of each connection's streaming rows.
     streaming: FxHashMap<ConnectionId, Vec<StateKey>>,
@@ -64,8 +69,8 @@ struct State {
     alerted: Option<(Timestamp, u64)>,
 }
 
-/// Shapes whose matches are remembered.
-const MATCHES: usize = 200_000;
+/// Matches remembered: classes are few, unless somebody works at it.
+const MATCHES: usize = 20_000;
 /// An alert is repeated before it is rearmed when the amount has grown this much: another order of magnitude is news.
 const ESCALATION: u64 = 10;
 /// Statement shapes in an alert.
@@ -77,6 +82,7 @@ impl ThresholdLane {
         Self {
             max_states: max_principals.max(1) * rules.len().max(1),
             rules: rules.to_vec(),
+            classes: Classes::default(),
             matches: FxHashMap::default(),
             states: FxHashMap::default(),
             streaming: FxHashMap::default(),
@@ -115,6 +121,7 @@ impl ThresholdLane {
                 .filter_map(renumber)
                 .collect();
         }
+        self.classes = Classes::default();
         self.matches.clear();
         self.rules = rules.to_vec();
     }
@@ -147,8 +154,8 @@ impl ThresholdLane {
 
     fn matching(&mut self, access: &Access<'_>, principal: &Principal) -> Arc<[Match]> {
         let key = (
-            access.principal,
-            access.shape_id,
+            self.classes.principal(&self.rules, access, principal),
+            self.classes.shape(&self.rules, access),
             access.session.database.clone(),
         );
         if let Some(found) = self.matches.get(&key) {
@@ -335,23 +342,9 @@ fn rearmed(last: Option<(Timestamp, u64)>, now: Timestamp, observed: u64, rearm:
 }
 
 fn selects(selector: &Selector, access: &Access<'_>, principal: &Principal) -> bool {
-    selector
-        .user
-        .matches(principal.user.as_deref().unwrap_or(""))
-        && selector
-            .client_address
-            .matches(&principal.client.to_string())
-        && selector
-            .os_user
-            .matches(principal.os_user.as_ref().map_or("", |user| &user.name))
+    classes::selects_principal(selector, principal)
+        && classes::selects_shape(selector, access.shape)
         && selector.database.matches(&access.session.database)
-        && selector.operation.matches(&access.shape.operation)
-        && (selector.table.is_empty()
-            || access
-                .shape
-                .tables
-                .iter()
-                .any(|table| selector.table.matches_table(table)))
 }
 
 fn statements(window: &Sliding, access: &Access<'_>, estimated: u64) -> Vec<StatementShare> {

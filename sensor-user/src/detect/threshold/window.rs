@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::buckets::Buckets;
 use crate::{detect::StatementShare, time::Timestamp, volume::Access};
 
 /// Buckets a window is made of. The sum covers at least the window's length and at most one bucket more.
-const BUCKETS: usize = 32;
+const BUCKETS: u64 = 32;
 /// Statement shapes and tables remembered a window.
 const REMEMBERED: usize = 16;
 
@@ -14,10 +15,7 @@ const REMEMBERED: usize = 16;
 pub struct Sliding {
     /// Nanoseconds a bucket.
     bucket: u64,
-    buckets: Box<[u64]>,
-    /// Number of the newest bucket.
-    newest: u64,
-    sum: u64,
+    buckets: Buckets,
     since: Timestamp,
     last: Timestamp,
     statements: Vec<StatementShare>,
@@ -29,11 +27,9 @@ impl Sliding {
     pub fn new(length: Duration) -> Self {
         let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            bucket: nanos.div_ceil(BUCKETS as u64),
+            bucket: nanos.div_ceil(BUCKETS),
             // One bucket more than the window: the oldest is partly over.
-            buckets: vec![0; if nanos == 0 { 1 } else { BUCKETS + 1 }].into(),
-            newest: 0,
-            sum: 0,
+            buckets: Buckets::new(if nanos == 0 { 1 } else { BUCKETS + 1 }),
             since: Timestamp::default(),
             last: Timestamp::default(),
             statements: Vec::new(),
@@ -47,28 +43,18 @@ impl Sliding {
         if amount == 0 {
             return;
         }
-        let number = self.number(access.time);
-        let age = self.newest.saturating_sub(number);
-        let oldest = self.newest.saturating_sub(self.buckets.len() as u64 - 1);
-        let number = if age >= self.buckets.len() as u64 {
-            oldest
-        } else {
-            number
-        };
-        let at = self.slot(number);
-        self.buckets[at] += amount;
-        if self.sum == 0 {
+        if self.buckets.sum() == 0 {
             self.since = access.started.min(access.time);
             self.statements.clear();
             self.tables.clear();
         }
-        self.sum += amount;
+        self.buckets.add(self.number(access.time), amount);
         self.remember(access, amount);
     }
 
     /// What the window holds, as of the newest access.
     pub fn sum(&self) -> u64 {
-        self.sum
+        self.buckets.sum()
     }
 
     /// Since when its content has been accumulating.
@@ -78,7 +64,7 @@ impl Sliding {
 
     /// Has everything in it slid out by `now`?
     pub fn is_over(&self, now: Timestamp) -> bool {
-        self.number(now) >= self.newest + self.buckets.len() as u64
+        self.buckets.is_over(self.number(now))
     }
 
     /// Shapes and their amounts.
@@ -101,30 +87,13 @@ impl Sliding {
         time.0.checked_div(self.bucket).unwrap_or(0)
     }
 
-    fn slot(&self, number: u64) -> usize {
-        // Fits: smaller than the number of buckets.
-        usize::try_from(number % self.buckets.len() as u64).unwrap_or(0)
-    }
-
     /// Empties the buckets that time has passed over.
     fn advance(&mut self, time: Timestamp) {
-        let number = self.number(time);
-        if number > self.newest {
-            let passed = (number - self.newest).min(self.buckets.len() as u64);
-            for step in 1..=passed {
-                let at = self.slot(self.newest + step);
-                self.sum -= std::mem::take(&mut self.buckets[at]);
-            }
-            if passed == self.buckets.len() as u64 {
-                self.sum = 0;
-                self.buckets.fill(0);
-            }
-            self.newest = number;
-        }
+        self.buckets.advance(self.number(time));
         if time > self.last {
             self.last = time;
         }
-        let length = self.bucket.saturating_mul(self.buckets.len() as u64);
+        let length = self.bucket.saturating_mul(self.buckets.length());
         if length > 0 {
             let horizon = Timestamp(self.last.0.saturating_sub(length));
             if self.since < horizon {
@@ -151,6 +120,7 @@ impl Sliding {
                 {
                     self.statements.swap_remove(at);
                 }
+                make_room(&mut self.statements);
                 self.statements.push(StatementShare {
                     shape_id: access.shape_id,
                     summary: access.shape.summary.clone(),
@@ -173,10 +143,18 @@ impl Sliding {
                     {
                         self.tables.swap_remove(at);
                     }
+                    make_room(&mut self.tables);
                     self.tables.push((table.clone(), amount, access.time));
                 }
             }
         }
+    }
+}
+
+/// For one more, and not for four: most windows remember one.
+fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(1));
     }
 }
 
