@@ -26,7 +26,7 @@ const LOCK: &[u8] = b"data-access-sensor";
 /// How long a flush at the end may take.
 const FLUSH: Duration = Duration::from_secs(5);
 /// How often free memory goes back to the kernel.
-const GIVE_BACK: Duration = Duration::from_secs(60);
+const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// Runs until SIGINT or SIGTERM.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
@@ -43,6 +43,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         return Err(anyhow!("{why}").into());
     }
     let _lock = lock()?;
+    allocator::configure();
     let kernel = Kernel::load(&config)?;
     // While there is one thread: capabilities belong to threads, and later ones inherit what is left.
     privileges::drop_all_but_needed(arguments.user.as_deref())?;
@@ -111,7 +112,7 @@ async fn watch(config: Config, kernel: Kernel, arguments: &RunArguments) -> Resu
     give_back.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = give_back.tick() => allocator::give_back(),
+            _ = give_back.tick() => drop(tokio::task::spawn_blocking(allocator::give_back)),
             _ = drain.tick() => live.drain(),
             _ = export.tick() => live.export_metrics(),
             _ = housekeeping.tick() => {

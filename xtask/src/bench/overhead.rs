@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Only these variants.
     #[arg(long, value_enum)]
     variant: Vec<Variant>,
+    /// What others do is measured with these loads only: it takes long, and its cost is large.
+    #[arg(long, value_enum)]
+    compare_on: Vec<Load>,
     /// A try: two pairs of short slices.
     #[arg(long)]
     quick: bool,
@@ -79,6 +82,14 @@ pub fn overhead(arguments: &Arguments) -> Result<()> {
     let loads = chosen(&arguments.load, &Load::ALL);
     let variants = chosen(&arguments.variant, &Variant::ALL);
     let size = arguments.size();
+    let compared = chosen(&arguments.compare_on, loads);
+    let plan: Vec<(Load, Vec<Variant>)> = loads
+        .iter()
+        .map(|load| {
+            let wanted = |variant: &&Variant| variant.is_ours() || compared.contains(load);
+            (*load, variants.iter().filter(wanted).copied().collect())
+        })
+        .collect();
     let bed = Bed::make("bench overhead", &progress, variants)?;
     let mut report = Report {
         machine: Machine::read(),
@@ -92,9 +103,9 @@ pub fn overhead(arguments: &Arguments) -> Result<()> {
         "{} pairs of slices of {} s for each load and variant: about {}",
         size.pairs,
         size.slice.as_secs(),
-        progress::duration(estimate(size, loads.len(), variants))
+        progress::duration(estimate(size, &plan))
     );
-    let result = measure_all(loads, variants, size, &bed, &progress, &mut report);
+    let result = measure_all(&plan, size, &bed, &progress, &mut report);
     drop(bed);
     // What was measured before an interruption is worth seeing, too.
     println!("{}", report::table(&report));
@@ -106,26 +117,29 @@ fn chosen<'a, T>(wanted: &'a [T], all: &'a [T]) -> &'a [T] {
 }
 
 /// How long it may take, by experience: each process of a slice needs a moment to begin.
-fn estimate(size: Size, loads: usize, variants: &[Variant]) -> Duration {
+fn estimate(size: Size, plan: &[(Load, Vec<Variant>)]) -> Duration {
     let slice = SETTLE.as_secs_f64() + size.slice.as_secs_f64() + 0.4;
     let each = |variant: &Variant| {
         let counted = if variant.in_kernel() { size.counted } else { 0 };
         f64::from(size.pairs) * (2.0 * slice + variant.switching())
             + f64::from(counted) * (slice + variant.switching())
     };
-    let all: f64 = variants.iter().map(each).sum();
-    Duration::from_secs_f64(all).saturating_mul(u32::try_from(loads).unwrap_or(u32::MAX))
+    let all: f64 = plan
+        .iter()
+        .flat_map(|(_, variants)| variants)
+        .map(each)
+        .sum();
+    Duration::from_secs_f64(all)
 }
 
 fn measure_all(
-    loads: &[Load],
-    variants: &[Variant],
+    plan: &[(Load, Vec<Variant>)],
     size: Size,
     bed: &Bed,
     progress: &Progress,
     report: &mut Report,
 ) -> Result<()> {
-    for load in loads {
+    for (load, variants) in plan {
         for server in bed.servers() {
             signal::check()?;
             load::run(*load, server, WARM_UP, size.copy_rows / 10 + 1)?;

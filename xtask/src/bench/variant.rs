@@ -50,6 +50,11 @@ impl Variant {
         }
     }
 
+    /// Whether it is the sensor, or what the sensor is to be seen beside.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Nothing | Self::Floor | Self::Sensor)
+    }
+
     /// Whether kernel programs are what it is made of.
     pub fn in_kernel(self) -> bool {
         matches!(
