@@ -7,6 +7,7 @@ mod bed;
 mod fixture;
 mod growth;
 mod kernel_time;
+mod latency;
 mod load;
 mod machine;
 mod overhead;
@@ -35,6 +36,8 @@ enum Verb {
     Overhead(overhead::Arguments),
     /// Nanoseconds a query that the sensor's kernel programs take, beside empty ones that are attached at the same time.
     KernelTime(kernel_time::Arguments),
+    /// How long until a crossed limit is an alert, under full load.
+    Latency(latency::Arguments),
     /// Mixed load for an hour, with connections, users and statements that come and go: memory, and losses.
     Soak(soak::Arguments),
     /// What a record costs userspace, by connections, statements and principals; and by step.
@@ -46,6 +49,7 @@ pub fn bench(arguments: &Arguments) -> Result<()> {
     match &arguments.verb {
         Verb::Overhead(arguments) => overhead::overhead(arguments),
         Verb::KernelTime(arguments) => kernel_time::kernel_time(arguments),
+        Verb::Latency(arguments) => latency::latency(arguments),
         Verb::Soak(arguments) => soak::soak(arguments),
         Verb::Growth => growth::growth(),
     }

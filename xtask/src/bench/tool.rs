@@ -36,6 +36,11 @@ pub struct Tool {
 impl Tool {
     /// The sensor, exporting to a file.
     pub fn sensor(binary: &Path) -> Result<Self> {
+        Self::sensor_with(binary, "")
+    }
+
+    /// The same with more in its configuration.
+    pub fn sensor_with(binary: &Path, more: &str) -> Result<Self> {
         let export = export()?;
         let _ = fs::remove_file(&export);
         // As it runs anywhere, but for where its history lies, which begins anew each time.
@@ -46,7 +51,7 @@ impl Tool {
         }
         fs::write(
             &configuration,
-            format!("[history]\npath = \"{}\"\n", history.display()),
+            format!("[history]\npath = \"{}\"\n{more}", history.display()),
         )
         .with_context(|| format!("cannot write {}", configuration.display()))?;
         let mut sensor = beside(binary);
