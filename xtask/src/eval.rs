@@ -1,5 +1,5 @@
 //! `cargo xtask eval`: how soon the detector tells of thieves, and how often of nobody, on a simulated support desk.
-//! docs/evaluation.md has the method. Nothing here shares a number with the detector: the sensor is run as anybody would run
+//! docs/detection.md has the method. Nothing here shares a number with the detector: the sensor is run as anybody would run
 //! it, over a CSV of events.
 
 use std::{fs, fs::File, io::BufWriter, path::PathBuf};
@@ -58,8 +58,8 @@ pub struct Arguments {
     /// Another seed is another world.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Runs of each attack.
-    #[arg(long, default_value_t = 200)]
+    /// Runs of each attack; 200 is the whole measurement.
+    #[arg(long, default_value_t = 40)]
     runs: u32,
     /// Attacks by name: A,C200,…; H is the search for what goes unseen; none: false alerts only.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
@@ -67,7 +67,7 @@ pub struct Arguments {
     /// About so many accounts instead of the scenario's.
     #[arg(long, value_name = "COUNT")]
     principals: Option<u32>,
-    /// A smaller measurement in under two minutes: a dozen runs, no search.
+    /// A smaller measurement: a dozen runs, two populations without thieves, no search.
     #[arg(long)]
     quick: bool,
     /// Variants of the desk where assumptions do not hold, instead.

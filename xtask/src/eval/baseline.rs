@@ -389,7 +389,7 @@ mod tests {
             .map(|day| record(noon(day), if day % 2 == 0 { 90 } else { 110 }, 1))
             .collect();
         records.push(record(noon(20), 130, 1));
-        assert_eq!(alerts("z-score, 14 own days, z > 3", &records), []);
+        assert!(alerts("z-score, 14 own days, z > 3", &records).is_empty());
         records.push(record(noon(20) + HOUR, 2, 1));
         assert_eq!(
             alerts("z-score, 14 own days, z > 3", &records),
@@ -403,7 +403,7 @@ mod tests {
         let records: Vec<Record> = (0..7)
             .map(|day| record(noon(day), 10u64.pow(day + 1), 1))
             .collect();
-        assert_eq!(alerts("z-score, 14 own days, z > 2", &records), []);
+        assert!(alerts("z-score, 14 own days, z > 2", &records).is_empty());
     }
 
     #[test]
@@ -413,10 +413,10 @@ mod tests {
         let name = "Sentinel rule, z and Q > 3";
         // Mean 150, deviation 29, p99 198, p50 150: beyond both, but not 500.
         records.push(record(noon(15), 450, 1));
-        assert_eq!(alerts(name, &records), []);
+        assert!(alerts(name, &records).is_empty());
         // A hundred look-ups of five rows are no large statement.
         records.push(record(noon(15) + 1, 50_000, 100));
-        assert_eq!(alerts(name, &records), []);
+        assert!(alerts(name, &records).is_empty());
         records.push(record(noon(15) + 2, 600, 1));
         assert_eq!(alerts(name, &records), [noon(15) + HOUR]);
     }
@@ -434,7 +434,7 @@ mod tests {
             record(noon(1), 6000, 1),
             record(noon(1) + 600 * SECOND, 4001, 1),
         ];
-        assert_eq!(alerts(name, &apart), []);
+        assert!(alerts(name, &apart).is_empty());
         assert_eq!(alerts("threshold, 5000 rows a day", &apart), [noon(1)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Records as the CSV that `sensor replay` reads; docs/evaluation.md has the columns.
+//! Records as the CSV that `sensor replay` reads; docs/detection.md has the columns.
 
 use std::io::{self, Write};
 

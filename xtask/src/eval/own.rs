@@ -76,7 +76,7 @@ fn read(path: &Path) -> Result<History> {
     let needed = |name: &str| {
         column(name).ok_or_else(|| {
             anyhow!(
-                "{}: column `{name}` is missing\ndo: write a header row; docs/evaluation.md has the columns",
+                "{}: column `{name}` is missing\ndo: write a header row; docs/detection.md has the columns",
                 path.display()
             )
         })
