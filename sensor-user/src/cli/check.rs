@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     config::Config,
     discover::{self, Server},
-    kernel::capability::{self, Capability, Host, Need},
+    kernel::{
+        capability::{self, Capability, Host, Need},
+        hooks::Family,
+    },
 };
 
 /// What would be seen of a server.
@@ -187,7 +190,7 @@ impl Findings {
         json!({
             "verdict": verdict,
             "kernel": self.host.release,
-            "hooks": self.host.family.map(|family| family.name()),
+            "hooks": self.host.family.map(Family::name),
             "capabilities": capabilities,
             "servers": servers,
             "lost": self.lost,

@@ -116,8 +116,11 @@ struct Today {
 /// which is kinder than the usual evaluation at night.
 #[derive(Debug, Default)]
 struct ZScore {
-    people: HashMap<u32, (Today, VecDeque<f64>, Option<[f64; Z.len()]>)>,
+    people: HashMap<u32, Days>,
 }
+
+/// Somebody's day so far, rows of the active days before it, and the limits these give at each operating point.
+type Days = (Today, VecDeque<f64>, Option<[f64; Z.len()]>);
 
 impl ZScore {
     fn observe(&mut self, record: &Record, alerts: &mut [Vec<Alert>]) {

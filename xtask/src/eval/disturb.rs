@@ -60,7 +60,7 @@ impl Disturbance {
             Kind::ThreeHosts => {
                 let whole = std::mem::take(&mut records.records);
                 for record in whole {
-                    split(record, &mut records.records);
+                    split(&record, &mut records.records);
                 }
             }
         }
@@ -71,7 +71,7 @@ impl Disturbance {
         let begin = calendar::begin(day) + 10 * HOUR;
         let mut stray = 0;
         for record in &mut records.records {
-            let on_the_server = mix(u64::from(record.account)) % 3 == 0;
+            let on_the_server = mix(u64::from(record.account)).is_multiple_of(3);
             let wrong = (begin..begin + 2 * HOUR).contains(&record.time);
             for (at, hours) in steps {
                 if day == at && on_the_server && wrong {
@@ -122,7 +122,7 @@ impl Disturbance {
 }
 
 /// A record as three hosts would tell it: rows, bytes and keys in three parts of one sum.
-fn split(record: Record, out: &mut Vec<Record>) {
+fn split(record: &Record, out: &mut Vec<Record>) {
     let third = |value: u64, part: u64| value * (part + 1) / 3 - value * part / 3;
     let keys = u64::from(record.keys.end - record.keys.start);
     let mut begin = record.keys.start;

@@ -273,7 +273,7 @@ fn resume(
             .into_iter()
             .map(|alert| (alert.rule, alert.subject))
             .collect();
-        resumed.words += &format!(", baselines are as of {} and {since} sums since then", from);
+        resumed.words += &format!(", baselines are as of {from} and {since} sums since then");
     } else {
         resumed.anew = true;
         let mut sums = 0u64;

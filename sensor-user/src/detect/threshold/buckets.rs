@@ -104,7 +104,7 @@ mod tests {
                         *gone = 0;
                     }
                 }
-                all[usize::try_from(number.max(oldest)).unwrap()] += amount;
+                all[usize::try_from(number.max(oldest)).expect("fits")] += amount;
                 buckets.advance(number);
                 buckets.add(number, amount);
                 prop_assert_eq!(buckets.sum(), all.iter().sum::<u64>());

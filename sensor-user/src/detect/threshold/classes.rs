@@ -19,8 +19,11 @@ const REMEMBERED: usize = 200_000;
 #[derive(Debug, Default)]
 pub struct Classes {
     principals: Known<PrincipalId, Box<[bool]>>,
-    shapes: Known<u32, (Box<[bool]>, Box<[Arc<str>]>)>,
+    shapes: Known<u32, Selected>,
 }
+
+/// Which selectors select a shape, and the tables whose share may matter.
+type Selected = (Box<[bool]>, Box<[Arc<str>]>);
 
 /// The class of each, and what each class is.
 #[derive(Debug)]
