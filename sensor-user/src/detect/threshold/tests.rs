@@ -359,6 +359,7 @@ fn a_window_that_was_recalled_goes_on_and_tells_nothing_twice() {
                 ..Volume::default()
             },
             kind: AccessKind::Completed,
+            largest: None,
         };
         broken.lane.recall(&access, &who, &broken.sizes);
     }

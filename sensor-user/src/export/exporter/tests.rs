@@ -38,12 +38,12 @@ fn record(id: &str) -> AlertRecord {
 }
 
 /// A port nobody listens on.
-async fn free_address() -> std::net::SocketAddr {
+async fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
     listener.local_addr().expect("address")
 }
 
-fn to(address: std::net::SocketAddr, protocol: Protocol, queue: usize) -> Exporter {
+fn to(address: SocketAddr, protocol: Protocol, queue: usize) -> Exporter {
     Exporter::start(&config(&format!("http://{address}"), protocol, queue)).expect("start")
 }
 

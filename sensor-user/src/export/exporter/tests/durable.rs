@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, metric};
 
 use super::*;
 
-fn durable(address: std::net::SocketAddr, path: &std::path::Path) -> ExportConfig {
+fn durable(address: SocketAddr, path: &Path) -> ExportConfig {
     ExportConfig {
         queue_path: Some(path.to_owned()),
         ..config(&format!("http://{address}"), Protocol::Grpc, 100)
