@@ -53,6 +53,8 @@ impl Authority {
     async fn serve(&self, receiver: &Receiver) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
+        // Two are linked, tonic's and reqwest's: a server has to be told which. Another test may have said it already.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(&self.server.0, &self.server.1))
             .client_ca_root(Certificate::from_pem(&self.certificate));
