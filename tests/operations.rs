@@ -314,7 +314,8 @@ fn alerts_wait_for_an_endpoint_that_is_down() {
     let arguments = ["--otlp-endpoint", endpoint.as_str()];
 
     // Down to the end: it says what was not delivered, and where it stands.
-    let sensor = Sensor::start(&turn, &configuration, &arguments);
+    let forgetful = format!("{configuration}\n[export.queue]\npersistent = false\n");
+    let sensor = Sensor::start(&turn, &forgetful, &arguments);
     read(&server, "ann", 1, 500);
     sensor.wait_log(" hundred: ");
     let (status, log) = sensor.end(libc::SIGINT);

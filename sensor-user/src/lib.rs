@@ -17,4 +17,5 @@ pub mod pipeline;
 pub mod principal;
 pub mod sql;
 pub mod time;
+pub mod trace;
 pub mod volume;

@@ -100,6 +100,10 @@ impl Sensor {
             let history = directory.path().join("history.db");
             configuration += &format!("\n[history]\npath = \"{}\"\n", history.display());
         }
+        if !configuration.contains("[export.queue]") {
+            let queue = directory.path().join("queue.db");
+            configuration += &format!("\n[export.queue]\npath = \"{}\"\n", queue.display());
+        }
         fs::write(&path, with_hooks(&configuration)).expect("write the configuration");
         let mut command = match wrapper {
             [] => Command::new(sensor_binary()),

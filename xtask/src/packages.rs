@@ -85,6 +85,9 @@ pub const PYTHON: &[(&str, &str)] = &[
     ("psycopg", "3.3.9"),
     ("psycopg-binary", "3.3.9"),
     ("typing_extensions", "4.16.0"),
+    // Receivers of telemetry: one on the official protobuf definitions, and a collector.
+    ("oteltest", "0.49.0"),
+    ("rotel", "0.0.1a15"),
 ];
 
 /// Node packages of the integration tests (target/tools/node): name and version.

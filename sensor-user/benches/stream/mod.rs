@@ -71,6 +71,7 @@ pub fn pipeline(size: Size) -> Pipeline {
     for fingerprint in 0..size.fingerprints {
         pipeline.observe(
             &Observation::Text {
+                connection: 0,
                 fingerprint: key(fingerprint),
                 text: text(fingerprint).as_bytes(),
                 truncated: false,

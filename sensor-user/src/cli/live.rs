@@ -20,6 +20,7 @@ use crate::{
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     time::Timestamp,
+    trace::Tracer,
     volume::{
         ledger::Ledger,
         totals::{SeriesKey, StatementKey},
@@ -63,6 +64,9 @@ impl Live {
         let exporter = Exporter::start(&telemetry::export_config(&config.export)?)?;
         let seed = monotonic_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
         let mut pipeline = Pipeline::new(&config, seed);
+        if exporter.takes_traces() {
+            pipeline.tracer = Tracer::new(config.export.spans_per_second, seed);
+        }
         Ok(Self {
             memory: Memory::start(&config, &mut pipeline)?,
             pipeline,
@@ -198,6 +202,7 @@ impl Live {
                 session: Some(raised.session),
                 completeness: raised.completeness,
                 egress,
+                trace: raised.trace,
             };
             if !self.memory.alert(&record) {
                 continue;
@@ -224,6 +229,11 @@ impl Live {
         self.tidy_overflow();
         self.pipeline.advance(Timestamp::now());
         self.raise_alerts();
+        let spans = self
+            .pipeline
+            .tracer
+            .take(Timestamp::now(), &self.pipeline.shapes);
+        self.exporter.spans(&spans);
         self.remember();
         if let Some(console) = &mut self.console {
             console.tick(&self.pipeline);
@@ -299,6 +309,11 @@ impl Live {
         self.sweep_overflow(Clock::now());
         self.pipeline.settle();
         self.raise_alerts();
+        let spans = self
+            .pipeline
+            .tracer
+            .finish(Timestamp::now(), &self.pipeline.shapes);
+        self.exporter.spans(&spans);
         self.export_metrics();
         if let Some(console) = &mut self.console {
             console.draw(&self.pipeline);

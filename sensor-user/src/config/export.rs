@@ -34,6 +34,8 @@ pub struct Export {
     pub statement_series: usize,
     /// Where Prometheus finds the metrics.
     pub prometheus: Option<SocketAddr>,
+    /// Statements told as spans by chance, a second; zero: only alerts have traces.
+    pub spans_per_second: usize,
     /// What waits for the receiver.
     pub queue: Queue,
 }
@@ -67,7 +69,14 @@ pub(super) struct Section {
     headers: BTreeMap<String, Secret>,
     headers_file: Option<PathBuf>,
     prometheus: prometheus::Section,
+    traces: TracesSection,
     queue: QueueSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TracesSection {
+    spans_per_second: Option<Spanned<usize>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,8 +152,23 @@ impl Section {
             max_series: self.max_series.unwrap_or(10_000),
             statement_series: self.statement_series.unwrap_or(500),
             prometheus: self.prometheus.build()?,
+            spans_per_second: self.traces.build()?,
             queue: self.queue.build()?,
         })
+    }
+}
+
+impl TracesSection {
+    fn build(self) -> Result<usize, Problem> {
+        match self.spans_per_second {
+            None => Ok(10),
+            Some(spans) if *spans.get_ref() > 1000 => Err(Problem::new(
+                spans.span(),
+                "that many spans a second cost a database host more than they tell",
+                "allowed: 0 (alerts only) to 1000",
+            )),
+            Some(spans) => Ok(spans.into_inner()),
+        }
     }
 }
 

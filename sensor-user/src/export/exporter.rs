@@ -24,7 +24,7 @@ use super::{
     prometheus, resource,
     sink::{Message, SIGNALS, Signal, Sink, any::Otlp, file::OtlpFile},
 };
-use crate::{config::otlp::Temporality, detect::Severity};
+use crate::{config::otlp::Temporality, detect::Severity, trace::Spans};
 
 mod health;
 mod journal;
@@ -199,6 +199,24 @@ impl Exporter {
                     lane.queue.waiting(Signal::Logs),
                     lane.name
                 );
+            }
+        }
+    }
+
+    /// Is there anybody to tell traces?
+    pub fn takes_traces(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// Exports sessions and their statements.
+    pub fn spans(&self, spans: &Spans) {
+        if spans.statements.is_empty() && spans.sessions.is_empty() {
+            return;
+        }
+        for request in self.messages.spans(spans) {
+            let message = Arc::new(Message::Traces(request));
+            for lane in &self.lanes {
+                lane.queue.spans(message.clone());
             }
         }
     }

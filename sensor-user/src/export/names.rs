@@ -162,6 +162,27 @@ pub const SIGNAL: &str = "data_access.signal";
 /// Own: egress.
 pub const EGRESS: &str = "data_access.egress";
 
+/// `error.type`.
+pub const ERROR_TYPE: &str = semconv::ERROR_TYPE;
+/// Own: rows written by a statement.
+pub const ROWS_WRITTEN: &str = "data_access.rows.written";
+/// Own: bytes that a statement sent.
+pub const BYTES_SENT: &str = "data_access.bytes.sent";
+/// Own: bytes that a statement received.
+pub const BYTES_RECEIVED: &str = "data_access.bytes.received";
+/// Own: statements that a span stands for.
+pub const STATEMENTS: &str = "data_access.statements";
+/// Own: most rows of one of them.
+pub const LARGEST_ROWS: &str = "data_access.largest.rows";
+/// Own: why a span was chosen.
+pub const SAMPLED_BY: &str = "data_access.sampling.reason";
+/// Own: with which probability.
+pub const PROBABILITY: &str = "data_access.sampling.probability";
+/// Own: id of the alert that a statement is part of.
+pub const ALERT_UID: &str = "data_access.alert.uid";
+/// Own: trace of the session that an alert is about.
+pub const SESSION_TRACE: &str = "data_access.session.trace_id";
+
 /// The event of an alert.
 pub const ANOMALY: &str = "data_access.anomaly";
 
@@ -258,6 +279,7 @@ metrics! {
     EXPORT_DROPPED = "data_access.sensor.export_dropped", "{item}", Sum, &[SIGNAL], "What did not arrive: messages given up because they were refused or too many waited, and items that a receiver rejected of messages it took.";
     EXPORT_FAILED = "data_access.sensor.export_failed", "{attempt}", Sum, &[SIGNAL], "Attempts to deliver that failed and are repeated.";
     EXPORT_WAITING = "data_access.sensor.export_waiting", "{message}", Gauge, &[SIGNAL], "Messages that wait for a receiver.";
+    SPANS = "data_access.sensor.spans", "{statement}", Sum, &[SAMPLED_BY], "Statements by what became of their spans: told for one of the reasons, or `left_out`.";
     EXPORT_UNSAVED = "data_access.sensor.export_unsaved", "{change}", Sum, &[], "Changes of the queue for the receiver that could not be written to its copy on disk.";
     BPF_RUN_TIME = "data_access.sensor.bpf.run_time", "ns", Sum, &[PROGRAM], "Run time of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_RUNS = "data_access.sensor.bpf.runs", "{run}", Sum, &[PROGRAM], "Runs of the BPF programs; counts while kernel.bpf_stats_enabled is on.";

@@ -21,6 +21,7 @@ use super::{
 use crate::config::otlp::Temporality;
 
 mod alert;
+mod spans;
 
 /// Receivers take 4 MiB in one gRPC message unless told otherwise; half of it leaves room for the resource and for
 /// collectors in between that add to it.

@@ -7,6 +7,7 @@ use crate::{
     detect::Alert,
     principal::{Principal, Session},
     time::Timestamp,
+    trace::SpanContext,
     volume::{Volume, completeness::Completeness},
 };
 
@@ -72,6 +73,8 @@ pub struct AlertRecord {
     pub completeness: Completeness,
     /// Ways by which data left through the server's own hands.
     pub egress: Vec<String>,
+    /// The session's span, where sessions are traced.
+    pub trace: Option<SpanContext>,
 }
 
 /// Attributes of a principal.
@@ -197,6 +200,7 @@ impl AlertRecord {
                 ..Completeness::default()
             },
             egress: vec!["copy_to_program gzip".to_owned()],
+            trace: None,
         }
     }
 }

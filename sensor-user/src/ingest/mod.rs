@@ -27,6 +27,8 @@ pub enum Observation<'a> {
     },
     /// The text behind a fingerprint.
     Text {
+        /// Connection that it was first seen on.
+        connection: u64,
         /// Fingerprint.
         fingerprint: u64,
         /// The statement.
@@ -116,6 +118,7 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
             let truncated = header.header.flags & TEXT_TRUNCATED != 0;
             if k == RecordKind::Text as u8 {
                 Observation::Text {
+                    connection: header.header.connection,
                     fingerprint: header.fingerprint,
                     text,
                     truncated,

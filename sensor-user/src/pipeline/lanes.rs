@@ -181,6 +181,7 @@ impl Lanes {
                 alert: self.alert(verdict, &session, shapes),
                 principal,
                 session,
+                trace: None,
             });
         }
         raised
@@ -338,6 +339,7 @@ mod tests {
             session: Some(found.session.clone()),
             completeness: found.completeness,
             egress: Vec::new(),
+            trace: None,
         });
         for part in [
             "ALERT WARNING drift: u11 ",

@@ -22,6 +22,7 @@ use crate::{
         shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
+    trace::{SpanContext, Tracer},
     volume::{
         Access, AccessKind, Largest, Volume,
         completeness::{BlindSpot, Completeness},
@@ -55,6 +56,8 @@ pub struct Pipeline {
     pub lane: ThresholdLane,
     /// The lanes that compare people with their past and their peers.
     pub lanes: Lanes,
+    /// Sessions as traces; tells nothing unless somebody replaces it.
+    pub tracer: Tracer,
     /// Volumes for history; keeps nothing until somebody takes it.
     pub history: Collector,
     /// Sizes of tables.
@@ -91,6 +94,8 @@ pub struct Raised {
     pub session: Session,
     /// How much of the principal's bytes was understood.
     pub completeness: Completeness,
+    /// The session's span, where sessions are traced.
+    pub trace: Option<SpanContext>,
 }
 
 /// Bytes that a local user's processes exchanged with watched servers.
@@ -124,6 +129,7 @@ impl Pipeline {
             live: LiveView::new(config.volumes.max_principals),
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, seed),
             lanes: Lanes::new(&config.detection, &config.tables, seed),
+            tracer: Tracer::new(0, 0),
             history: Collector::new(false, 0),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
@@ -143,10 +149,12 @@ impl Pipeline {
             Observation::Statement(record) => self.statement(record, clock),
             Observation::Progress(record) => self.progress(record, clock),
             Observation::Text {
+                connection,
                 fingerprint,
                 text,
                 truncated,
             } => {
+                self.tracer.text(*connection, *fingerprint, text);
                 let learned = self.shapes.learn(*fingerprint, text, *truncated);
                 if learned != Learned::default() {
                     return Request::Texts(learned);
@@ -199,7 +207,10 @@ impl Pipeline {
                 .copied()
                 .unwrap_or_default()
         });
-        self.alerts.extend(raised);
+        for mut one in raised {
+            one.trace = self.tracer.alerted(&one.alert);
+            self.alerts.push(one);
+        }
     }
 
     /// Alerts since the last call.
@@ -378,7 +389,7 @@ impl Pipeline {
                 rows: record.largest_rows.into(),
                 bytes_sent: record.largest_bytes.into(),
             }),
-        });
+        }, record.fingerprint);
     }
 
     fn progress(&mut self, record: &ProgressRecord, clock: Clock) {
@@ -416,7 +427,7 @@ impl Pipeline {
                 estimated_rows: estimated,
             },
             largest: None,
-        });
+        }, record.fingerprint);
     }
 
     fn phase(&mut self, record: &PhaseRecord, clock: Clock) {
@@ -452,7 +463,7 @@ impl Pipeline {
             },
             kind: AccessKind::Overhead,
             largest: None,
-        });
+        }, 0);
     }
 
     /// Ends the connections whose end was observed. Called when all else that the kernel has said is taken in: what found
@@ -520,8 +531,9 @@ impl Pipeline {
                 volume: Volume::default(),
                 kind: AccessKind::Failed { estimated_rows },
                 largest: None,
-            });
+            }, 0);
         }
+        self.tracer.closed(connection, time);
         self.history.closed(session.connection);
         self.resolver.closed(connection);
     }
@@ -532,7 +544,7 @@ impl Pipeline {
         flight.bytes_received += received;
     }
 
-    fn deliver(&mut self, access: Access<'_>) {
+    fn deliver(&mut self, access: Access<'_>, fingerprint: u64) {
         if let AccessKind::Streaming { estimated_rows } = access.kind
             && let Some(flight) = self.flights.get_mut(&access.session.connection.0)
         {
@@ -542,6 +554,7 @@ impl Pipeline {
         self.egress.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
+        self.tracer.observe(&access, &principal, fingerprint);
         let shape = self.shapes.shape(access.shape_id);
         self.history.observe(&access, &principal, shape);
         let mut alerts = Vec::new();
@@ -549,6 +562,7 @@ impl Pipeline {
             .observe(&access, &principal, &self.sizes, &mut alerts);
         for alert in alerts {
             self.alerts.push(Raised {
+                trace: self.tracer.alerted(&alert),
                 alert,
                 principal: principal.clone(),
                 session: access.session.clone(),

@@ -257,6 +257,17 @@ impl Live {
                 ..point(&names::ALERTS, count)
             });
         }
+        let spans = self.pipeline.tracer.counts;
+        for (reason, count) in [
+            ("alert", spans.alert),
+            ("failed", spans.failed),
+            ("largest", spans.largest),
+            ("application", spans.application),
+            ("chance", spans.chance),
+            ("left_out", spans.left_out),
+        ] {
+            points.push(with(&names::SPANS, names::SAMPLED_BY, reason, count));
+        }
         for health in self.exporter.health() {
             for (metric, value) in [
                 (&names::EXPORT_DROPPED, health.counts.dropped),

@@ -64,6 +64,7 @@ pub fn replay(
                         session: Some(access.session.clone()),
                         completeness: Completeness::default(),
                         egress: Vec::new(),
+                        trace: None,
                     },
                     None,
                 ));
@@ -80,6 +81,7 @@ pub fn replay(
                 session: Some(raised.session),
                 completeness: raised.completeness,
                 egress: Vec::new(),
+                trace: None,
             },
             None,
         ));

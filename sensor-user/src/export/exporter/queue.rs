@@ -64,6 +64,8 @@ struct Waiting {
     /// Cumulative metrics are written to the journal while their receiver fails: as long as it takes them, they are
     /// gone before they could be read again.
     metrics_saved: bool,
+    /// Likewise for spans of sessions.
+    traces_saved: bool,
     /// No more than that since the last look: keys of messages that are delivered or given up.
     gone: Vec<u64>,
 }
@@ -217,6 +219,23 @@ impl Queue {
         dropped
     }
 
+    /// Adds spans of sessions. They are kept on disk only while their receiver fails: a write each second would cost the
+    /// host more than what a crash might lose of a sample.
+    pub fn spans(&self, message: Arc<Message>) {
+        let mut waiting = self.lock();
+        let entry = waiting.entry(message);
+        if let Some(journal) = &self.journal
+            && waiting.traces_saved
+        {
+            journal.added(vec![entry.clone()]);
+        }
+        waiting.of(Signal::Traces).push_back(entry);
+        self.bound(&mut waiting);
+        self.forget(&mut waiting);
+        drop(waiting);
+        self.wake[Signal::Traces as usize].notify_one();
+    }
+
     /// The next message of a signal; `None` at the end, when there is none left.
     pub async fn next(&self, signal: Signal) -> Option<Arc<Message>> {
         loop {
@@ -240,6 +259,9 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.counts[signal as usize].dropped += rejected;
         waiting.done(signal);
+        if signal == Signal::Traces && waiting.of(signal).is_empty() {
+            waiting.traces_saved = false;
+        }
         if signal == Signal::Metrics {
             self.metrics_went(&mut waiting);
         }
@@ -269,6 +291,17 @@ impl Queue {
                 waiting.start_newest();
             }
             self.save_metrics(&mut waiting, true);
+        }
+        if signal == Signal::Traces && !waiting.traces_saved {
+            waiting.traces_saved = true;
+            self.save_traces(&mut waiting);
+        }
+    }
+
+    /// Tells the journal all traces that wait; what it knows already it takes once.
+    fn save_traces(&self, waiting: &mut Waiting) {
+        if let Some(journal) = &self.journal {
+            journal.added(waiting.of(Signal::Traces).iter().cloned().collect());
         }
     }
 
@@ -325,6 +358,7 @@ impl Queue {
     pub fn left(&self, patience: Duration) -> Undelivered {
         let mut waiting = self.lock();
         self.save_metrics(&mut waiting, true);
+        self.save_traces(&mut waiting);
         let mut left = Undelivered {
             alerts: waiting.of(Signal::Logs).len() as u64,
             traces: waiting.of(Signal::Traces).len() as u64,

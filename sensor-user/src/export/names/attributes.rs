@@ -244,4 +244,44 @@ pub const ATTRIBUTES: &[Attribute] = &[
         key: EGRESS,
         description: "Ways by which data left through the server's own hands: route and destination.",
     },
+    Attribute {
+        key: ERROR_TYPE,
+        description: "`_OTHER` on the span of a statement that failed: its SQLSTATE does not leave the kernel.",
+    },
+    Attribute {
+        key: ROWS_WRITTEN,
+        description: "Rows that the statements of a span wrote.",
+    },
+    Attribute {
+        key: BYTES_SENT,
+        description: "Bytes that the server sent for them.",
+    },
+    Attribute {
+        key: BYTES_RECEIVED,
+        description: "Bytes that it received for them.",
+    },
+    Attribute {
+        key: STATEMENTS,
+        description: "How many equal small statements a span stands for, from the first's begin to the last's end; absent for one.",
+    },
+    Attribute {
+        key: LARGEST_ROWS,
+        description: "Most rows that one of them returned and wrote.",
+    },
+    Attribute {
+        key: SAMPLED_BY,
+        description: "Why a statement has a span: `alert`, `failed`, `largest`, `application` (which samples its own trace), `chance`; `left_out` where it has none.",
+    },
+    Attribute {
+        key: PROBABILITY,
+        description: "Probability with which a span was chosen: 1 for all reasons but `chance`.",
+    },
+    Attribute {
+        key: ALERT_UID,
+        description: "`log.record.uid` of the alert that a statement is part of.",
+    },
+    Attribute {
+        key: SESSION_TRACE,
+        description: "Trace of the session that an alert is about.",
+    },
 ];

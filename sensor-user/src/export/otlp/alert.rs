@@ -6,7 +6,10 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
 };
 
-use super::{Messages, any_value, hash, key_values, schema_url};
+use super::{
+    Messages, any_value, hash, key_values, schema_url,
+    spans::{hexadecimal, link},
+};
 use crate::{
     detect::{Measure, Severity, arbitration::Verdict},
     export::{
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// No verdict, said aloud: an absent status would be `null` in OTLP JSON, which not every reader takes.
-const UNSET: Option<Status> = Some(Status {
+pub(super) const UNSET: Option<Status> = Some(Status {
     message: String::new(),
     code: StatusCode::Unset as i32,
 });
@@ -69,6 +72,7 @@ impl Messages {
             end_time_unix_nano: alert.time.0,
             attributes: key_values(&alert_attributes(record)),
             status: UNSET,
+            links: record.trace.map(link).into_iter().collect(),
             ..Span::default()
         }];
         for (number, statement) in alert.statements.iter().enumerate() {
@@ -179,6 +183,9 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
             ));
         }
     }
+    if let Some(context) = record.trace {
+        attributes.push((names::SESSION_TRACE, hexadecimal(&context.trace).as_str().into()));
+    }
     attributes.extend(completeness_attributes(&record.completeness));
     attributes
 }
@@ -247,7 +254,7 @@ fn completeness_attributes(completeness: &Completeness) -> Attributes {
 }
 
 /// A span needs a name; a statement has none when its text is not known.
-fn span_name(summary: &str) -> String {
+pub(super) fn span_name(summary: &str) -> String {
     if summary.is_empty() {
         "unknown statement".to_owned()
     } else {
@@ -256,13 +263,13 @@ fn span_name(summary: &str) -> String {
 }
 
 /// Derived from the alert's id: delivered twice, it is one trace.
-fn trace_id(id: &str) -> Vec<u8> {
+pub(super) fn trace_id(id: &str) -> Vec<u8> {
     let mut bytes = mixed(hash(id, 1)).to_be_bytes().to_vec();
     bytes.extend(mixed(hash(id, 2)).to_be_bytes());
     bytes
 }
 
-fn span_id(id: &str, number: u64) -> Vec<u8> {
+pub(super) fn span_id(id: &str, number: u64) -> Vec<u8> {
     // Never all zeros, which is no id.
     (mixed(hash(id, 3 + number)) | 1).to_be_bytes().to_vec()
 }

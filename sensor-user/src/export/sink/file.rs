@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::sync::oneshot;
 
 use super::{Message, Rejected, Sink, Undeliverable, advice};
@@ -104,11 +105,14 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path) -> io::Result<Self> {
+        // A FIFO that nobody reads would hold up the start: it is told instead (ENXIO). Once open, writes wait again.
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o640)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open(path)?;
+        blocking(&file)?;
         let metadata = file.metadata()?;
         Ok(Self {
             identity: identity(&metadata),
@@ -153,6 +157,13 @@ impl Lines {
         self.torn = false;
         Ok(())
     }
+}
+
+/// Takes `O_NONBLOCK` back: a full pipe is waited for, by the thread that writes.
+fn blocking(file: &File) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(())
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
@@ -230,6 +241,15 @@ mod tests {
             fs::read_to_string(&path).expect("the file").lines().count(),
             1
         );
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_reads_does_not_hold_up_the_start() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        let error = OtlpFile::open(&path).expect_err("nobody reads");
+        assert_eq!(error.raw_os_error(), Some(libc::ENXIO));
     }
 
     #[tokio::test]
