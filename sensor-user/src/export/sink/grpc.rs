@@ -31,8 +31,8 @@ pub struct OtlpGrpc {
 /// A service's client, with gzip when that is wanted.
 macro_rules! client {
     ($sink:ident, $client:ident) => {{
-        let client = $client::new($sink.channel.clone())
-            .accept_compressed(CompressionEncoding::Gzip);
+        let client =
+            $client::new($sink.channel.clone()).accept_compressed(CompressionEncoding::Gzip);
         if $sink.gzip {
             client.send_compressed(CompressionEncoding::Gzip)
         } else {
