@@ -205,5 +205,6 @@ fn access<'a>(
             rows: amount.statement_rows,
             bytes_sent: amount.statement_bytes,
         }),
+        picked: None,
     }
 }

@@ -129,26 +129,48 @@ impl Lanes {
         let host = principal.client.to_string();
         let person = principal.login_user.as_ref().or(principal.os_user.as_ref());
         let tables: Vec<&str> = access.shape.tables.iter().map(AsRef::as_ref).collect();
-        self.detector.observe(
-            &Observation {
-                time: access.time,
-                principal: user,
-                group: self.config.group(user),
-                host: &host,
-                os_user: person.map_or("", |person| &person.name),
-                database: &access.session.database,
-                tables: &tables,
-                operation: &access.shape.operation,
-                fingerprint,
-                rows,
-                statement_rows: access.largest.map(|largest| largest.rows),
-                bytes: access.volume.bytes_sent,
-                queries: access.volume.queries,
-                keys: Keys::Unknown,
-                key_order: KeyOrder::Unknown,
-            },
-            &mut self.verdicts,
-        );
+        let (keys, others, key_order) = match access.picked {
+            None => (Keys::Unknown, 0, KeyOrder::Unknown),
+            Some(picked) => (
+                Keys::Hashes(&picked.hashes),
+                picked.others,
+                if picked.walks {
+                    KeyOrder::Ascending
+                } else {
+                    KeyOrder::Unknown
+                },
+            ),
+        };
+        let observation = Observation {
+            time: access.time,
+            principal: user,
+            group: self.config.group(user),
+            host: &host,
+            os_user: person.map_or("", |person| &person.name),
+            database: &access.session.database,
+            tables: &tables,
+            operation: &access.shape.operation,
+            fingerprint,
+            rows,
+            statement_rows: access.largest.map(|largest| largest.rows),
+            bytes: access.volume.bytes_sent,
+            queries: access.volume.queries,
+            keys,
+            key_order,
+        };
+        self.detector.observe(&observation, &mut self.verdicts);
+        if others > 0 {
+            // Rows that no key covers are records, too; as rows they have been counted.
+            let rest = Observation {
+                rows: 0,
+                bytes: 0,
+                queries: 0,
+                statement_rows: None,
+                keys: Keys::Count(others),
+                ..observation
+            };
+            self.detector.observe(&rest, &mut self.verdicts);
+        }
     }
 
     /// Time passes: days that are over are judged.
@@ -322,6 +344,7 @@ mod tests {
                         },
                         kind: AccessKind::Completed,
                         largest: None,
+                        picked: None,
                     },
                     &principal,
                 );
@@ -372,6 +395,7 @@ mod tests {
                 },
                 kind: AccessKind::Completed,
                 largest: None,
+                picked: None,
             },
             &principal,
         );

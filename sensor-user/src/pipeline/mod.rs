@@ -19,6 +19,8 @@ use crate::{
     principal::{Principal, PrincipalId, Session, resolver::Resolver},
     sql::{
         EgressRoute, Shape,
+        keys::Plans,
+        postgres,
         shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
@@ -27,15 +29,18 @@ use crate::{
         completeness::{BlindSpot, Completeness},
         egress::EgressTotals,
         live::LiveView,
+        records::Records,
         totals::Totals,
     },
 };
 
 mod flight;
+pub mod keys;
 pub mod lanes;
 mod overflow;
 
 use flight::Flight;
+use keys::Keys;
 use lanes::Lanes;
 use overflow::Overflow;
 
@@ -57,6 +62,12 @@ pub struct Pipeline {
     pub lanes: Lanes,
     /// Volumes for history; keeps nothing until somebody takes it.
     pub history: Collector,
+    /// Which statements pick rows by keys.
+    pub plans: Plans,
+    /// Keys whose statements are not over.
+    pub keys: Keys,
+    /// Distinct records by principal and table.
+    pub records: Records,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -125,6 +136,9 @@ impl Pipeline {
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, seed),
             lanes: Lanes::new(&config.detection, &config.tables, seed),
             history: Collector::new(false, 0),
+            plans: Plans::new(config.detection.keys.clone()),
+            keys: Keys::default(),
+            records: Records::default(),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -147,7 +161,11 @@ impl Pipeline {
                 text,
                 truncated,
             } => {
-                let learned = self.shapes.learn(*fingerprint, text, *truncated);
+                let mut learned = self.shapes.learn(*fingerprint, text, *truncated);
+                learned.plan = self
+                    .plans
+                    .learn(*fingerprint, postgres::picks(text, *truncated))
+                    .map(|plan| (*fingerprint, plan));
                 if learned != Learned::default() {
                     return Request::Texts(learned);
                 }
@@ -177,6 +195,7 @@ impl Pipeline {
                 };
             }
             Observation::ProcessExecuted(_) => return Request::Discover,
+            Observation::Keys(record) => self.keys.observe(record),
             Observation::LocalClient(record) => self.resolver.local_client(record),
         }
         Request::None
@@ -360,6 +379,18 @@ impl Pipeline {
                 volume.bytes_sent + volume.bytes_received;
         }
         self.account(connection, volume.bytes_sent, volume.bytes_received);
+        // Bytes that follow a statement say nothing new of it.
+        let says = record.queries > 0 || volume.rows() > 0;
+        let picked = if flags & STATEMENT_OVERHEAD == 0 && says {
+            self.keys.take(
+                connection,
+                record.fingerprint,
+                record.queries.into(),
+                volume.rows(),
+            )
+        } else {
+            None
+        };
         let started = if record.started == 0 {
             time
         } else {
@@ -378,6 +409,7 @@ impl Pipeline {
                 rows: record.largest_rows.into(),
                 bytes_sent: record.largest_bytes.into(),
             }),
+            picked: picked.as_ref(),
         });
     }
 
@@ -404,6 +436,12 @@ impl Pipeline {
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
         self.account(connection, volume.bytes_sent, volume.bytes_received);
+        let picked = (volume.rows() > 0)
+            .then(|| {
+                self.keys
+                    .take(connection, record.fingerprint, 0, volume.rows())
+            })
+            .flatten();
         self.deliver(Access {
             time,
             started: clock.convert(record.started),
@@ -416,6 +454,7 @@ impl Pipeline {
                 estimated_rows: estimated,
             },
             largest: None,
+            picked: picked.as_ref(),
         });
     }
 
@@ -452,12 +491,14 @@ impl Pipeline {
             },
             kind: AccessKind::Overhead,
             largest: None,
+            picked: None,
         });
     }
 
     /// Ends the connections whose end was observed. Called when all else that the kernel has said is taken in: what found
     /// the ring full comes by another way than the end itself, and belongs to whom the connection was.
     pub fn settle(&mut self) {
+        let any = !self.endings.is_empty();
         for ending in std::mem::take(&mut self.endings) {
             match ending {
                 Ending::Closed(record, time) => self.closed(&record, time),
@@ -467,6 +508,11 @@ impl Pipeline {
                     }
                 }
             }
+        }
+        if any && !self.keys.is_empty() {
+            let resolver = &self.resolver;
+            self.keys
+                .closed(|connection| resolver.session(connection).is_some());
         }
     }
 
@@ -520,6 +566,7 @@ impl Pipeline {
                 volume: Volume::default(),
                 kind: AccessKind::Failed { estimated_rows },
                 largest: None,
+                picked: None,
             });
         }
         self.history.closed(session.connection);
@@ -540,6 +587,7 @@ impl Pipeline {
         }
         self.totals.observe(&access);
         self.egress.observe(&access);
+        self.records.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
         let shape = self.shapes.shape(access.shape_id);

@@ -262,6 +262,7 @@ mod tests {
                 volume,
                 kind: AccessKind::Completed,
                 largest: None,
+                picked: None,
             });
         }
         for sum in [
