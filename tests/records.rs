@@ -79,7 +79,11 @@ impl Desk {
     fn psql(&self, statements: &[String]) {
         let mut command = self.server.command("psql");
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
-        self.run(command, &statements.join(";\n"));
+        let input: String = statements
+            .iter()
+            .map(|statement| format!("{statement};\n"))
+            .collect();
+        self.run(command, &input);
     }
 
     fn pgbench(&self, mode: &str, from: u32, to: u32, times: u32) {

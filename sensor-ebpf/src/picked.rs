@@ -655,7 +655,8 @@ pub fn parameters<P: Picker>(picker: &mut P, plan: u64, start: u32, end: u32, ke
         repeat(BIND_STEPS, &mut Bound { picker });
     }
     let keyer = &mut picker.scratch().keyer;
-    if !keyer.done || !keyer.any {
+    // Without parameters the keys stood in the text.
+    if !keyer.done || !keyer.any && keyer.count > 0 {
         cut(picker);
     }
 }

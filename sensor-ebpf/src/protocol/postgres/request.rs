@@ -224,7 +224,8 @@ impl<S: Surroundings> Messages<'_, S> {
         }
         let (fingerprint, _, _, apart) = self.statement(text, end);
         let plan = self.s.plan(fingerprint);
-        if plan != 0 && !is_bound(plan) {
+        if plan != 0 {
+            // Those that are no parameters: they come once, however often the statement is run.
             self.s.pick(self.c, fingerprint, plan, text, end, false);
         }
         let fingerprint = if apart {
