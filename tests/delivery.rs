@@ -218,7 +218,11 @@ fn nothing_is_lost_when_the_collector_is_away_and_the_sensor_is_killed() {
 
     // Another run, and then somebody listens.
     let sensor = Sensor::start(&turn, &configuration, &[]);
-    assert!(sensor.log().contains("of an earlier run wait in"), "{}", sensor.log());
+    assert!(
+        sensor.log().contains("of an earlier run wait in"),
+        "{}",
+        sensor.log()
+    );
     for user in EACH..2 * EACH {
         expected.insert(format!("u{user}"), read(&server, user));
     }
@@ -233,7 +237,10 @@ fn nothing_is_lost_when_the_collector_is_away_and_the_sensor_is_killed() {
 
     let arrived = otlp::alerts(&file);
     assert_eq!(uids(&arrived), uids(&said), "each alert, once");
-    assert_eq!(uids(&arrived).iter().collect::<BTreeSet<_>>().len() as u32, 2 * EACH);
+    assert_eq!(
+        uids(&arrived).iter().collect::<BTreeSet<_>>().len() as u32,
+        2 * EACH
+    );
     let totals = totals(&file);
     for (user, volume) in &expected {
         let wanted = (volume.rows_returned, volume.queries, volume.bytes_sent);
@@ -282,7 +289,14 @@ fn a_collector_understands_alerts_metrics_and_traces() {
     };
     let arrived = names(otlp::spans(&file));
     assert_eq!(arrived, names(wanted));
-    for name in ["SELECT items", "session u1 postgres", "data_access.anomaly hundred"] {
-        assert!(arrived.iter().any(|one| one == name), "{name} in {arrived:?}");
+    for name in [
+        "SELECT items",
+        "session u1 postgres",
+        "data_access.anomaly hundred",
+    ] {
+        assert!(
+            arrived.iter().any(|one| one == name),
+            "{name} in {arrived:?}"
+        );
     }
 }

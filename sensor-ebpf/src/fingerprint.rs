@@ -56,6 +56,8 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
+    #[cfg(test)]
+    placeholders: u32,
 }
 
 impl Lexer {
@@ -75,7 +77,15 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
+            #[cfg(test)]
+            placeholders: 0,
         };
+    }
+
+    /// Literals so far, lists counted once.
+    #[cfg(test)]
+    pub fn placeholders(&self) -> u32 {
+        self.placeholders
     }
 
     /// Hash and position so far.
@@ -150,6 +160,10 @@ impl Pass<'_> {
             self.hash = self.mark;
         } else {
             self.mix(PLACEHOLDER, 9);
+            #[cfg(test)]
+            {
+                self.placeholders += 1;
+            }
             self.mark = self.hash;
             self.in_list = true;
         }

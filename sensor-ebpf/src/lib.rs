@@ -7,6 +7,7 @@ pub mod connection;
 pub mod fingerprint;
 pub mod loops;
 pub mod merged;
+pub mod picked;
 pub mod protocol;
 pub mod record;
 pub mod scratch;

@@ -10,6 +10,7 @@ use aya_ebpf::{
 use sensor_ebpf::{
     connection::{Connection, NameKey, Partial, Queue},
     merged::{Merged, WAYS},
+    picked::{BUCKETS, Bucket, Walked},
     record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader},
     scratch::Scratch,
     settings::Settings,
@@ -76,6 +77,14 @@ pub static SEEN: LruHashMap<u64, u64, 65536> = LruHashMap::new();
 #[btf_map]
 pub static NAMES: LruHashMap<NameKey, u64, 65536> = LruHashMap::new();
 
+/// Which literals of a statement are keys, by fingerprint. Userspace writes, a bucket at a time.
+#[btf_map]
+pub static PLANS: Array<Bucket, { BUCKETS as usize }> = Array::new();
+
+/// How far statements with a plan have walked. Least recently used go first.
+#[btf_map]
+pub static WALKS: LruHashMap<OverflowKey, Walked, 16384> = LruHashMap::new();
+
 /// TCP ports that watched servers listen on, one bit each.
 #[btf_map]
 pub static PORTS: Array<u64, 1024> = Array::new();
@@ -119,6 +128,7 @@ pub struct TextBuffer {
 #[unsafe(no_mangle)]
 pub static SETTINGS: Settings = Settings {
     fingerprint_keys: [0; 2],
+    record_keys: [0; 2],
     slot_mask: 0,
     tick: 0,
     // SAFETY: all fields are integers.

@@ -27,6 +27,8 @@ pub enum RecordKind {
     ProcessExec = 9,
     /// [`LocalClientRecord`].
     LocalClient = 10,
+    /// [`KeysRecord`].
+    Keys = 11,
 }
 
 /// First 16 bytes of every record.
@@ -295,6 +297,18 @@ pub struct LocalClientRecord {
     pub command: [u8; 16],
 }
 
+/// One key by which a statement picks its rows; comes before the statement's own record. See [`crate::picked`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeysRecord {
+    /// `flags`: `KEYS_*`; `tag`: how many times in a row such keys rose, or fell.
+    pub header: RecordHeader,
+    /// Statement.
+    pub fingerprint: u64,
+    /// Keyed hash of the key; zero without `KEYS_KEY`.
+    pub hash: u64,
+}
+
 /// Key of the overflow map: volumes whose record found the ring full.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -349,6 +363,10 @@ pub struct KernelCounters {
     pub truncated_texts: u64,
     /// Pipelines deeper than what is tracked one by one: statements merged.
     pub merged_pipeline: u64,
+    /// Keys whose record found the ring full: their rows count as records.
+    pub lost_keys: u64,
+    /// Statements whose keys could not all be read: the text or message was cut, or written in another way than was learnt.
+    pub cut_keys: u64,
 }
 
 macro_rules! assert_size {
@@ -367,7 +385,8 @@ assert_size! {
     PhaseRecord = 40,
     ExitRecord = 32,
     LocalClientRecord = 112,
+    KeysRecord = 32,
     OverflowKey = 16,
     OverflowVolume = 64,
-    KernelCounters = 72,
+    KernelCounters = 88,
 }

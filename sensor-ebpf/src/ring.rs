@@ -8,14 +8,15 @@ use sensor_ebpf::{
     bytes::{Window, opaque},
     connection::Connection,
     merged::Merged,
+    picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY, Pick, Walked},
     protocol::{Outcome, ROUGHLY},
     record::{
-        CloseRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord, RecordHeader,
-        RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
+        CloseRecord, KeysRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
+        RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
     },
 };
 
-use crate::maps::{OVERFLOW, RING, TEXTS, count, raw, setting};
+use crate::maps::{OVERFLOW, RING, TEXTS, WALKS, count, raw, setting};
 
 /// `BPF_RB_NO_WAKEUP`: userspace drains on a timer; waking it for every record costs more than all the rest.
 const NO_WAKEUP: u64 = 1;
@@ -211,6 +212,43 @@ pub fn closed(c: &Connection, socket_sent: u32, socket_received: u32) {
             socket_received,
         };
     });
+}
+
+/// A key by which a statement picks its rows.
+#[inline(always)]
+pub fn key(connection: u64, fingerprint: u64, pick: &Pick) {
+    let mut run = 0;
+    if pick.flags & KEYS_FIRST != 0 && pick.flags & (KEYS_KEY | KEYS_BOUND) != 0 {
+        let key = OverflowKey {
+            connection,
+            fingerprint,
+        };
+        if let Some(walked) = WALKS.get_ptr_mut(&key) {
+            // SAFETY: a connection's operations come one after the other.
+            run = unsafe { (*walked).next(pick.order) };
+        } else {
+            let walked = Walked {
+                last: pick.order,
+                up: 0,
+                down: 0,
+            };
+            let _ = WALKS.insert(&key, &walked, 0);
+        }
+    }
+    if pick.flags & KEYS_CUT != 0 {
+        count!(cut_keys, 1);
+    }
+    let (flags, hash) = (pick.flags, pick.hash);
+    let sent = emit(|record: &mut KeysRecord| {
+        *record = KeysRecord {
+            header: header(RecordKind::Keys, flags, run, connection),
+            fingerprint,
+            hash,
+        };
+    });
+    if !sent {
+        count!(lost_keys, 1);
+    }
 }
 
 /// Not on the stack: before Linux 6.13 all nested calls together have 512 bytes of it.

@@ -6,6 +6,7 @@
 use crate::{
     bytes::Window,
     fingerprint::{Hashed, Lexer},
+    picked::Keyer,
     protocol::Walk,
 };
 
@@ -18,6 +19,8 @@ pub struct Scratch {
     pub lexer: Lexer,
     /// What its pass over a text found.
     pub hashed: Hashed,
+    /// The pass over a statement's keys.
+    pub keyer: Keyer,
     /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.
     pub window: Window,
 }

@@ -10,6 +10,8 @@ pub struct Settings {
     /// Secret multiplier and seed of the statement fingerprint: without them nobody outside can craft a statement
     /// that collides with a harmless one.
     pub fingerprint_keys: [u64; 2],
+    /// Secret of the hashes of records: the same over restarts, so that a record is known again.
+    pub record_keys: [u64; 2],
     /// Slots for connections less one; their number is a power of two.
     pub slot_mask: u32,
     /// Length of a tick (`jiffies`) in nanoseconds.
@@ -101,4 +103,4 @@ pub struct Offsets {
     pub socket_sk: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 6 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 8 * 8 + COMMANDS * 16 + size_of::<Offsets>());

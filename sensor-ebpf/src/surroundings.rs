@@ -10,6 +10,7 @@ use sensor_ebpf::{
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
     fingerprint::{Hashed, fingerprint},
     loops::{Step, repeat},
+    picked::{self, Pick, Picker, bucket},
     protocol::{Completion, Surroundings, postgres::mergeable},
     record::{ALWAYS, PhaseRecord, RecordKind},
     scratch::Scratch,
@@ -18,7 +19,7 @@ use sensor_ebpf::{
 use crate::{
     hook::registers::{Buffer, read_user},
     identity,
-    maps::{CREATE, NAMES, PARTIALS, QUEUES, SCRATCH, SEEN, count, raw, setting, storage},
+    maps::{CREATE, NAMES, PARTIALS, PLANS, QUEUES, SCRATCH, SEEN, count, raw, setting, storage},
     merge, ring,
 };
 
@@ -335,6 +336,34 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
+    fn plan(&mut self, fingerprint: u64) -> u64 {
+        // SAFETY: userspace replaces a bucket as a whole; a torn one costs a hash.
+        PLANS
+            .get_ptr(bucket(fingerprint))
+            .map_or(0, |bucket| unsafe { (*bucket).find(fingerprint) })
+    }
+
+    #[inline(always)]
+    fn pick(
+        &mut self,
+        c: &Connection,
+        fingerprint: u64,
+        plan: u64,
+        start: u32,
+        end: u32,
+        bound: bool,
+    ) {
+        let keyer = &mut self.scratch().keyer;
+        keyer.connection = c.id;
+        keyer.fingerprint = fingerprint;
+        if bound {
+            hash_parameters(plan, start, end);
+        } else {
+            hash_literals(plan, start, end);
+        }
+    }
+
+    #[inline(always)]
     fn count_truncated(&mut self) {
         count!(truncated_texts, 1);
     }
@@ -355,6 +384,49 @@ pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     scratch.hashed = fingerprint(scratch, start, end, keys);
     1
+}
+
+/// See [`picked::literals`]. Global, as [`hash_text`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hash_literals(plan: u64, start: u32, end: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    let keys = [setting!(record_keys[0]), setting!(record_keys[1])];
+    picked::literals(&mut KernelPicker { scratch }, plan, start, end, keys);
+    1
+}
+
+/// See [`picked::parameters`]. Global, as [`hash_text`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hash_parameters(plan: u64, start: u32, end: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    let keys = [setting!(record_keys[0]), setting!(record_keys[1])];
+    picked::parameters(&mut KernelPicker { scratch }, plan, start, end, keys);
+    1
+}
+
+/// Hands keys to the ring.
+struct KernelPicker {
+    scratch: *mut Scratch,
+}
+
+impl Picker for KernelPicker {
+    #[inline(always)]
+    fn scratch(&mut self) -> &mut Scratch {
+        // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+        unsafe { &mut *self.scratch }
+    }
+
+    #[inline(always)]
+    fn picked(&mut self, pick: Pick) {
+        let keyer = &self.scratch().keyer;
+        ring::key(keyer.connection, keyer.fingerprint, &pick);
+    }
 }
 
 /// Copies from the process's memory to the window.

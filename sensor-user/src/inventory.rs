@@ -14,6 +14,8 @@ pub struct Measured {
     pub database: String,
     /// `schema.table` and rows.
     pub tables: Vec<(String, u64)>,
+    /// `schema.table` and the columns that have a unique index of their own.
+    pub keys: Vec<(String, Vec<String>)>,
 }
 
 const DATABASES: &str = "SELECT datname FROM pg_database \
@@ -21,6 +23,14 @@ const DATABASES: &str = "SELECT datname FROM pg_database \
 const TABLES: &str = "SELECT n.nspname || '.' || c.relname, greatest(c.reltuples, 0)::bigint \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+const KEYS: &str = "SELECT n.nspname || '.' || c.relname, \
+        coalesce(array_agg(DISTINCT a.attname::text) FILTER (WHERE a.attname IS NOT NULL), '{}') \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid \
+        AND i.indnkeyatts = 1 AND i.indpred IS NULL AND i.indexprs IS NULL \
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+    GROUP BY 1";
 /// A server that does not answer must not hold a connection for long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -75,7 +85,18 @@ async fn all(connection: &str, found: &mpsc::Sender<Measured>) -> anyhow::Result
             .map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
             .filter(|(_, rows)| *rows > 0)
             .collect();
-        if found.send(Measured { database, tables }).await.is_err() {
+        let keys = client
+            .query(KEYS, &[])
+            .await?
+            .into_iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect();
+        let measured = Measured {
+            database,
+            tables,
+            keys,
+        };
+        if found.send(measured).await.is_err() {
             break;
         }
     }

@@ -84,6 +84,19 @@ pub trait Surroundings {
     fn restore_partial(&mut self, position: u32, length: u32) -> bool;
     /// Frees the storage of a saved beginning.
     fn drop_partial(&mut self);
+    /// The packed plan of [`crate::picked`] for a statement; zero for nearly all.
+    fn plan(&mut self, fingerprint: u64) -> u64;
+    /// Hands on by which keys a statement picks its rows: those among the literals of the text from `start` to `end`, or
+    /// among the parameters of a `Bind` (`bound`), whose formats begin there.
+    fn pick(
+        &mut self,
+        connection: &Connection,
+        fingerprint: u64,
+        plan: u64,
+        start: u32,
+        end: u32,
+        bound: bool,
+    );
     /// Counts a text longer than what is captured.
     fn count_truncated(&mut self);
 }

@@ -19,6 +19,7 @@ use crate::{
     inventory::Measured,
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
+    sql::keys::KeyColumns,
     time::Timestamp,
     trace::Tracer,
     volume::{
@@ -123,6 +124,9 @@ impl Live {
             if let Some(fingerprint) = learned.forget {
                 // Gone already when the kernel has forgotten it by itself.
                 let _ = self.kernel.seen.remove(&fingerprint);
+            }
+            if let Some((fingerprint, plan)) = learned.plan {
+                self.kernel.plans.set(fingerprint, Some(plan));
             }
             if let Some(fingerprint) = learned.always
                 && let Err(error) = self.kernel.seen.insert(fingerprint, ALWAYS, 0)
@@ -287,15 +291,23 @@ impl Live {
         self.pipeline
             .sizes
             .measure(&measured.database, measured.tables);
+        self.change_keys(|columns| columns.measure(&measured.database, measured.keys));
         self.pipeline
             .lanes
             .reconfigure(&self.config.detection, &self.pipeline.sizes);
+    }
+
+    fn change_keys(&mut self, change: impl FnOnce(&mut KeyColumns)) {
+        for (fingerprint, plan) in self.pipeline.plans.change(change) {
+            self.kernel.plans.set(fingerprint, plan);
+        }
     }
 
     /// Puts a changed configuration in force.
     pub fn reconfigure(&mut self, config: &Config) {
         self.pipeline.lane.reconfigure(&config.thresholds);
         self.pipeline.sizes.replace_configured(&config.tables);
+        self.change_keys(|columns| columns.replace_configured(&config.detection.keys));
         self.config.thresholds.clone_from(&config.thresholds);
         self.config.detection.clone_from(&config.detection);
         self.pipeline
@@ -343,6 +355,8 @@ impl Live {
                 sum.stateless_bytes += one.stateless_bytes;
                 sum.truncated_texts += one.truncated_texts;
                 sum.merged_pipeline += one.merged_pipeline;
+                sum.lost_keys += one.lost_keys;
+                sum.cut_keys += one.cut_keys;
             }
         }
         sum

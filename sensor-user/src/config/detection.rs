@@ -1,13 +1,16 @@
 //! `[detection]`: the lanes that compare people with their own past and their peers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::Problem;
-use crate::detect::{Severity, finding::Lane};
+use crate::{
+    detect::{Severity, finding::Lane},
+    sql::keys::KeyColumns,
+};
 
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct Detection {
     groups: Vec<(String, GlobMatcher)>,
     /// Seconds east of UTC.
     pub utc_offset: i64,
+    /// Columns that pick records.
+    pub keys: KeyColumns,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +40,7 @@ pub(super) struct Section {
     hours_from_utc: Option<Spanned<f64>>,
     severity: HashMap<String, Spanned<Severity>>,
     groups: HashMap<String, Vec<Spanned<String>>>,
+    keys: BTreeMap<String, Spanned<BTreeSet<String>>>,
 }
 
 impl Section {
@@ -101,6 +107,17 @@ impl Section {
             }
         }
         groups.sort_by(|a, b| (&a.0, a.1.glob().glob()).cmp(&(&b.0, b.1.glob().glob())));
+        let mut keys = BTreeMap::new();
+        for (table, columns) in self.keys {
+            if table.is_empty() || table.split('.').count() > 2 {
+                return Err(Problem::new(
+                    columns.span(),
+                    format!("`{table}` is no table"),
+                    "write \"schema.table\" = [\"column\"] (the schema may be left out)",
+                ));
+            }
+            keys.insert(table, columns.into_inner());
+        }
         Ok(Detection {
             enabled: self.enabled.unwrap_or(true),
             alerts_per_day,
@@ -108,6 +125,7 @@ impl Section {
             sensitive,
             groups,
             utc_offset,
+            keys: KeyColumns::new(keys),
         })
     }
 }

@@ -210,6 +210,20 @@ series! {
     LOGIN_USER_NAME,
 }
 
+const RECORD_SERIES: &[&str] = &[
+    DB_SYSTEM_NAME,
+    DB_NAMESPACE,
+    DB_COLLECTION_NAME,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
+];
+
 const EGRESS_SERIES: &[&str] = &[
     DB_SYSTEM_NAME,
     DB_NAMESPACE,
@@ -263,6 +277,7 @@ metrics! {
     STATEMENT_ROWS = "data_access.statement.rows", "{row}", Sum, STATEMENT_DIRECTION, "Rows by statement shape.";
     STATEMENT_BYTES = "data_access.statement.bytes", "By", Sum, STATEMENT_DIRECTION, "Bytes by statement shape.";
     STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape.";
+    RECORDS = "data_access.records", "{record}", Gauge, RECORD_SERIES, "Distinct records that statements picked by key, since the sensor began to see them; of tables whose key columns are known. Exact up to 512, within some 4 % beyond.";
     EGRESS_QUERIES = "data_access.egress.queries", "{query}", Sum, EGRESS_SERIES, "Statements by which data left through the server's own hands (a file, a program, another server).";
     USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers.";
     ALERTS = "data_access.alerts", "{alert}", Sum, &[THRESHOLD, SEVERITY], "Alerts raised.";
@@ -272,6 +287,7 @@ metrics! {
     LOST_ROWS = "data_access.sensor.lost_rows", "{row}", Sum, &[], "Rows lost because ring and overflow map were full.";
     TRUNCATED = "data_access.sensor.truncated_statements", "{statement}", Sum, &[], "Statements longer than the 4 KiB that are captured.";
     ESTIMATED_ROWS = "data_access.sensor.estimated_rows", "{row}", Sum, &[], "Rows that are an estimate because their exact count never crossed the wire.";
+    LOST_KEYS = "data_access.sensor.lost_keys", "{record}", Sum, &[CAUSE], "Keys of records that are not known: the ring was full, the text was cut or written in another way than was learnt, or a bound was reached. Their rows count as records.";
     MERGED_PIPELINE = "data_access.sensor.merged_pipeline", "{statement}", Sum, &[], "Statements of pipelines too deep to keep apart.";
     UNPARSED_STATEMENTS = "data_access.sensor.unparsed_statements", "{statement}", Sum, &[], "Statement texts that PostgreSQL's grammar refused.";
     MALFORMED = "data_access.sensor.malformed_records", "{record}", Sum, &[], "Records of the kernel side that made no sense.";

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Amount, Batch, Entry, Key};
+use super::{Amount, Batch, Entry, Key, sketch};
 use crate::{
+    detect::sketch::Distinct,
     principal::{ConnectionId, Principal},
     sql::Shape,
     volume::{Access, AccessKind},
@@ -84,7 +85,14 @@ impl Collector {
             statement_bytes,
             first: access.started.min(access.time),
             last: access.time,
-            records: None,
+            records: access
+                .picked
+                .filter(|picked| !picked.hashes.is_empty())
+                .map(|picked| {
+                    let mut records = Distinct::default();
+                    sketch::insert(&mut records, &picked.hashes);
+                    records
+                }),
         };
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.amount.add(amount);

@@ -14,6 +14,7 @@ mod fates;
 mod past;
 mod read;
 mod schema;
+mod secret;
 mod sketch;
 mod store;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use fates::{Fate, FateKind, Fates};
 pub use past::{Numbers, Past, StoredNumbers};
 pub use read::{Bucket, Reader, Resolution};
 pub use schema::{open, open_existing};
+pub use secret::secret;
 pub use sketch::insert as insert_records;
 pub use store::Store;
 pub use upkeep::Bounds;

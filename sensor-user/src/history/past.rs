@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use anyhow::Result;
 use rusqlite::Connection;
 
-use super::{Amount, Bucket, Reader, count};
+use super::{Amount, Bucket, Reader, count, sketch};
 use crate::{
     principal::{ConnectionId, Principal, PrincipalId, Session, resolver::Resolver},
     sql::{Shape, shapes::Shapes},
     time::Timestamp,
-    volume::{Access, AccessKind, Largest, Volume},
+    volume::{Access, AccessKind, Largest, Picked, Volume},
 };
 
 /// Numbers for what the file knows by its own.
@@ -96,9 +96,14 @@ impl<'a> Past<'a> {
             if let Some((principal, session, shape_id, shape)) =
                 known(reader, sessions, shapes, numbers, place)
             {
+                // Of each sum: what two sums have in common counts twice.
+                let picked = bucket.amount.records.as_ref().map(|records| Picked {
+                    others: sketch::count(records),
+                    ..Picked::default()
+                });
                 take(
                     &bucket,
-                    &access(&bucket.amount, session, shape_id, shape),
+                    &access(&bucket.amount, picked.as_ref(), session, shape_id, shape),
                     principal,
                 );
             }
@@ -141,7 +146,7 @@ impl<'a> Past<'a> {
                 numbers,
                 place,
             ) {
-                take(&access(&amount, session, shape_id, shape), principal);
+                take(&access(&amount, None, session, shape_id, shape), principal);
             }
         }
         Ok(())
@@ -185,6 +190,7 @@ fn known<'a>(
 
 fn access<'a>(
     amount: &Amount,
+    picked: Option<&'a Picked>,
     session: &'a Session,
     shape_id: u32,
     shape: &'a Shape,
@@ -205,5 +211,6 @@ fn access<'a>(
             rows: amount.statement_rows,
             bytes_sent: amount.statement_bytes,
         }),
+        picked,
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use sensor_ebpf::record::{
-    CloseRecord, ExitRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord,
-    RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
+    CloseRecord, ExitRecord, KeysRecord, LocalClientRecord, OpenRecord, PhaseRecord,
+    ProgressRecord, RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
 };
 
 mod clock;
@@ -48,6 +48,8 @@ pub enum Observation<'a> {
     ProcessExited(ExitRecord),
     /// A server process began.
     ProcessExecuted(ExitRecord),
+    /// A key by which a statement picks its rows.
+    Keys(KeysRecord),
     /// A local process talks to a watched server.
     LocalClient(LocalClientRecord),
 }
@@ -83,7 +85,7 @@ macro_rules! shared {
 }
 
 shared! {
-    CloseRecord, ExitRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord, RecordHeader,
+    CloseRecord, ExitRecord, KeysRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord, RecordHeader,
     StatementRecord, TextHeader,
 }
 
@@ -136,6 +138,7 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
         k if k == RecordKind::Phase as u8 => Observation::Phase(read(bytes)?),
         k if k == RecordKind::ProcessExit as u8 => Observation::ProcessExited(read(bytes)?),
         k if k == RecordKind::ProcessExec as u8 => Observation::ProcessExecuted(read(bytes)?),
+        k if k == RecordKind::Keys as u8 => Observation::Keys(read(bytes)?),
         k if k == RecordKind::LocalClient as u8 => Observation::LocalClient(read(bytes)?),
         _ => return None,
     })

@@ -17,6 +17,7 @@ use sensor_ebpf::{
 use super::{
     hooks::{self, Family},
     offsets,
+    plans::Plans,
     pod::Plain,
     test_run,
 };
@@ -44,6 +45,8 @@ pub struct Kernel {
     pub seen: HashMap<MapData, u64, u64>,
     /// Watched TCP ports.
     pub ports: Array<MapData, u64>,
+    /// Which literals of a statement are keys.
+    pub plans: Plans,
     /// What the kernel side could not do.
     pub counters: PerCpuArray<MapData, Plain<KernelCounters>>,
     drain: ProgramFd,
@@ -128,6 +131,7 @@ impl Kernel {
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
             ports: Array::try_from(take(&mut ebpf, "PORTS")?)?,
+            plans: Plans::new(Array::try_from(take(&mut ebpf, "PLANS")?)?),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             family,
             ebpf,
@@ -223,6 +227,7 @@ fn settings(config: &Config) -> Result<Settings> {
         offsets: offsets::read()?,
         ..Settings::default()
     };
+    settings.record_keys = record_keys(config)?;
     for key in &mut settings.fingerprint_keys {
         *key = random()? | 1;
     }
@@ -239,6 +244,19 @@ fn settings(config: &Config) -> Result<Settings> {
         settings.commands[i] = [word(0), word(8)];
     }
     Ok(settings)
+}
+
+/// The secret of the hashes of records: beside the history, which remembers them over restarts.
+fn record_keys(config: &Config) -> Result<[u64; 2]> {
+    if config.history.enabled {
+        match crate::history::secret(&config.history.path) {
+            Ok(keys) => return Ok(keys),
+            Err(error) => log::error!(
+                "{error:#}: records read before the next restart will not be known again after it"
+            ),
+        }
+    }
+    Ok([random()?, random()?])
 }
 
 /// Eight bytes of the kernel's randomness.

@@ -5,6 +5,7 @@ pub mod capability;
 pub mod hooks;
 pub mod load;
 pub mod offsets;
+pub mod plans;
 pub mod pod;
 pub mod privileges;
 mod test_run;

@@ -1,7 +1,10 @@
 //! Shared types as map keys and values.
 
 use aya::Pod;
-use sensor_ebpf::record::{KernelCounters, OverflowKey, OverflowVolume};
+use sensor_ebpf::{
+    picked::Bucket,
+    record::{KernelCounters, OverflowKey, OverflowVolume},
+};
 
 /// A shared type in a map. The wrapper exists because neither the type nor aya's trait is this crate's own.
 #[repr(transparent)]
@@ -19,6 +22,7 @@ macro_rules! plain {
 }
 
 plain! {
+    Bucket,
     KernelCounters,
     OverflowKey,
     OverflowVolume,

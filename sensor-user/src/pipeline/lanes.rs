@@ -129,26 +129,47 @@ impl Lanes {
         let host = principal.client.to_string();
         let person = principal.login_user.as_ref().or(principal.os_user.as_ref());
         let tables: Vec<&str> = access.shape.tables.iter().map(AsRef::as_ref).collect();
-        self.detector.observe(
-            &Observation {
-                time: access.time,
-                principal: user,
-                group: self.config.group(user),
-                host: &host,
-                os_user: person.map_or("", |person| &person.name),
-                database: &access.session.database,
-                tables: &tables,
-                operation: &access.shape.operation,
-                fingerprint,
-                rows,
-                statement_rows: access.largest.map(|largest| largest.rows),
-                bytes: access.volume.bytes_sent,
-                queries: access.volume.queries,
-                keys: Keys::Unknown,
-                key_order: KeyOrder::Unknown,
+        let (keys, others, walks) = match access.picked {
+            None => (Keys::Unknown, 0, false),
+            Some(picked) if picked.hashes.is_empty() => {
+                (Keys::Count(picked.others), 0, picked.walks)
+            }
+            Some(picked) => (Keys::Hashes(&picked.hashes), picked.others, picked.walks),
+        };
+        let observation = Observation {
+            time: access.time,
+            principal: user,
+            group: self.config.group(user),
+            host: &host,
+            os_user: person.map_or("", |person| &person.name),
+            database: &access.session.database,
+            tables: &tables,
+            operation: &access.shape.operation,
+            fingerprint,
+            rows,
+            statement_rows: access.largest.map(|largest| largest.rows),
+            bytes: access.volume.bytes_sent,
+            queries: access.volume.queries,
+            keys,
+            key_order: if walks {
+                KeyOrder::Ascending
+            } else {
+                KeyOrder::Unknown
             },
-            &mut self.verdicts,
-        );
+        };
+        self.detector.observe(&observation, &mut self.verdicts);
+        if others > 0 {
+            // Rows that no key covers are records, too; as rows they have been counted.
+            let rest = Observation {
+                rows: 0,
+                bytes: 0,
+                queries: 0,
+                statement_rows: None,
+                keys: Keys::Count(others),
+                ..observation
+            };
+            self.detector.observe(&rest, &mut self.verdicts);
+        }
     }
 
     /// Time passes: days that are over are judged.
@@ -277,7 +298,11 @@ fn unseen(user: Option<Arc<str>>, time: Timestamp) -> (Arc<Principal>, Session) 
 mod tests {
     use super::*;
     use crate::{
-        config::Config, export::AlertRecord, export::describe, sql::Shape, volume::Volume,
+        config::Config,
+        export::AlertRecord,
+        export::describe,
+        sql::Shape,
+        volume::{Picked, Volume},
     };
 
     /// The last user begins to read five times as much after twelve weeks; his alert is one as the exporters want it.
@@ -323,6 +348,7 @@ mod tests {
                         },
                         kind: AccessKind::Completed,
                         largest: None,
+                        picked: None,
                     },
                     &principal,
                 );
@@ -353,6 +379,59 @@ mod tests {
         assert!(lanes.is_quiet());
     }
 
+    /// Reads the same ten customers by key, over and over, then a hundred by range.
+    #[test]
+    fn records_that_are_read_again_are_nothing_new() {
+        let config = Config::default();
+        let read = |picked: Option<&Picked>, rows: u64, times: u64| {
+            let mut lanes = Lanes::new(&config.detection, &config.tables, 1);
+            let (principal, session) = unseen(Some("u".into()), Timestamp(1));
+            let shape = Shape {
+                operation: "SELECT".into(),
+                tables: vec!["customers".into()],
+                ..Shape::default()
+            };
+            for step in 0..times {
+                let time = Timestamp((19_723 * 86_400 + 36_000 + step) * 1_000_000_000);
+                lanes.observe(
+                    &Access {
+                        time,
+                        started: time,
+                        principal: session.principal,
+                        session: &session,
+                        shape_id: crate::sql::shapes::UNKNOWN,
+                        shape: &shape,
+                        volume: Volume {
+                            rows_returned: rows,
+                            queries: 1,
+                            ..Volume::default()
+                        },
+                        kind: AccessKind::Completed,
+                        largest: None,
+                        picked,
+                    },
+                    &principal,
+                );
+            }
+            lanes.detector().records_today("u")
+        };
+        let keyed = Picked {
+            hashes: (0..10u64)
+                .map(|key| key.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+                .collect(),
+            ..Picked::default()
+        };
+        assert_eq!(read(Some(&keyed), 10, 50), 10.0);
+        assert_eq!(read(None, 10, 50), 500.0);
+        let joined = Picked { others: 3, ..keyed };
+        assert_eq!(read(Some(&joined), 13, 2), 16.0);
+        let ranged = Picked {
+            others: 100,
+            ..Picked::default()
+        };
+        assert_eq!(read(Some(&ranged), 100, 2), 200.0);
+    }
+
     #[test]
     fn switched_off_it_sees_nothing() {
         let text = "[detection]\nenabled = false\n";
@@ -374,6 +453,7 @@ mod tests {
                 },
                 kind: AccessKind::Completed,
                 largest: None,
+                picked: None,
             },
             &principal,
         );

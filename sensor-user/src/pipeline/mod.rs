@@ -19,6 +19,8 @@ use crate::{
     principal::{Principal, PrincipalId, Session, resolver::Resolver},
     sql::{
         EgressRoute, Shape,
+        keys::Plans,
+        postgres,
         shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
@@ -28,15 +30,18 @@ use crate::{
         completeness::{BlindSpot, Completeness},
         egress::EgressTotals,
         live::LiveView,
+        records::Records,
         totals::Totals,
     },
 };
 
 mod flight;
+pub mod keys;
 pub mod lanes;
 mod overflow;
 
 use flight::Flight;
+use keys::Keys;
 use lanes::Lanes;
 use overflow::Overflow;
 
@@ -60,6 +65,12 @@ pub struct Pipeline {
     pub tracer: Tracer,
     /// Volumes for history; keeps nothing until somebody takes it.
     pub history: Collector,
+    /// Which statements pick rows by keys.
+    pub plans: Plans,
+    /// Keys whose statements are not over.
+    pub keys: Keys,
+    /// Distinct records by principal and table.
+    pub records: Records,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -131,6 +142,9 @@ impl Pipeline {
             lanes: Lanes::new(&config.detection, &config.tables, seed),
             tracer: Tracer::new(0, 0),
             history: Collector::new(false, 0),
+            plans: Plans::new(config.detection.keys.clone()),
+            keys: Keys::default(),
+            records: Records::default(),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -155,7 +169,11 @@ impl Pipeline {
                 truncated,
             } => {
                 self.tracer.text(*connection, *fingerprint, text);
-                let learned = self.shapes.learn(*fingerprint, text, *truncated);
+                let mut learned = self.shapes.learn(*fingerprint, text, *truncated);
+                learned.plan = self
+                    .plans
+                    .learn(*fingerprint, postgres::picks(text, *truncated))
+                    .map(|plan| (*fingerprint, plan));
                 if learned != Learned::default() {
                     return Request::Texts(learned);
                 }
@@ -185,6 +203,7 @@ impl Pipeline {
                 };
             }
             Observation::ProcessExecuted(_) => return Request::Discover,
+            Observation::Keys(record) => self.keys.observe(record),
             Observation::LocalClient(record) => self.resolver.local_client(record),
         }
         Request::None
@@ -371,25 +390,41 @@ impl Pipeline {
                 volume.bytes_sent + volume.bytes_received;
         }
         self.account(connection, volume.bytes_sent, volume.bytes_received);
+        // Bytes that follow a statement say nothing new of it.
+        let says = record.queries > 0 || volume.rows() > 0;
+        let picked = if flags & STATEMENT_OVERHEAD == 0 && says {
+            self.keys.take(
+                connection,
+                record.fingerprint,
+                record.queries.into(),
+                volume.rows(),
+            )
+        } else {
+            None
+        };
         let started = if record.started == 0 {
             time
         } else {
             clock.convert(record.started)
         };
-        self.deliver(Access {
-            time,
-            started,
-            principal: session.principal,
-            session: &session,
-            shape_id,
-            shape: &shape,
-            volume,
-            kind,
-            largest: (record.queries > 1).then(|| Largest {
-                rows: record.largest_rows.into(),
-                bytes_sent: record.largest_bytes.into(),
-            }),
-        }, record.fingerprint);
+        self.deliver(
+            Access {
+                time,
+                started,
+                principal: session.principal,
+                session: &session,
+                shape_id,
+                shape: &shape,
+                volume,
+                kind,
+                largest: (record.queries > 1).then(|| Largest {
+                    rows: record.largest_rows.into(),
+                    bytes_sent: record.largest_bytes.into(),
+                }),
+                picked: picked.as_ref(),
+            },
+            record.fingerprint,
+        );
     }
 
     fn progress(&mut self, record: &ProgressRecord, clock: Clock) {
@@ -415,19 +450,29 @@ impl Pipeline {
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
         self.account(connection, volume.bytes_sent, volume.bytes_received);
-        self.deliver(Access {
-            time,
-            started: clock.convert(record.started),
-            principal: session.principal,
-            session: &session,
-            shape_id,
-            shape: &shape,
-            volume,
-            kind: AccessKind::Streaming {
-                estimated_rows: estimated,
+        let picked = (volume.rows() > 0)
+            .then(|| {
+                self.keys
+                    .take(connection, record.fingerprint, 0, volume.rows())
+            })
+            .flatten();
+        self.deliver(
+            Access {
+                time,
+                started: clock.convert(record.started),
+                principal: session.principal,
+                session: &session,
+                shape_id,
+                shape: &shape,
+                volume,
+                kind: AccessKind::Streaming {
+                    estimated_rows: estimated,
+                },
+                largest: None,
+                picked: picked.as_ref(),
             },
-            largest: None,
-        }, record.fingerprint);
+            record.fingerprint,
+        );
     }
 
     fn phase(&mut self, record: &PhaseRecord, clock: Clock) {
@@ -449,26 +494,31 @@ impl Pipeline {
             .add_blind(spot, bytes);
         self.account(connection, record.bytes_sent, record.bytes_received);
         let shape = self.shapes.shape(shapes::NONE).clone();
-        self.deliver(Access {
-            time,
-            started: time,
-            principal: session.principal,
-            session: &session,
-            shape_id: shapes::NONE,
-            shape: &shape,
-            volume: Volume {
-                bytes_sent: record.bytes_sent,
-                bytes_received: record.bytes_received,
-                ..Volume::default()
+        self.deliver(
+            Access {
+                time,
+                started: time,
+                principal: session.principal,
+                session: &session,
+                shape_id: shapes::NONE,
+                shape: &shape,
+                volume: Volume {
+                    bytes_sent: record.bytes_sent,
+                    bytes_received: record.bytes_received,
+                    ..Volume::default()
+                },
+                kind: AccessKind::Overhead,
+                largest: None,
+                picked: None,
             },
-            kind: AccessKind::Overhead,
-            largest: None,
-        }, 0);
+            0,
+        );
     }
 
     /// Ends the connections whose end was observed. Called when all else that the kernel has said is taken in: what found
     /// the ring full comes by another way than the end itself, and belongs to whom the connection was.
     pub fn settle(&mut self) {
+        let any = !self.endings.is_empty();
         for ending in std::mem::take(&mut self.endings) {
             match ending {
                 Ending::Closed(record, time) => self.closed(&record, time),
@@ -478,6 +528,11 @@ impl Pipeline {
                     }
                 }
             }
+        }
+        if any && !self.keys.is_empty() {
+            let resolver = &self.resolver;
+            self.keys
+                .closed(|connection| resolver.session(connection).is_some());
         }
     }
 
@@ -521,17 +576,21 @@ impl Pipeline {
             // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
             self.completeness_mut(session.principal).estimated_rows += estimated_rows;
             let shape = self.shapes.shape(shape_id).clone();
-            self.deliver(Access {
-                time,
-                started: time,
-                principal: session.principal,
-                session: &session,
-                shape_id,
-                shape: &shape,
-                volume: Volume::default(),
-                kind: AccessKind::Failed { estimated_rows },
-                largest: None,
-            }, 0);
+            self.deliver(
+                Access {
+                    time,
+                    started: time,
+                    principal: session.principal,
+                    session: &session,
+                    shape_id,
+                    shape: &shape,
+                    volume: Volume::default(),
+                    kind: AccessKind::Failed { estimated_rows },
+                    largest: None,
+                    picked: None,
+                },
+                0,
+            );
         }
         self.tracer.closed(connection, time);
         self.history.closed(session.connection);
@@ -552,6 +611,7 @@ impl Pipeline {
         }
         self.totals.observe(&access);
         self.egress.observe(&access);
+        self.records.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
         self.tracer.observe(&access, &principal, fingerprint);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub mod keys;
 pub mod postgres;
 pub mod shapes;
 

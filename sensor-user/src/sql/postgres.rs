@@ -24,9 +24,12 @@ mod egress;
 mod guess;
 mod lex;
 mod node;
+mod picks;
 mod render;
 mod scan;
 mod tree;
+
+pub use picks::Picks;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +79,26 @@ pub fn analyse(text: &[u8], truncated: bool) -> Vec<Shape> {
         shapes.push(Shape::default());
     }
     shapes
+}
+
+/// What the statement of a text picks its rows by; `None` for several statements, or where it can't be said.
+pub fn picks(text: &[u8], truncated: bool) -> Option<Picks> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if truncated || text.len() > LONGEST_TEXT {
+        return None;
+    }
+    let sql = std::str::from_utf8(text).ok()?;
+    let Parsed::Yes {
+        tree,
+        backslash: false,
+    } = parse(sql)
+    else {
+        return None;
+    };
+    let [statement] = tree.stmts.as_slice() else {
+        return None;
+    };
+    picks::of_statement(sql, statement.stmt.as_ref()?.node.as_ref()?)
 }
 
 /// The place after the last `;` that is certain to end a statement, 0 without one.

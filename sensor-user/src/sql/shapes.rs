@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use sensor_ebpf::picked::Plan;
+
 use super::{Shape, postgres};
 
 /// Number of the shape that stands for "no statement".
@@ -19,6 +21,8 @@ pub struct Learned {
     pub always: Option<u64>,
     /// A fingerprint that had to go, whose text must be asked for again when it comes back.
     pub forget: Option<u64>,
+    /// A fingerprint and where its keys stand.
+    pub plan: Option<(u64, Plan)>,
 }
 
 /// Interned shapes, and which fingerprint stands for which.
@@ -87,7 +91,7 @@ impl Shapes {
         }
         let mut learned = Learned {
             always: (egress && known.is_none()).then_some(fingerprint),
-            forget: None,
+            ..Learned::default()
         };
         // One shape has several fingerprints at times (see the kernel's lexer): four a shape.
         if self.in_order.len() > self.max * 4 {

@@ -87,6 +87,7 @@ mod tests {
                 },
                 kind: AccessKind::Completed,
                 largest: None,
+                picked: None,
             });
         }
         assert_eq!(totals.series().count(), MOST + 1);

@@ -6,6 +6,7 @@ pub mod completeness;
 pub mod egress;
 pub mod ledger;
 pub mod live;
+pub mod records;
 pub mod totals;
 
 use crate::{
@@ -86,6 +87,19 @@ pub struct Access<'a> {
     pub kind: AccessKind,
     /// Of several statements that were put together, the most that one of them had; `None` for a single one.
     pub largest: Option<Largest>,
+    /// Which records it was; `None`: not known, each row counts as one.
+    pub picked: Option<&'a Picked>,
+}
+
+/// Which records an access picked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picked {
+    /// Keyed hashes of the keys.
+    pub hashes: Vec<u64>,
+    /// Rows that no key covers: each counts as a record of its own.
+    pub others: u64,
+    /// Keys or bounds come in their order.
+    pub walks: bool,
 }
 
 /// See [`Access::largest`].

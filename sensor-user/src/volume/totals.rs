@@ -313,6 +313,7 @@ mod tests {
                 volume,
                 kind: AccessKind::Completed,
                 largest: None,
+                picked: None,
             });
         }
         for sum in [

@@ -14,6 +14,7 @@ use crate::{
     },
     fingerprint::CAPTURE,
     loops::{Step, repeat},
+    picked::{NONE, Plan},
     protocol::{Surroundings, Walk},
 };
 
@@ -181,6 +182,10 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn query(&mut self, start: u32, end: u32) {
         let (fingerprint, several, truncated, apart) = self.statement(start, end);
+        let plan = self.s.plan(fingerprint);
+        if plan != 0 {
+            self.s.pick(self.c, fingerprint, plan, start, end, false);
+        }
         self.enqueue(Request {
             fingerprint,
             count: 1,
@@ -218,6 +223,11 @@ impl<S: Surroundings> Messages<'_, S> {
             return;
         }
         let (fingerprint, _, _, apart) = self.statement(text, end);
+        let plan = self.s.plan(fingerprint);
+        if plan != 0 {
+            // Those that are no parameters: they come once, however often the statement is run.
+            self.s.pick(self.c, fingerprint, plan, text, end, false);
+        }
         let fingerprint = if apart {
             fingerprint | APART
         } else {
@@ -233,12 +243,17 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn bind(&mut self, start: u32, end: u32) {
         let (portal, second) = self.name(start, end);
-        let (statement, _) = self.name(second, end);
+        let (statement, formats) = self.name(second, end);
         let fingerprint = if statement == 0 {
             self.c.unnamed_statement
         } else {
             self.s.recall(self.c, statement & !PORTAL)
         };
+        let plan = self.s.plan(fingerprint & !APART);
+        if plan != 0 && is_bound(plan) {
+            self.s
+                .pick(self.c, fingerprint & !APART, plan, formats, end, true);
+        }
         if portal == 0 {
             self.c.unnamed_portal = fingerprint;
             self.c.clear(CONNECTION_PORTAL_USED);
@@ -372,6 +387,13 @@ impl<S: Surroundings> Step for Name<'_, S> {
 #[inline(always)]
 fn is_captured(kind: u8) -> bool {
     kind == b'Q' || kind == b'P' || kind == b'B' || kind == b'E'
+}
+
+/// Do the keys come with `Bind`, as far as is known?
+#[inline(always)]
+fn is_bound(plan: u64) -> bool {
+    let plan = Plan::unpack(plan);
+    plan.param != NONE || plan.bound_param != NONE
 }
 
 /// Can `next` be counted as one more of `last`?

@@ -49,6 +49,7 @@ impl Live {
         points.extend(self.statements(now));
         points.extend(self.users(now));
         points.extend(self.egress(now));
+        points.extend(self.records(now));
         points.extend(self.health(now));
         self.exporter.metrics(points);
     }
@@ -132,6 +133,27 @@ impl Live {
                 ));
                 MetricPoint {
                     metric: &names::EGRESS_QUERIES,
+                    attributes,
+                    start,
+                    time: now,
+                    value,
+                }
+            })
+            .collect()
+    }
+
+    /// Distinct records by principal and table.
+    fn records(&self, now: Timestamp) -> Vec<MetricPoint> {
+        self.pipeline
+            .records
+            .iter()
+            .map(|(key, value, start)| {
+                let mut attributes =
+                    principal_attributes(self.pipeline.resolver.principal(key.principal));
+                attributes.push((names::DB_NAMESPACE, key.database.clone().into()));
+                attributes.push((names::DB_COLLECTION_NAME, key.table.clone().into()));
+                MetricPoint {
+                    metric: &names::RECORDS,
                     attributes,
                     start,
                     time: now,
@@ -247,6 +269,18 @@ impl Live {
             ("windows", self.pipeline.lane.evicted),
         ] {
             points.push(with(&names::FOLDED, names::CAUSE, cause, count));
+        }
+        for (cause, count) in [
+            ("ring", counters.lost_keys),
+            ("cut", counters.cut_keys),
+            ("under_way", self.pipeline.keys.lost),
+            (
+                "plans",
+                self.kernel.plans.displaced + self.pipeline.plans.folded,
+            ),
+            ("series", self.pipeline.records.folded),
+        ] {
+            points.push(with(&names::LOST_KEYS, names::CAUSE, cause, count));
         }
         for (threshold, severity, count) in self.exporter.alerts() {
             points.push(MetricPoint {

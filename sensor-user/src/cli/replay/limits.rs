@@ -92,6 +92,7 @@ impl Limits {
                 rows,
                 bytes_sent: observation.bytes,
             }),
+            picked: None,
         };
         let mut alerts = Vec::new();
         self.lane

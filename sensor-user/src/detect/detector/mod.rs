@@ -182,6 +182,14 @@ impl Detector {
         self.state.counters
     }
 
+    /// Distinct records of a principal's newest day.
+    #[cfg(test)]
+    pub fn records_today(&self, principal: &str) -> f64 {
+        let id = self.state.names.find(principal).expect("known");
+        let principal = &self.state.principals[id as usize];
+        principal.tallies[(principal.last_day & 1) as usize].amount(Quantity::Records)
+    }
+
     /// How many principals it knows.
     pub fn principals(&self) -> usize {
         self.state.principals.len()

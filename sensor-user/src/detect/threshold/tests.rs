@@ -78,6 +78,7 @@ impl Bench {
                 },
                 kind,
                 largest: None,
+                picked: None,
             },
             &principal(&format!("user{who}")),
             &self.sizes,
@@ -360,6 +361,7 @@ fn a_window_that_was_recalled_goes_on_and_tells_nothing_twice() {
             },
             kind: AccessKind::Completed,
             largest: None,
+            picked: None,
         };
         broken.lane.recall(&access, &who, &broken.sizes);
     }
@@ -435,6 +437,7 @@ fn windows_agree_with_a_naive_model() {
                 volume: Volume::default(),
                 kind: AccessKind::Completed,
                 largest: None,
+                picked: None,
             },
             amount,
         );
@@ -486,6 +489,7 @@ fn of_statements_put_together_the_largest_is_judged() {
                     rows: largest,
                     bytes_sent: 1,
                 }),
+                picked: None,
             },
             &principal("user1"),
             &bench.sizes,

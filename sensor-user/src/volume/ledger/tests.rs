@@ -155,6 +155,7 @@ fn series_that_totals_fold_neither_fall_nor_count_twice() {
             volume,
             kind: AccessKind::Completed,
             largest: None,
+            picked: None,
         });
         if random.below(40) > 0 {
             continue;

@@ -3,4 +3,5 @@
 mod completion;
 mod conversation;
 mod merging;
+mod picking;
 mod simulation;

@@ -7,6 +7,7 @@ use crate::{
     connection::{Connection, PARTIAL, Phase, QUEUE, REQUEST_SYNC, Request},
     fingerprint::{Hashed, fingerprint},
     merged::{self, Merged},
+    picked::{self, Pick, Picker, Plan},
     protocol::{Completion, Outcome, Surroundings, postgres},
     scratch::Scratch,
 };
@@ -28,6 +29,8 @@ pub struct Emitted {
     pub closed: u32,
     /// Statements that were put together.
     pub merged: u64,
+    /// Keys, by fingerprint.
+    pub picks: Vec<(u64, Pick)>,
 }
 
 /// One simulated connection.
@@ -46,6 +49,7 @@ struct Memory {
     buffer: Vec<u8>,
     clock: u64,
     names: HashMap<u64, u64>,
+    plans: HashMap<u64, u64>,
     queue: VecDeque<Request>,
     partial: Vec<u8>,
     skim_after: u64,
@@ -64,6 +68,7 @@ impl Simulation {
                 buffer: Vec::new(),
                 clock: 0,
                 names: HashMap::new(),
+                plans: HashMap::new(),
                 queue: VecDeque::new(),
                 partial: Vec::new(),
                 skim_after,
@@ -78,6 +83,11 @@ impl Simulation {
         let mut simulation = Self::new(skim_after);
         simulation.connection.phase = Phase::Ready as u8;
         simulation
+    }
+
+    /// Userspace has made a plan for a fingerprint.
+    pub fn plan(&mut self, fingerprint: u64, plan: Plan) {
+        self.surroundings.plans.insert(fingerprint, plan.pack());
     }
 
     /// The server reads these bytes.
@@ -199,6 +209,17 @@ fn leave(merged: &Merged, emitted: &mut Emitted) {
     emitted
         .statements
         .push((outcome, merged.bytes_sent, merged.bytes_received));
+}
+
+impl Picker for Memory {
+    fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    fn picked(&mut self, pick: Pick) {
+        let fingerprint = self.scratch.keyer.fingerprint;
+        self.emitted.picks.push((fingerprint, pick));
+    }
 }
 
 impl Surroundings for Memory {
@@ -393,6 +414,28 @@ impl Surroundings for Memory {
 
     fn drop_partial(&mut self) {
         self.partial.clear();
+    }
+
+    fn plan(&mut self, fingerprint: u64) -> u64 {
+        self.plans.get(&fingerprint).copied().unwrap_or(0)
+    }
+
+    fn pick(
+        &mut self,
+        _: &Connection,
+        fingerprint: u64,
+        plan: u64,
+        start: u32,
+        end: u32,
+        bound: bool,
+    ) {
+        let keys = self.keys();
+        self.scratch.keyer.fingerprint = fingerprint;
+        if bound {
+            picked::parameters(self, plan, start, end, keys);
+        } else {
+            picked::literals(self, plan, start, end, keys);
+        }
     }
 
     fn count_truncated(&mut self) {}
