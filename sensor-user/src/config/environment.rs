@@ -152,7 +152,10 @@ mod tests {
             &[
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://all:4318/base"),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-                ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x, b=2"),
+                (
+                    "OTEL_EXPORTER_OTLP_HEADERS",
+                    "authorization=Bearer%20x, b=2",
+                ),
                 ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
                 ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
                 ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key.pem"),

@@ -135,7 +135,11 @@ impl Section {
                     .map(|url| EndpointUrl::from(url.get_ref().as_str())),
                 protocol: self.otlp_protocol,
                 headers: (!self.headers.is_empty()).then_some(self.headers),
-                timeout: Some(duration(&self.timeout, Duration::from_secs(10), millis(10))?),
+                timeout: Some(duration(
+                    &self.timeout,
+                    Duration::from_secs(10),
+                    millis(10),
+                )?),
                 compression: self.compression,
                 certificate: self.certificate,
                 client_certificate: self.client_certificate.map(Spanned::into_inner),

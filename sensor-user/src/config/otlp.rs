@@ -119,7 +119,10 @@ mod tests {
     fn passwords_in_urls_are_not_shown() {
         for (url, shown) in [
             ("http://localhost:4317", "http://localhost:4317"),
-            ("https://ann:hush@host:4317/hush?t=hush", "https://host:4317"),
+            (
+                "https://ann:hush@host:4317/hush?t=hush",
+                "https://host:4317",
+            ),
             ("https://a@hush@host", "https://host"),
             ("ann:hush@host", "://host"),
         ] {

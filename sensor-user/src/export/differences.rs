@@ -21,10 +21,7 @@ impl Differences {
                 if point.metric.kind == Kind::Gauge {
                     return Some(point.clone());
                 }
-                let series = self
-                    .last
-                    .entry(identity(point))
-                    .or_insert((0, point.start));
+                let series = self.last.entry(identity(point)).or_insert((0, point.start));
                 let (value, start) = *series;
                 // Our sums never fall; one that did would have begun again.
                 let value = point.value.checked_sub(value).unwrap_or(point.value);

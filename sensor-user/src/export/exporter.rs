@@ -114,9 +114,10 @@ impl Exporter {
             lanes.push(Lane::start(sinks, Queue::new(bounds)));
         }
         if config.otlp.iter().any(Option::is_some) {
-            let [logs, traces, metrics] = config.otlp.each_ref().map(|connection| {
-                Otlp::new(connection.as_ref()).map(Arc::new)
-            });
+            let [logs, traces, metrics] = config
+                .otlp
+                .each_ref()
+                .map(|connection| Otlp::new(connection.as_ref()).map(Arc::new));
             let sinks = [logs?, traces?, metrics?];
             if config.otlp[Signal::Logs as usize].is_none() {
                 log::warn!("no OTLP receiver is named for logs: alerts are not sent by OTLP");
@@ -278,10 +279,18 @@ impl Exporter {
             } = left;
             if alerts + traces + batches > 0 {
                 log::log!(
-                    if saved < alerts { log::Level::Error } else { log::Level::Warn },
+                    if saved < alerts {
+                        log::Level::Error
+                    } else {
+                        log::Level::Warn
+                    },
                     "export: {} did not take {alerts} alerts, {traces} traces and {batches} batches of metrics before the end; {} on disk for the next start",
                     lane.name,
-                    if lane.queue.is_durable() { "they wait" } else { "nothing waits" }
+                    if lane.queue.is_durable() {
+                        "they wait"
+                    } else {
+                        "nothing waits"
+                    }
                 );
             }
             sum += left;

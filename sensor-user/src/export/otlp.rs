@@ -86,7 +86,11 @@ impl Messages {
         requests
     }
 
-    fn request(&self, by_metric: ByMetric, temporality: Temporality) -> ExportMetricsServiceRequest {
+    fn request(
+        &self,
+        by_metric: ByMetric,
+        temporality: Temporality,
+    ) -> ExportMetricsServiceRequest {
         let temporality = match temporality {
             Temporality::Cumulative => AggregationTemporality::Cumulative,
             Temporality::Delta => AggregationTemporality::Delta,

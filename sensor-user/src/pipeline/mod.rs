@@ -376,20 +376,23 @@ impl Pipeline {
         } else {
             clock.convert(record.started)
         };
-        self.deliver(Access {
-            time,
-            started,
-            principal: session.principal,
-            session: &session,
-            shape_id,
-            shape: &shape,
-            volume,
-            kind,
-            largest: (record.queries > 1).then(|| Largest {
-                rows: record.largest_rows.into(),
-                bytes_sent: record.largest_bytes.into(),
-            }),
-        }, record.fingerprint);
+        self.deliver(
+            Access {
+                time,
+                started,
+                principal: session.principal,
+                session: &session,
+                shape_id,
+                shape: &shape,
+                volume,
+                kind,
+                largest: (record.queries > 1).then(|| Largest {
+                    rows: record.largest_rows.into(),
+                    bytes_sent: record.largest_bytes.into(),
+                }),
+            },
+            record.fingerprint,
+        );
     }
 
     fn progress(&mut self, record: &ProgressRecord, clock: Clock) {
@@ -415,19 +418,22 @@ impl Pipeline {
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
         self.account(connection, volume.bytes_sent, volume.bytes_received);
-        self.deliver(Access {
-            time,
-            started: clock.convert(record.started),
-            principal: session.principal,
-            session: &session,
-            shape_id,
-            shape: &shape,
-            volume,
-            kind: AccessKind::Streaming {
-                estimated_rows: estimated,
+        self.deliver(
+            Access {
+                time,
+                started: clock.convert(record.started),
+                principal: session.principal,
+                session: &session,
+                shape_id,
+                shape: &shape,
+                volume,
+                kind: AccessKind::Streaming {
+                    estimated_rows: estimated,
+                },
+                largest: None,
             },
-            largest: None,
-        }, record.fingerprint);
+            record.fingerprint,
+        );
     }
 
     fn phase(&mut self, record: &PhaseRecord, clock: Clock) {
@@ -449,21 +455,24 @@ impl Pipeline {
             .add_blind(spot, bytes);
         self.account(connection, record.bytes_sent, record.bytes_received);
         let shape = self.shapes.shape(shapes::NONE).clone();
-        self.deliver(Access {
-            time,
-            started: time,
-            principal: session.principal,
-            session: &session,
-            shape_id: shapes::NONE,
-            shape: &shape,
-            volume: Volume {
-                bytes_sent: record.bytes_sent,
-                bytes_received: record.bytes_received,
-                ..Volume::default()
+        self.deliver(
+            Access {
+                time,
+                started: time,
+                principal: session.principal,
+                session: &session,
+                shape_id: shapes::NONE,
+                shape: &shape,
+                volume: Volume {
+                    bytes_sent: record.bytes_sent,
+                    bytes_received: record.bytes_received,
+                    ..Volume::default()
+                },
+                kind: AccessKind::Overhead,
+                largest: None,
             },
-            kind: AccessKind::Overhead,
-            largest: None,
-        }, 0);
+            0,
+        );
     }
 
     /// Ends the connections whose end was observed. Called when all else that the kernel has said is taken in: what found
@@ -521,17 +530,20 @@ impl Pipeline {
             // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
             self.completeness_mut(session.principal).estimated_rows += estimated_rows;
             let shape = self.shapes.shape(shape_id).clone();
-            self.deliver(Access {
-                time,
-                started: time,
-                principal: session.principal,
-                session: &session,
-                shape_id,
-                shape: &shape,
-                volume: Volume::default(),
-                kind: AccessKind::Failed { estimated_rows },
-                largest: None,
-            }, 0);
+            self.deliver(
+                Access {
+                    time,
+                    started: time,
+                    principal: session.principal,
+                    session: &session,
+                    shape_id,
+                    shape: &shape,
+                    volume: Volume::default(),
+                    kind: AccessKind::Failed { estimated_rows },
+                    largest: None,
+                },
+                0,
+            );
         }
         self.tracer.closed(connection, time);
         self.history.closed(session.connection);

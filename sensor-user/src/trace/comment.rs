@@ -9,10 +9,7 @@ pub fn traceparent(text: &[u8]) -> Option<SpanContext> {
     const KEY: &[u8] = b"traceparent='";
     // `00-` trace `-` span `-` flags.
     const LENGTH: usize = 3 + 32 + 1 + 16 + 1 + 2;
-    let at = text
-        .windows(KEY.len())
-        .rposition(|window| window == KEY)?
-        + KEY.len();
+    let at = text.windows(KEY.len()).rposition(|window| window == KEY)? + KEY.len();
     // Comments are at the end, or at the beginning; in a literal it would be a quote within quotes, `''`.
     let value = text.get(at..at + LENGTH)?;
     if text.get(at + LENGTH) != Some(&b'\'') || value[..3] != *b"00-" {
@@ -67,7 +64,11 @@ mod tests {
             format!("/* x */ SELECT traceparent='{parent}-01'"),
             format!("SELECT 1 /*traceparent='{parent}-01"),
             format!("SELECT 1 /*traceparent='{}-01'*/", parent.to_uppercase()),
-            format!("SELECT 1 /*traceparent='00-{}-{}-01'*/", "0".repeat(32), "0".repeat(16)),
+            format!(
+                "SELECT 1 /*traceparent='00-{}-{}-01'*/",
+                "0".repeat(32),
+                "0".repeat(16)
+            ),
             "SELECT 1 /*traceparent='*/".to_owned(),
         ] {
             assert_eq!(found(&none), None, "{none}");

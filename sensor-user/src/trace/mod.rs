@@ -245,8 +245,7 @@ impl Tracer {
         trail.volume += access.volume;
         trail.open += access.volume;
         let failed = matches!(access.kind, AccessKind::Failed { .. });
-        if matches!(access.kind, AccessKind::Streaming { .. })
-            || trail.open.queries == 0 && !failed
+        if matches!(access.kind, AccessKind::Streaming { .. }) || trail.open.queries == 0 && !failed
         {
             // More of it comes: a portal that is fetched from in steps, say.
             return;

@@ -141,7 +141,10 @@ fn a_session_is_a_trace_and_told_when_something_of_it_was() {
         .find(|span| span.session.connection.0 == 1)
         .expect("its statement");
     assert_eq!(session.context, of.parent);
-    assert_eq!((session.volume.queries, session.volume.rows_returned), (1, 5));
+    assert_eq!(
+        (session.volume.queries, session.volume.rows_returned),
+        (1, 5)
+    );
     let at_end = bench.tracer.finish(Timestamp(bench.time), &bench.shapes);
     assert_eq!(at_end.sessions.len(), 1);
 }
@@ -197,7 +200,8 @@ fn without_a_budget_nothing_is_told_or_remembered() {
 #[test]
 fn an_applications_trace_is_linked_once() {
     let mut bench = Bench::new(1);
-    let comment = "SELECT 1 /*traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'*/";
+    let comment =
+        "SELECT 1 /*traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'*/";
     bench.tracer.text(1, 5, comment.as_bytes());
     for _ in 0..3 {
         bench.statement(2, 0);

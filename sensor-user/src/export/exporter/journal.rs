@@ -375,8 +375,7 @@ fn put_aside(path: &Path) -> Result<PathBuf> {
         PathBuf::from(name)
     };
     let aside = named(&format!(".damaged-{}", Timestamp::now().0 / 1_000_000_000));
-    fs::rename(path, &aside)
-        .with_context(|| format!("cannot put {} aside", path.display()))?;
+    fs::rename(path, &aside).with_context(|| format!("cannot put {} aside", path.display()))?;
     for suffix in ["-wal", "-shm"] {
         match fs::remove_file(named(suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

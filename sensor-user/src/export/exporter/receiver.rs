@@ -77,10 +77,7 @@ impl Receiver {
     }
 
     /// The services, on a server as it may be.
-    pub fn routes(
-        &self,
-        mut server: tonic::transport::Server,
-    ) -> tonic::transport::server::Router {
+    pub fn routes(&self, mut server: tonic::transport::Server) -> tonic::transport::server::Router {
         use tonic::codec::CompressionEncoding::Gzip;
 
         server
@@ -217,10 +214,9 @@ impl HttpReceiver {
         let mut roots = RootCertStore::empty();
         roots.add(read(authority)).expect("an authority");
         let provider = Arc::new(ring::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
-                .build()
-                .expect("a verifier");
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+            .build()
+            .expect("a verifier");
         let tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")

@@ -184,7 +184,10 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         }
     }
     if let Some(context) = record.trace {
-        attributes.push((names::SESSION_TRACE, hexadecimal(&context.trace).as_str().into()));
+        attributes.push((
+            names::SESSION_TRACE,
+            hexadecimal(&context.trace).as_str().into(),
+        ));
     }
     attributes.extend(completeness_attributes(&record.completeness));
     attributes

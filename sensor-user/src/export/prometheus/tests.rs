@@ -6,10 +6,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{
-    export::names,
-    time::Timestamp,
-};
+use crate::{export::names, time::Timestamp};
 
 async fn started() -> Endpoint {
     Endpoint::start(
@@ -32,7 +29,9 @@ fn points() -> Arc<[MetricPoint]> {
 
 /// Sends a request; the whole answer as text.
 async fn ask(endpoint: &Endpoint, request: &str) -> String {
-    let mut stream = TcpStream::connect(endpoint.address()).await.expect("connect");
+    let mut stream = TcpStream::connect(endpoint.address())
+        .await
+        .expect("connect");
     let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("send");
     let mut answer = String::new();
@@ -43,7 +42,11 @@ async fn ask(endpoint: &Endpoint, request: &str) -> String {
 #[tokio::test]
 async fn it_is_ready_when_there_is_something_to_show() {
     let endpoint = started().await;
-    assert!(ask(&endpoint, "GET /live").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        ask(&endpoint, "GET /live")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     for path in ["/ready", "/metrics"] {
         let answer = ask(&endpoint, &format!("GET {path}")).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
@@ -54,8 +57,14 @@ async fn it_is_ready_when_there_is_something_to_show() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     }
     let answer = ask(&endpoint, "GET /metrics").await;
-    assert!(answer.contains("data_access_sensor_memory_bytes{"), "{answer}");
-    assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
+    assert!(
+        answer.contains("data_access_sensor_memory_bytes{"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("content-type: text/plain; version=0.0.4"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -82,10 +91,16 @@ async fn nothing_else_is_answered() {
         ("GET /debug/pprof", "404"),
     ] {
         let answer = ask(&endpoint, request).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{request}: {answer}"
+        );
     }
     let answer = ask(&endpoint, "HEAD /live").await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -93,5 +108,8 @@ async fn an_address_in_use_says_so() {
     let endpoint = started().await;
     let error = Endpoint::start(endpoint.address(), Vec::new(), Duration::from_secs(1))
         .expect_err("the port is taken");
-    assert!(format!("{error:#}").contains("is the port free"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("is the port free"),
+        "{error:#}"
+    );
 }

@@ -241,7 +241,10 @@ mod tests {
             ("*/*", Format::Text),
             ("text/plain;version=0.0.4", Format::Text),
             ("application/openmetrics-text;q=0", Format::Text),
-            ("application/openmetrics-text; version=1.0.0", Format::OpenMetrics),
+            (
+                "application/openmetrics-text; version=1.0.0",
+                Format::OpenMetrics,
+            ),
             (prometheus, Format::OpenMetrics),
         ] {
             assert_eq!(Format::wanted(accept), format, "{accept}");
@@ -257,7 +260,10 @@ mod tests {
         ];
         let resource = [("host.name".to_owned(), "db\"1".to_owned())];
         let text = render(&resource, &points, Format::Text);
-        assert!(text.contains("target_info{host_name=\"db\\\"1\"} 1\n"), "{text}");
+        assert!(
+            text.contains("target_info{host_name=\"db\\\"1\"} 1\n"),
+            "{text}"
+        );
         let scope = format!(
             "otel_scope_name=\"sensor-user\",otel_scope_version=\"{}\"",
             env!("CARGO_PKG_VERSION")
@@ -272,6 +278,9 @@ mod tests {
         let open = render(&resource, &points, Format::OpenMetrics);
         assert!(open.ends_with("# EOF\n"), "{open}");
         assert!(open.contains("# TYPE data_access_rows counter\n"), "{open}");
-        assert!(open.contains("# UNIT data_access_sensor_memory_bytes bytes\n"), "{open}");
+        assert!(
+            open.contains("# UNIT data_access_sensor_memory_bytes bytes\n"),
+            "{open}"
+        );
     }
 }

@@ -164,13 +164,26 @@ mod tests {
     fn headers_are_read_from_a_file() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let path = Some(file.path().to_owned());
-        fs::write(file.path(), "# token\nauthorization: Bearer a=b:c\n\nx-scope=one\n").expect("write");
+        fs::write(
+            file.path(),
+            "# token\nauthorization: Bearer a=b:c\n\nx-scope=one\n",
+        )
+        .expect("write");
         let headers = headers_from(path.as_ref()).expect("valid");
-        let shown: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
-        assert_eq!(shown, [("authorization", "Bearer a=b:c"), ("x-scope", "one")]);
+        let shown: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.reveal()))
+            .collect();
+        assert_eq!(
+            shown,
+            [("authorization", "Bearer a=b:c"), ("x-scope", "one")]
+        );
         fs::write(file.path(), "x: 1\nhush\n").expect("write");
         let error = format!("{:#}", headers_from(path.as_ref()).expect_err("no header"));
-        assert!(error.contains("line 2") && !error.contains("hush"), "{error}");
+        assert!(
+            error.contains("line 2") && !error.contains("hush"),
+            "{error}"
+        );
         assert!(headers_from(Some(&"/nonexistent".into())).is_err());
     }
 
@@ -181,21 +194,30 @@ mod tests {
             certificate: Some("/nonexistent.pem".into()),
             ..Settings::default()
         };
-        let error = format!("{:#}", Connection::new(&settings, false, &[]).expect_err("no file"));
+        let error = format!(
+            "{:#}",
+            Connection::new(&settings, false, &[]).expect_err("no file")
+        );
         assert!(error.contains("/nonexistent.pem"), "{error}");
         let file = tempfile::NamedTempFile::new().expect("a file");
         let settings = Settings {
             certificate: Some(file.path().to_owned()),
             ..settings
         };
-        let error = format!("{:#}", Connection::new(&settings, false, &[]).expect_err("no TLS"));
+        let error = format!(
+            "{:#}",
+            Connection::new(&settings, false, &[]).expect_err("no TLS")
+        );
         assert!(error.contains("https://"), "{error}");
         let settings = Settings {
             endpoint: Some("https://localhost:4317".into()),
             client_key: Some(file.path().to_owned()),
             ..settings
         };
-        let error = format!("{:#}", Connection::new(&settings, false, &[]).expect_err("half"));
+        let error = format!(
+            "{:#}",
+            Connection::new(&settings, false, &[]).expect_err("half")
+        );
         assert!(error.contains("belong together"), "{error}");
     }
 }

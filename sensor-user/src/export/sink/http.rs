@@ -15,9 +15,7 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message as _;
 use reqwest::{
     Certificate, Client, Identity, Response, StatusCode, Url,
-    header::{
-        CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    },
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 
 use super::{

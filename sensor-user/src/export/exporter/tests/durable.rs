@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, metric};
 
 use super::*;
 
-fn durable(address: SocketAddr, path: &Path) -> ExportConfig {
+fn durable(address: SocketAddr, path: &std::path::Path) -> ExportConfig {
     ExportConfig {
         queue_path: Some(path.to_owned()),
         ..config(&format!("http://{address}"), Protocol::Grpc, 100)
@@ -52,7 +52,10 @@ async fn a_later_run_delivers_what_an_earlier_one_could_not() {
     assert_eq!(ids(&receiver), ["A", "B", "C"]);
     let values: Vec<_> = receiver.with(|state| state.metrics.iter().map(value_of).collect());
     assert_eq!(values.len(), 2);
-    assert!(values[0].contains("AsInt(1)") && values[1].contains("AsInt(77)"), "{values:?}");
+    assert!(
+        values[0].contains("AsInt(1)") && values[1].contains("AsInt(77)"),
+        "{values:?}"
+    );
 
     let fourth = Exporter::start(&config).expect("start");
     assert_eq!(fourth.health().map(|health| health.waiting), [0, 0, 0]);
@@ -92,6 +95,9 @@ async fn differences_wait_in_line() {
             assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Delta);
             values.push(format!("{:?}", sum.data_points[0].value));
         }
-        assert_eq!(values, ["Some(AsInt(5))", "Some(AsInt(2))", "Some(AsInt(13))"]);
+        assert_eq!(
+            values,
+            ["Some(AsInt(5))", "Some(AsInt(2))", "Some(AsInt(13))"]
+        );
     });
 }

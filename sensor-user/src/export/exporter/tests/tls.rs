@@ -66,7 +66,11 @@ impl Authority {
 
 fn settings(address: SocketAddr, authority: &Authority, protocol: Protocol) -> Settings {
     Settings {
-        endpoint: Some(format!("https://localhost:{}", address.port()).as_str().into()),
+        endpoint: Some(
+            format!("https://localhost:{}", address.port())
+                .as_str()
+                .into(),
+        ),
         protocol: Some(protocol),
         certificate: authority.file("ca.pem"),
         client_certificate: authority.file("client.pem"),
