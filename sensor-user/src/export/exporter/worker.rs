@@ -41,7 +41,7 @@ pub async fn work(sink: Arc<impl Sink>, queue: Arc<Queue>, signal: Signal) {
             }
             Err(Undeliverable::Never { reason, advice }) => {
                 queue.refused(signal);
-                failures = 0;
+                (failures, unclear) = (0, None);
                 report.refused(&message, &reason, advice);
             }
             Err(Undeliverable::Unclear { reason })
