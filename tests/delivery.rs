@@ -287,6 +287,7 @@ fn a_collector_understands_alerts_metrics_and_traces() {
         names.sort();
         names
     };
+    names_are_registered(&file);
     let arrived = names(otlp::spans(&file));
     assert_eq!(arrived, names(wanted));
     for name in [
@@ -299,4 +300,159 @@ fn a_collector_understands_alerts_metrics_and_traces() {
             "{name} in {arrived:?}"
         );
     }
+}
+
+/// Each attribute that arrived is in the published registry of the conventions, or our own.
+fn names_are_registered(file: &Path) {
+    let output = Command::new(tool("bin/python"))
+        .arg(workspace().join("tests/receivers/names.py"))
+        .output()
+        .expect("run names.py");
+    let known = String::from_utf8(output.stdout).expect("text");
+    let known: BTreeSet<&str> = known.lines().collect();
+    assert!(known.len() > 500, "the registry: {}", known.len());
+    let text = fs::read_to_string(file).expect("the file");
+    let mut keys = BTreeSet::new();
+    for line in text.lines() {
+        collect(&serde_json::from_str(line).expect("JSON"), &mut keys);
+    }
+    assert!(keys.len() > 30, "{keys:?}");
+    for key in &keys {
+        assert!(
+            known.contains(key.as_str()) || key.starts_with("data_access."),
+            "{key} is in no registry"
+        );
+    }
+}
+
+/// Keys of attributes, wherever they are.
+fn collect(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|one| collect(one, keys)),
+        Value::Object(object) => {
+            if let (Some(Value::String(key)), Some(_)) = (object.get("key"), object.get("value")) {
+                keys.insert(key.clone());
+            }
+            object.values().for_each(|one| collect(one, keys));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn prometheus_scrapes_what_was_read() {
+    let turn = Turn::take();
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = server(1);
+    let (metrics, port) = (free_port(), free_port());
+    let configuration = format!(
+        "[export]\ninterval = \"1s\"\n[export.prometheus]\nlisten = \"127.0.0.1:{metrics}\"\n"
+    );
+    let sensor = Sensor::start(&turn, &configuration, &[]);
+    let expected = read(&server, 0);
+    let settings = directory.path().join("prometheus.yml");
+    fs::write(
+        &settings,
+        format!(
+            "scrape_configs:\n- job_name: sensor\n  scrape_interval: 1s\n  static_configs:\n  - targets: ['127.0.0.1:{metrics}']\n"
+        ),
+    )
+    .expect("write");
+    let program = workspace().join("target/tools/prometheus/usr/bin/prometheus");
+    let log = fs::File::create(directory.path().join("log")).expect("create");
+    let child = Command::new(&program)
+        .arg(format!("--config.file={}", settings.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            directory.path().join("data").display()
+        ))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}: run `cargo xtask setup --for test`",
+                program.display()
+            )
+        });
+    let _prometheus = Process(child);
+    let rows = || {
+        let query =
+            "sum(data_access_rows_total{user_name=\"u0\",data_access_direction=\"returned\"})";
+        let answer = get(port, &format!("/api/v1/query?query={}", escaped(query)));
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        answer
+            .pointer("/data/result/0/value/1")
+            .and_then(|value| value.as_str()?.parse::<u64>().ok())
+    };
+    wait_until("the rows in Prometheus", || {
+        rows() == Some(expected.rows_returned)
+    });
+    // What it makes of names and help is what its own tool finds right.
+    let page = get(metrics, "/metrics");
+    let mut promtool = Command::new(program.with_file_name("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    std::io::Write::write_all(&mut promtool.stdin.take().expect("piped"), page.as_bytes())
+        .expect("hand over");
+    let output = promtool.wait_with_output().expect("promtool");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // It minds words like "gauge" that stand for units of their own; it must not mind the form.
+    assert_ne!(output.status.code(), Some(1), "{said}");
+    for path in ["/live", "/ready"] {
+        assert!(!get(metrics, path).is_empty(), "{path}");
+    }
+    sensor.stop();
+}
+
+/// The body of an answer.
+fn get(port: u16, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return String::new();
+    };
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    let mut answer = String::new();
+    if stream.write_all(request.as_bytes()).is_err() || stream.read_to_string(&mut answer).is_err()
+    {
+        return String::new();
+    }
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    if head.contains(" 200 ") {
+        body.to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// Percent-encoded.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// For a trace page: `OTLP_ENDPOINT=http://localhost:4317 cargo test --test delivery -- --ignored for_a_page`.
+#[test]
+#[ignore = "shows a session and an alert to a trace page that runs elsewhere"]
+fn a_session_for_a_page() {
+    let endpoint = std::env::var("OTLP_ENDPOINT").expect("OTLP_ENDPOINT");
+    let turn = Turn::take();
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = server(2);
+    let queue = directory.path().join("queue.db");
+    let sensor = Sensor::start(&turn, &configuration(&queue, &endpoint), &[]);
+    let mut client = Raw::start(&server.ipv4(), "u1", "postgres");
+    for rows in [1, 20, 300, 5000] {
+        client.query(&format!("SELECT id FROM items WHERE id <= {rows}"));
+        client.query(&format!("SELECT count(*) FROM items WHERE id > {rows}"));
+        client.query("SELECT missing FROM items");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    client.terminate();
+    std::thread::sleep(Duration::from_secs(8));
+    let output = sensor.stop();
+    assert!(!output.alerts().is_empty() && output.spans().len() > 4);
 }

@@ -88,6 +88,8 @@ pub const PYTHON: &[(&str, &str)] = &[
     // Receivers of telemetry: one on the official protobuf definitions, and a collector.
     ("oteltest", "0.49.0"),
     ("rotel", "0.0.1a15"),
+    // The published registry of names.
+    ("opentelemetry-semantic-conventions", "0.66b2"),
 ];
 
 /// Node packages of the integration tests (target/tools/node): name and version.

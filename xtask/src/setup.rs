@@ -59,6 +59,7 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     if purpose >= For::Test {
         progress.quiet("Python clients", clients::python)?;
         progress.quiet("Node clients", clients::node)?;
+        progress.quiet("Prometheus", clients::prometheus)?;
     }
     Ok(())
 }

@@ -46,6 +46,23 @@ pub fn python() -> Result<String> {
     Ok(format!("installed {}", wanted.join(" ")))
 }
 
+/// Prometheus, unpacked beside the rest: installed, it would run as a service.
+pub fn prometheus() -> Result<String> {
+    let folder = workspace::tools().join("prometheus");
+    if folder.join("usr/bin/prometheus").is_file() {
+        return Ok("all there".to_owned());
+    }
+    workspace::directory(&folder)?;
+    command::logged(
+        command("sh").current_dir(&folder).args([
+            "-c",
+            "(apt-get download prometheus || { apt-get update && apt-get download prometheus; }) && dpkg -x prometheus_*.deb . && rm prometheus_*.deb",
+        ]),
+        "prometheus",
+    )?;
+    Ok("installed prometheus".to_owned())
+}
+
 fn has_python(python: &Path) -> bool {
     let wanted: Vec<String> = PYTHON
         .iter()

@@ -19,17 +19,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A receiver may ask for a longer pause, but not silence the alerts for hours.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
+/// A message that nothing is known of but that it does not arrive is given up after this time.
+const LONGEST_UNCLEAR: Duration = Duration::from_secs(2 * 3600);
+
 /// Delivers until the end.
 pub async fn work(sink: Arc<impl Sink>, queue: Arc<Queue>, signal: Signal) {
     let mut report = Report::new(sink.name(), signal);
     let mut failures = 0;
+    let mut unclear: Option<Instant> = None;
     while let Some(message) = queue.next(signal).await {
         let deadline = queue.deadline();
         match sink.deliver(&message).await {
             Ok(rejected) => {
                 let (count, words) = rejected.unwrap_or_default();
                 queue.delivered(signal, count);
-                failures = 0;
+                (failures, unclear) = (0, None);
                 report.delivered(queue.waiting(signal));
                 if count > 0 || !words.is_empty() {
                     report.rejected(&message, count, &words);
@@ -37,10 +41,26 @@ pub async fn work(sink: Arc<impl Sink>, queue: Arc<Queue>, signal: Signal) {
             }
             Err(Undeliverable::Never { reason, advice }) => {
                 queue.refused(signal);
-                failures = 0;
+                (failures, unclear) = (0, None);
                 report.refused(&message, &reason, advice);
             }
-            Err(Undeliverable::Later { reason, after }) => {
+            Err(Undeliverable::Unclear { reason })
+                if unclear.get_or_insert_with(Instant::now).elapsed() > LONGEST_UNCLEAR =>
+            {
+                queue.refused(signal);
+                (failures, unclear) = (0, None);
+                report.refused(&message, &reason, "the receiver's log should say why");
+            }
+            Err(trouble @ (Undeliverable::Later { .. } | Undeliverable::Unclear { .. })) => {
+                let (reason, after) = match trouble {
+                    Undeliverable::Later { reason, after } => {
+                        unclear = None;
+                        (reason, after)
+                    }
+                    Undeliverable::Unclear { reason } | Undeliverable::Never { reason, .. } => {
+                        (reason, None)
+                    }
+                };
                 queue.failed(signal);
                 report.failed(&reason);
                 let pause = jittered(pause(failures, after));

@@ -238,7 +238,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: SIGNAL,
-        description: "What was exported: `logs` (alerts), `traces` (of alerts), `metrics`.",
+        description: "What was exported: `logs` (alerts), `traces` (of alerts and sessions), `metrics`.",
     },
     Attribute {
         key: EGRESS,

@@ -145,6 +145,7 @@ fn judge(status: &Status) -> Undeliverable {
         // gets no better with time.
         Code::OutOfRange if status.message().contains("message length too large") => false,
         // No answer, but trouble on the way there, which tonic names like one: a connection that broke, say.
+        Code::Unknown if status.source().is_some() => return Undeliverable::Unclear { reason },
         _ if status.source().is_some() => true,
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -217,7 +218,7 @@ mod tests {
         let broken = Status::from_error(Box::new(std::io::Error::other("connection reset")));
         assert_eq!(broken.code(), Code::Unknown);
         assert!(
-            matches!(judge(&broken), Undeliverable::Later { .. }),
+            matches!(judge(&broken), Undeliverable::Unclear { .. }),
             "{broken:?}"
         );
     }

@@ -146,6 +146,11 @@ pub enum Undeliverable {
         /// What the receiver asked for.
         after: Option<Duration>,
     },
+    /// Neither an answer nor a failure that OTLP's specification calls passing: worth another try, but not for ever.
+    Unclear {
+        /// What went wrong.
+        reason: String,
+    },
     /// It will never be taken.
     Never {
         /// What went wrong.
