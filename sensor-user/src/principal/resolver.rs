@@ -32,8 +32,11 @@ pub struct Resolver {
     servers: HashMap<u32, Arc<Server>>,
     clients: HashMap<ClientKey, LocalClient>,
     clients_in_order: VecDeque<ClientKey>,
-    /// TCP connections older than the sensor whose client, if it is local, has not sent yet.
+    /// TCP connections whose client, if it is local, has not been told of yet: those older than the sensor, and those
+    /// whose server was seen to receive before the client was seen to have sent, on another CPU.
     awaiting: HashMap<ClientKey, u64>,
+    /// The keys of `awaiting` by connection.
+    awaited: HashMap<u64, ClientKey>,
     users: Users,
     max_principals: usize,
     /// Principals beyond the bound: counted under one that says so.
@@ -57,6 +60,14 @@ struct LocalClient {
     command: Arc<str>,
 }
 
+impl LocalClient {
+    /// It is this session's client.
+    fn sign(&self, session: &mut Session) {
+        session.program = self.command.clone();
+        session.client_pid = Some(self.pid);
+    }
+}
+
 impl Resolver {
     /// Empty; interns at most `max_principals`.
     pub fn new(max_principals: usize) -> Self {
@@ -69,6 +80,7 @@ impl Resolver {
             clients_in_order: VecDeque::new(),
             beginning: HashMap::new(),
             awaiting: HashMap::new(),
+            awaited: HashMap::new(),
             users: Users::default(),
             max_principals,
             folded: 0,
@@ -137,6 +149,7 @@ impl Resolver {
             command,
         };
         if let Some(connection) = self.awaiting.remove(&key) {
+            self.awaited.remove(&connection);
             self.join(connection, &client);
         }
         if self.clients.insert(key, client).is_none() {
@@ -151,17 +164,24 @@ impl Resolver {
 
     /// The local client of a connection has shown up after the connection itself.
     fn join(&mut self, connection: u64, client: &LocalClient) {
+        let os_user = Some(self.users.get(client.uid));
+        let login_user = self.login_user(client);
+        if let Some((principal, session)) = self.beginning.get_mut(&connection) {
+            principal.os_user = os_user;
+            principal.login_user = login_user;
+            client.sign(session);
+            return;
+        }
         let Some(session) = self.sessions.get(&connection) else {
             return;
         };
         let mut principal = Principal::clone(self.principal(session.principal));
-        principal.os_user = Some(self.users.get(client.uid));
-        principal.login_user = self.login_user(client);
+        principal.os_user = os_user;
+        principal.login_user = login_user;
         let principal = self.intern(principal);
         if let Some(session) = self.sessions.get_mut(&connection) {
             session.principal = principal;
-            session.program = client.command.clone();
-            session.client_pid = Some(client.pid);
+            client.sign(session);
         }
     }
 
@@ -181,11 +201,14 @@ impl Resolver {
         let local = self.local_end(record, client_address);
         let os_user = local.as_ref().map(|client| self.users.get(client.uid));
         let login_user = local.as_ref().and_then(|client| self.login_user(client));
-        if preexisting
-            && local.is_none()
+        if local.is_none()
             && let Some(key) = client_key(record, client_address)
         {
-            self.awaiting.insert(key, record.header.connection);
+            let connection = record.header.connection;
+            if let Some(older) = self.awaiting.insert(key, connection) {
+                self.awaited.remove(&older);
+            }
+            self.awaited.insert(connection, key);
         }
         // The parent of a backend is its postmaster; a process that serves connections itself is its own server.
         let server = self
@@ -322,8 +345,8 @@ impl Resolver {
 
     /// A connection ended.
     pub fn closed(&mut self, connection: u64) -> Option<Session> {
-        if !self.awaiting.is_empty() {
-            self.awaiting.retain(|_, waiting| *waiting != connection);
+        if let Some(key) = self.awaited.remove(&connection) {
+            self.awaiting.remove(&key);
         }
         self.beginning.remove(&connection);
         self.sessions.remove(&connection)
@@ -456,6 +479,56 @@ mod tests {
             principal.login_user.as_ref().map(|user| &*user.name),
             Some("4000000")
         );
+    }
+
+    #[test]
+    fn a_local_client_told_of_after_its_connection_is_joined_to_it() {
+        let (address, local_port) = (1, 40_000);
+        let mut loopback = [0; 16];
+        loopback[..4].copy_from_slice(&[127, 0, 0, address]);
+        for told_first in [false, true] {
+            let mut resolver = Resolver::new(10);
+            let mut server = open(1, 0);
+            server.family = FAMILY_INET;
+            server.remote_address = loopback;
+            server.remote_port = local_port;
+            server.local_port = 5432;
+            resolver.opened(&server, Timestamp(1));
+            if told_first {
+                resolver.started(1, b"user\0ann\0\0", false);
+            }
+            resolver.local_client(&LocalClientRecord {
+                family: FAMILY_INET,
+                uid: 0,
+                login_uid: UNSET,
+                pid: 42,
+                local_address: loopback,
+                local_port,
+                remote_port: 5432,
+                ..LocalClientRecord::default()
+            });
+            if !told_first {
+                resolver.started(1, b"user\0ann\0\0", false);
+            }
+            let session = resolver.session(1).expect("session").clone();
+            assert_eq!(session.client_pid, Some(42));
+            let principal = resolver.principal(session.principal);
+            assert_eq!(principal.user.as_deref(), Some("ann"));
+            assert_eq!(principal.os_user.as_ref().map(|user| user.uid), Some(0));
+            resolver.closed(1);
+            assert!(resolver.awaiting.is_empty() && resolver.awaited.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_connection_that_closes_is_awaited_no_longer() {
+        let mut resolver = Resolver::new(10);
+        let mut server = open(1, 0);
+        server.family = FAMILY_INET;
+        resolver.opened(&server, Timestamp(1));
+        assert_eq!((resolver.awaiting.len(), resolver.awaited.len()), (1, 1));
+        resolver.closed(1);
+        assert_eq!((resolver.awaiting.len(), resolver.awaited.len()), (0, 0));
     }
 
     #[test]
