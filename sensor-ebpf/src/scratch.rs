@@ -19,6 +19,9 @@ pub struct Scratch {
     pub lexer: Lexer,
     /// What its pass over a text found.
     pub hashed: Hashed,
+    /// Of the requests that are being taken off: an error came before.
+    #[cfg(floor)]
+    pub failed: bool,
     /// The pass over a statement's keys.
     pub keyer: Keyer,
     /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.

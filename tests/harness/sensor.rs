@@ -292,6 +292,9 @@ fn with_hooks(configuration: &str) -> String {
     let Ok(hooks) = std::env::var("SENSOR_TEST_HOOKS") else {
         return configuration.to_owned();
     };
+    if configuration.contains("\nhooks = ") {
+        return configuration.to_owned();
+    }
     let section = format!("[kernel]\nhooks = \"{hooks}\"\n");
     if configuration.contains("[kernel]\n") {
         configuration.replacen("[kernel]\n", &section, 1)

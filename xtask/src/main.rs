@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod ci;
 mod command;
+mod cross;
 mod demo;
 mod eval;
 mod packages;

@@ -5,8 +5,13 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+#[cfg(not(floor))]
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 
+#[cfg(floor)]
+use crate::{floor::system_call, task::probe};
+#[cfg(not(floor))]
 use crate::task::{self, load};
 
 /// Where the bytes of an operation are in the process's memory.
@@ -18,8 +23,55 @@ pub struct Buffer {
     pub vectors: u32,
 }
 
+/// A system call and its arguments.
+#[cfg(floor)]
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SystemCall {
+    /// Its number; all bits set for none.
+    pub number: u32,
+    /// Arguments.
+    pub first: u64,
+    /// See `first`.
+    pub second: u64,
+    /// See `first`.
+    pub third: u64,
+    /// See `first`.
+    pub fourth: u64,
+}
+
+/// The system call that ends with these registers (`struct pt_regs`).
+#[cfg(all(floor, bpf_target_arch = "x86_64"))]
+#[inline(always)]
+pub fn at_exit(registers: u64) -> SystemCall {
+    // r10, r9, r8, ax, cx, dx, si, di, orig_ax.
+    let [fourth, _, _, _, _, third, second, first, number]: [u64; 9] = probe(registers, 56);
+    SystemCall {
+        number: number as u32,
+        first,
+        second,
+        third,
+        fourth,
+    }
+}
+
+/// The system call that ends with these registers (`struct pt_regs`).
+#[cfg(all(floor, bpf_target_arch = "aarch64"))]
+#[inline(always)]
+pub fn at_exit(registers: u64) -> SystemCall {
+    // regs[1] to regs[3]; orig_x0, which regs[0] was before it became the result; syscallno.
+    let [second, third, fourth]: [u64; 3] = probe(registers, 8);
+    SystemCall {
+        number: probe(registers, 280),
+        first: probe(registers, 272),
+        second,
+        third,
+        fourth,
+    }
+}
+
 /// Number and second and third argument of the current system call.
-#[cfg(bpf_target_arch = "x86_64")]
+#[cfg(all(not(floor), bpf_target_arch = "x86_64"))]
 #[inline(always)]
 fn system_call() -> (u32, u64, u64) {
     let registers = registers();
@@ -32,7 +84,7 @@ fn system_call() -> (u32, u64, u64) {
 }
 
 /// Number and second and third argument of the current system call.
-#[cfg(bpf_target_arch = "aarch64")]
+#[cfg(all(not(floor), bpf_target_arch = "aarch64"))]
 #[inline(always)]
 fn system_call() -> (u32, u64, u64) {
     let registers = registers();
@@ -44,14 +96,16 @@ fn system_call() -> (u32, u64, u64) {
     )
 }
 
+#[cfg(not(floor))]
 #[inline(always)]
 fn registers() -> task::Kernel {
     // SAFETY: the helper takes a task pointer that the verifier trusts.
     unsafe { bpf_task_pt_regs(task::current() as *mut _) as task::Kernel }
 }
 
+/// Numbers of system calls.
 #[cfg(bpf_target_arch = "x86_64")]
-mod number {
+pub mod number {
     pub const READ: u32 = 0;
     pub const WRITE: u32 = 1;
     pub const READV: u32 = 19;
@@ -62,8 +116,9 @@ mod number {
     pub const RECVMSG: u32 = 47;
 }
 
+/// Numbers of system calls.
 #[cfg(bpf_target_arch = "aarch64")]
-mod number {
+pub mod number {
     pub const READ: u32 = 63;
     pub const WRITE: u32 = 64;
     pub const READV: u32 = 65;

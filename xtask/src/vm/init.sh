@@ -29,7 +29,14 @@ busybox mount -t tmpfs -o mode=755 tmpfs run
 busybox mkdir -p dev/pts dev/shm
 busybox mount -t devpts devpts dev/pts
 busybox mount -t tmpfs -o mode=1777 tmpfs dev/shm
-busybox mount -t cgroup2 cgroup2 sys/fs/cgroup
+if busybox grep -q xtask.cgroup=1 proc/cmdline; then
+    busybox mount -t tmpfs tmpfs sys/fs/cgroup
+    busybox mkdir sys/fs/cgroup/named sys/fs/cgroup/cpu
+    busybox mount -t cgroup -o none,name=xtask cgroup sys/fs/cgroup/named
+    busybox mount -t cgroup -o cpu cgroup sys/fs/cgroup/cpu
+else
+    busybox mount -t cgroup2 cgroup2 sys/fs/cgroup
+fi
 busybox ifconfig lo 127.0.0.1 up
 busybox cp /guest/guest.sh run/guest.sh
 busybox umount /guest

@@ -7,7 +7,13 @@
 use super::Surroundings;
 use crate::connection::{Connection, Follow, Phase};
 
+#[cfg(floor)]
+pub use outcome::skipped_turn;
 pub use request::mergeable;
+#[cfg(floor)]
+pub use request::{chunk_turn as received_chunk_turn, message_turn as received_message_turn};
+#[cfg(floor)]
+pub use response::{chunk_turn as sent_chunk_turn, message_turn as sent_message_turn};
 pub use skim::estimate;
 
 mod completion;

@@ -5,6 +5,8 @@ use super::{
     messages::{self, HEADER},
     outcome,
 };
+#[cfg(floor)]
+use crate::loops::turns;
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
@@ -93,6 +95,27 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
         self.s.scratch().walk.offset = offset;
         offset < length
     }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_chunk_received() != 0 }
+    }
+}
+
+/// One turn of the loop over pieces.
+#[cfg(floor)]
+#[inline(always)]
+pub fn chunk_turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    Chunks { s, c }.step()
+}
+
+/// One turn of the loop over messages.
+#[cfg(floor)]
+#[inline(always)]
+pub fn message_turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    Messages { s, c }.step()
 }
 
 struct Messages<'a, S> {
@@ -141,6 +164,13 @@ impl<S: Surroundings> Step for Messages<'_, S> {
         self.s.scratch().walk.position = position + total;
         // False with the last message, so that a lone one never starts the loop.
         total < available
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_message_received() != 0 }
     }
 }
 
@@ -380,6 +410,13 @@ impl<S: Surroundings> Step for Name<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
         self.s.scratch().name_step()
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_name() != 0 }
     }
 }
 

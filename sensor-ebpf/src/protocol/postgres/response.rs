@@ -6,6 +6,8 @@ use super::{
     messages::{self, HEADER, READY_LENGTH},
     outcome, skim,
 };
+#[cfg(floor)]
+use crate::loops::turns;
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
@@ -191,6 +193,27 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
         self.s.scratch().walk.offset = offset;
         offset < length
     }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_chunk_sent() != 0 }
+    }
+}
+
+/// One turn of the loop over pieces.
+#[cfg(floor)]
+#[inline(always)]
+pub fn chunk_turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    Chunks { s, c }.step()
+}
+
+/// One turn of the loop over messages.
+#[cfg(floor)]
+#[inline(always)]
+pub fn message_turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    Messages { s, c }.step()
 }
 
 impl<S> Chunks<'_, S> {
@@ -220,6 +243,13 @@ impl<S: Surroundings> Step for Messages<'_, S> {
             self.consume(position, end - position);
             false
         }
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_message_sent() != 0 }
     }
 }
 
