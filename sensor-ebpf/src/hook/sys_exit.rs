@@ -8,7 +8,7 @@ use aya_ebpf::programs::RawTracePointContext;
 
 use super::{
     Direction, MSG_PEEK, Operation,
-    registers::{self, SystemCall, number},
+    registers::{self, SystemCall, calls},
 };
 use crate::{
     floor,
@@ -20,15 +20,18 @@ use crate::{
 /// read nor write, and for peeks.
 #[inline(always)]
 pub fn call(ctx: &RawTracePointContext) -> Option<(SystemCall, Direction, i32)> {
-    let call = registers::at_exit(ctx.arg(0));
-    let direction = match call.number {
-        number::READ | number::READV | number::RECVFROM | number::RECVMSG => Direction::Received,
-        number::WRITE | number::WRITEV | number::SENDTO | number::SENDMSG => Direction::Sent,
+    let registers: u64 = ctx.arg(0);
+    // Nearly all calls of the host end here.
+    let number = registers::number(registers);
+    let direction = match number {
+        calls::READ | calls::READV | calls::RECVFROM | calls::RECVMSG => Direction::Received,
+        calls::WRITE | calls::WRITEV | calls::SENDTO | calls::SENDMSG => Direction::Sent,
         _ => return None,
     };
-    let flags = match call.number {
-        number::RECVFROM => call.fourth,
-        number::RECVMSG => call.third,
+    let call = registers::call(registers, number);
+    let flags = match number {
+        calls::RECVFROM => call.fourth,
+        calls::RECVMSG => call.third,
         _ => 0,
     };
     if flags as i32 & MSG_PEEK != 0 {
