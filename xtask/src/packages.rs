@@ -80,6 +80,8 @@ pub const CROSS: &[Need] = &[
 pub const VIRTUAL_MACHINES: &[Need] = &[
     program("qemu-system-x86", "qemu-system-x86_64"),
     installed("busybox-static"),
+    // The unit file is tried, too.
+    program("systemd", "systemd-analyze"),
     program("cpio", "cpio"),
     program("kmod", "depmod"),
     program("xz-utils", "xz"),

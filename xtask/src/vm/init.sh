@@ -40,4 +40,18 @@ fi
 busybox ifconfig lo 127.0.0.1 up
 busybox cp /guest/guest.sh run/guest.sh
 busybox umount /guest
+if busybox grep -q xtask.init=systemd proc/cmdline; then
+    # As on a host: the script is a service of its own, and nothing else is started.
+    busybox mkdir -p run/systemd/system
+    unit=run/systemd/system/xtask.service
+    {
+        echo "[Unit]"
+        echo "DefaultDependencies=no"
+        echo "[Service]"
+        echo "Type=oneshot"
+        echo "ExecStart=/bin/sh /run/guest.sh"
+        echo "TimeoutStartSec=infinity"
+    } >"$unit"
+    exec busybox switch_root /root /lib/systemd/systemd --unit=xtask.service --log-target=kmsg
+fi
 exec busybox switch_root /root /bin/sh /run/guest.sh

@@ -40,7 +40,7 @@ const PLAIN: Run = Run {
 };
 
 /// `cargo xtask vm --kernel all` runs all tests on all kernels.
-const RUNS: [Run; 5] = [
+const RUNS: [Run; 6] = [
     // fexit.
     Run {
         files: &["exactness", "host", "alerts"],
@@ -62,6 +62,13 @@ const RUNS: [Run; 5] = [
         append: Some("lockdown=confidentiality"),
         files: &["host"],
         tests: &["lockdown_is_found_out"],
+        without_kvm: &[],
+        ..PLAIN
+    },
+    Run {
+        append: Some("xtask.init=systemd"),
+        files: &["service"],
+        tests: &["--include-ignored"],
         without_kvm: &[],
         ..PLAIN
     },
