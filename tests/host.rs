@@ -187,6 +187,7 @@ fn configuration(text: &str) -> std::path::PathBuf {
     path
 }
 
+/// Forced by configuration, whatever `SENSOR_TEST_HOOKS` says.
 #[test]
 fn each_rung_is_there_or_says_why_not() {
     let turn = Turn::take();
@@ -198,8 +199,11 @@ fn each_rung_is_there_or_says_why_not() {
         let checked = json(&wrapped(&["env"], &["check", "--json", "--config", path]));
         if row(&report, &format!("hooks {name}"))["present"] == true {
             assert_eq!(checked["hooks"], name, "{checked:#}");
-            let (status, log) = Sensor::start(&turn, &section, &[]).end(libc::SIGTERM);
-            assert!(status.success(), "{name}: {log}");
+            let early = server();
+            let configuration = format!("{section}{QUIET}");
+            let sensor = Sensor::start(&turn, &configuration, &[]);
+            sensor.wait_log("attached: ");
+            watches(sensor, &early);
             continue;
         }
         assert_eq!(checked["hooks"], Value::Null, "{checked:#}");

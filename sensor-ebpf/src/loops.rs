@@ -66,14 +66,10 @@ pub const STEPS: u32 = 4;
 #[cfg(floor)]
 pub mod turns {
     unsafe extern "C" {
-        /// A piece of what a client sent.
-        pub fn turn_chunk_received() -> u32;
-        /// A message of it.
-        pub fn turn_message_received() -> u32;
-        /// A piece of what the server sent.
-        pub fn turn_chunk_sent() -> u32;
-        /// A message of it.
-        pub fn turn_message_sent() -> u32;
+        /// All messages of a piece of what a client sent, and the next piece.
+        pub fn turn_piece_received() -> u32;
+        /// The same of what the server sent.
+        pub fn turn_piece_sent() -> u32;
         /// A word of a name.
         pub fn turn_name() -> u32;
         /// Some steps over a statement's text.

@@ -8,12 +8,13 @@ use sensor_ebpf::{
     bytes::{Window, opaque},
     connection::Connection,
     merged::Merged,
-    picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY, Pick, Walked},
+    picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY, Pick},
     protocol::{Outcome, ROUGHLY},
     record::{
         CloseRecord, KeysRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
         RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
     },
+    scratch::Scratch,
 };
 
 use crate::maps::{OVERFLOW, RING, TEXTS, WALKS, count, raw, setting};
@@ -216,23 +217,22 @@ pub fn closed(c: &Connection, socket_sent: u32, socket_received: u32) {
 
 /// A key by which a statement picks its rows.
 #[inline(always)]
-pub fn key(connection: u64, fingerprint: u64, pick: &Pick) {
+pub fn key(scratch: &mut Scratch, pick: &Pick) {
+    let (connection, fingerprint) = (scratch.keyer.connection, scratch.keyer.fingerprint);
     let mut run = 0;
     if pick.flags & KEYS_FIRST != 0 && pick.flags & (KEYS_KEY | KEYS_BOUND) != 0 {
-        let key = OverflowKey {
-            connection,
-            fingerprint,
-        };
-        if let Some(walked) = WALKS.get_ptr_mut(&key) {
+        let key = &mut scratch.walked_key;
+        key.connection = connection;
+        key.fingerprint = fingerprint;
+        if let Some(walked) = WALKS.get_ptr_mut(&*key) {
             // SAFETY: a connection's operations come one after the other.
             run = unsafe { (*walked).next(pick.order) };
         } else {
-            let walked = Walked {
-                last: pick.order,
-                up: 0,
-                down: 0,
-            };
-            let _ = WALKS.insert(&key, &walked, 0);
+            let walked = &mut scratch.walked;
+            walked.last = pick.order;
+            walked.up = 0;
+            walked.down = 0;
+            let _ = WALKS.insert(&*key, &*walked, 0);
         }
     }
     if pick.flags & KEYS_CUT != 0 {

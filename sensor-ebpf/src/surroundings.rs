@@ -434,8 +434,7 @@ impl Picker for KernelPicker {
 
     #[inline(always)]
     fn picked(&mut self, pick: Pick) {
-        let keyer = &self.scratch().keyer;
-        ring::key(keyer.connection, keyer.fingerprint, &pick);
+        ring::key(self.scratch(), &pick);
     }
 }
 

@@ -292,6 +292,7 @@ fn with_hooks(configuration: &str) -> String {
     let Ok(hooks) = std::env::var("SENSOR_TEST_HOOKS") else {
         return configuration.to_owned();
     };
+    // Unless the test itself asks for some.
     if configuration.contains("\nhooks = ") {
         return configuration.to_owned();
     }

@@ -3,7 +3,7 @@
 //! By their C names and linkage they are global to the verifier: it checks each once, and not again for each of the ways
 //! and turns that lead to it.
 
-use sensor_ebpf::{fingerprint, picked, protocol::postgres};
+use sensor_ebpf::{bytes::CHUNK, fingerprint, picked, protocol::postgres};
 
 use super::served;
 use crate::{
@@ -11,36 +11,47 @@ use crate::{
     surroundings::{self, KernelPicker},
 };
 
+/// Messages of a piece at the most, and a step more.
+const MESSAGES: u32 = CHUNK / 5 + 2;
+
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn turn_chunk_received() -> u32 {
+extern "C" fn turn_piece_received() -> u32 {
+    let mut step = 0;
+    while step < MESSAGES {
+        if turn_received() == 0 {
+            return 0;
+        }
+        step += 1;
+    }
+    1
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn turn_received() -> u32 {
     served().map_or(0, |(mut s, c)| {
-        u32::from(postgres::received_chunk_turn(&mut s, c))
+        u32::from(postgres::received_turn(&mut s, c))
     })
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn turn_message_received() -> u32 {
-    served().map_or(0, |(mut s, c)| {
-        u32::from(postgres::received_message_turn(&mut s, c))
-    })
+extern "C" fn turn_piece_sent() -> u32 {
+    let mut step = 0;
+    while step < MESSAGES {
+        if turn_sent() == 0 {
+            return 0;
+        }
+        step += 1;
+    }
+    1
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn turn_chunk_sent() -> u32 {
-    served().map_or(0, |(mut s, c)| {
-        u32::from(postgres::sent_chunk_turn(&mut s, c))
-    })
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn turn_message_sent() -> u32 {
-    served().map_or(0, |(mut s, c)| {
-        u32::from(postgres::sent_message_turn(&mut s, c))
-    })
+extern "C" fn turn_sent() -> u32 {
+    served().map_or(0, |(mut s, c)| u32::from(postgres::sent_turn(&mut s, c)))
 }
 
 #[unsafe(no_mangle)]

@@ -11,9 +11,9 @@ use crate::connection::{Connection, Follow, Phase};
 pub use outcome::skipped_turn;
 pub use request::mergeable;
 #[cfg(floor)]
-pub use request::{chunk_turn as received_chunk_turn, message_turn as received_message_turn};
+pub use request::turn as received_turn;
 #[cfg(floor)]
-pub use response::{chunk_turn as sent_chunk_turn, message_turn as sent_message_turn};
+pub use response::turn as sent_turn;
 pub use skim::estimate;
 
 mod completion;
