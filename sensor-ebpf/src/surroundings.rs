@@ -434,7 +434,7 @@ impl Picker for KernelPicker {
 
     #[inline(always)]
     fn picked(&mut self, pick: Pick) {
-        ring::key(self.scratch(), &pick);
+        ring::key(self.scratch(), pick.hash, pick.order, pick.flags);
     }
 }
 
