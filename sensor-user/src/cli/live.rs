@@ -1,21 +1,21 @@
 //! The running sensor: kernel, pipeline, exporter and console, moved by the ticks of `run`.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::Write as _,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, anyhow};
 
-use sensor_ebpf::record::ALWAYS;
+use sensor_ebpf::record::{ALWAYS, OpenRecord};
 
 use crate::{
     config::Config,
     console::Console,
     discover,
     export::{AlertRecord, Exporter, describe},
-    ingest::{Clock, decode},
+    ingest::{Clock, Observation, decode},
     inventory::Measured,
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
@@ -37,6 +37,8 @@ use memory::Memory;
 const BURST_INTERVAL: Duration = Duration::from_millis(100);
 /// … for this long: it writes `postmaster.pid` only when it listens.
 const BURST: Duration = Duration::from_secs(10);
+/// Processes that were looked for in vain are remembered up to this number.
+const STRANGERS: usize = 1024;
 /// Overflow entries of ended connections are deleted this long after they were last looked at.
 const OVERFLOW_REST: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,8 @@ pub struct Live {
     console: Option<Console>,
     started: Timestamp,
     servers: Vec<discover::Server>,
+    /// Parents of processes that serve connections and belong to no known server; each was looked for once.
+    strangers: HashSet<u32>,
     ports: HashMap<u32, u64>,
     discovered: Instant,
     burst_until: Option<Instant>,
@@ -77,6 +81,7 @@ impl Live {
             console: console.then(Console::default),
             started: Timestamp::now(),
             servers: Vec::new(),
+            strangers: HashSet::new(),
             ports: HashMap::new(),
             discovered: Instant::now(),
             burst_until: None,
@@ -111,17 +116,28 @@ impl Live {
         let clock = Clock::now();
         let mut texts = Vec::new();
         let mut discover = false;
-        while let Some(record) = self.kernel.ring.next() {
-            match decode(&record) {
-                Ok(observation) => match self.pipeline.observe(&observation, clock) {
-                    Request::None => {}
-                    Request::Discover => discover = true,
-                    Request::Texts(learned) => texts.push(learned),
-                },
+        loop {
+            let Some(record) = self.kernel.ring.next() else {
+                break;
+            };
+            let observation = match decode(&record) {
+                // It outlives its place in the ring: looking for servers needs all of this.
+                Ok(Observation::Opened(opened)) => {
+                    drop(record);
+                    self.look_for_server(&opened);
+                    Observation::Opened(opened)
+                }
+                Ok(observation) => observation,
                 Err(malformed) => {
                     self.pipeline.malformed += 1;
                     log::error!("the kernel side sent a {malformed}: not counted");
+                    continue;
                 }
+            };
+            match self.pipeline.observe(&observation, clock) {
+                Request::None => {}
+                Request::Discover => discover = true,
+                Request::Texts(learned) => texts.push(learned),
             }
         }
         for learned in texts {
@@ -146,6 +162,20 @@ impl Live {
         self.take_overflow(clock);
         self.pipeline.settle();
         self.raise_alerts();
+    }
+
+    /// A server that began a moment ago: its first connections are to bear its name, too. Each is looked for once.
+    fn look_for_server(&mut self, opened: &OpenRecord) {
+        let resolver = &self.pipeline.resolver;
+        if resolver.knows_server(opened.server_parent) || resolver.knows_server(opened.server_pid) {
+            return;
+        }
+        if self.strangers.len() >= STRANGERS {
+            self.strangers.clear();
+        }
+        if self.strangers.insert(opened.server_parent) {
+            self.discover();
+        }
     }
 
     /// Volumes of records that found the ring full.
