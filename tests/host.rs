@@ -113,7 +113,11 @@ fn check_knows_this_kernels_rung() {
         "{lost}"
     );
     // The lowest is there everywhere; those above the chosen one say what they lack.
-    assert_eq!(row(&report, "hooks sys_exit")["present"], true, "{report:#}");
+    assert_eq!(
+        row(&report, "hooks sys_exit")["present"],
+        true,
+        "{report:#}"
+    );
     for name in ["tp_btf", "fexit"] {
         let row = row(&report, &format!("hooks {name}"));
         let found = row["found"].to_string();
@@ -211,7 +215,12 @@ fn each_rung_is_there_or_says_why_not() {
         let finished = wrapped(&["env"], &["run", "--config", path]);
         let log = stderr(&finished);
         assert_eq!(finished.status.code(), Some(1), "{log}");
-        for part in ["offers no hooks", name, "this kernel has no", "kernel.hooks"] {
+        for part in [
+            "offers no hooks",
+            name,
+            "this kernel has no",
+            "kernel.hooks",
+        ] {
             assert!(log.contains(part), "`{part}` is not in: {log}");
         }
     }
@@ -585,6 +594,9 @@ fn three_capabilities_are_not_enough() {
             "postgres",
             "ann",
         );
-        assert_ne!(found, counted, "without {name} it found the server all the same");
+        assert_ne!(
+            found, counted,
+            "without {name} it found the server all the same"
+        );
     }
 }

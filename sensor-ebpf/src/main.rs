@@ -1,5 +1,6 @@
 //! Kernel programs of the sensor: entry points only. Hook in, named steps, return.
-#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(all(target_arch = "bpf", not(floor)), feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {

@@ -2,12 +2,12 @@
 
 use core::ffi::c_void;
 
+#[cfg(not(floor))]
+use aya_ebpf::{btf_maps::SkStorage, helpers::generated::bpf_sk_storage_get};
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
-#[cfg(not(floor))]
-use aya_ebpf::{btf_maps::SkStorage, helpers::generated::bpf_sk_storage_get};
 #[cfg(not(floor))]
 use sensor_ebpf::merged::{Merged, WAYS};
 use sensor_ebpf::{

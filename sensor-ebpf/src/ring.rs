@@ -103,6 +103,7 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
 }
 
 /// Statements that were put together.
+#[cfg(not(floor))]
 #[inline(never)]
 pub fn merged(m: &mut Merged) {
     // The times replace the ticks in place: as locals they would be spilled, see `key` about the stack.

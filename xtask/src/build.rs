@@ -25,8 +25,8 @@ pub struct Arguments {
 
 /// Section where the compiler puts code it thinks never runs: panics. The verifier refuses programs that reach into it.
 const PANICS: &[u8] = b".text.unlikely.";
-/// Names of the kernel programs' objects in the build script's output.
-const OBJECTS: [&str; 2] = ["sensor-bpf", "sensor-bpf-floor"];
+/// Name of the kernel programs' object in the build script's output.
+const OBJECT: &str = "sensor-bpf";
 
 /// Sets up what building takes, builds, and returns where the sensor is.
 pub fn build(_: &Arguments) -> Result<PathBuf> {
@@ -44,14 +44,14 @@ pub fn release(progress: &Progress) -> Result<PathBuf> {
     })?;
     let built = built.ok_or_else(|| anyhow!("cargo said nothing about what it built"))?;
     progress.quiet("kernel programs have no path into a panic", || {
-        check_objects(&built.messages)
+        check(&built.object)
     })?;
     Ok(built.sensor)
 }
 
 struct Built {
     sensor: PathBuf,
-    messages: String,
+    object: PathBuf,
 }
 
 fn compile() -> Result<Built> {
@@ -65,31 +65,21 @@ fn compile() -> Result<Built> {
         "json-render-diagnostics",
     ]);
     let messages = command::shown_cargo(&mut cargo, Stdio::piped())?;
-    Ok(Built {
-        sensor: executable(&messages, "sensor")
-            .ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
-        messages,
-    })
-}
-
-/// Refuses kernel programs with panics in them, given what cargo said when it built them.
-pub fn check_objects(messages: &str) -> Result<String> {
-    let folder = parsed(messages)
+    let object = parsed(&messages)
         .filter(|message| {
             message["reason"] == "build-script-executed"
                 && message["package_id"]
                     .as_str()
                     .is_some_and(|id| id.contains("sensor-user"))
         })
-        .find_map(|message| message["out_dir"].as_str().map(PathBuf::from))
-        .ok_or_else(|| {
+        .find_map(|message| Some(Path::new(message["out_dir"].as_str()?).join(OBJECT)));
+    Ok(Built {
+        sensor: executable(&messages, "sensor")
+            .ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
+        object: object.ok_or_else(|| {
             anyhow!("sensor-user's build script, which compiles the kernel programs, did not run")
-        })?;
-    let sizes = OBJECTS
-        .iter()
-        .map(|name| check(&folder.join(name)))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(sizes.join(" and "))
+        })?,
+    })
 }
 
 /// Where the binary of this name is, by cargo's messages.

@@ -8,7 +8,6 @@ mod bench;
 mod build;
 mod ci;
 mod command;
-mod cross;
 mod demo;
 mod eval;
 mod packages;

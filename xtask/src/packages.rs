@@ -70,18 +70,10 @@ pub const CLIENTS: &[Need] = &[
     installed("libpostgresql-jdbc-java"),
 ];
 
-/// A C compiler for aarch64.
-pub const CROSS: &[Need] = &[
-    program("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
-    installed("libc6-dev-arm64-cross"),
-];
-
 /// Virtual machines with other kernels.
 pub const VIRTUAL_MACHINES: &[Need] = &[
     program("qemu-system-x86", "qemu-system-x86_64"),
     installed("busybox-static"),
-    // The unit file is tried, too.
-    program("systemd", "systemd-analyze"),
     program("cpio", "cpio"),
     program("kmod", "depmod"),
     program("xz-utils", "xz"),

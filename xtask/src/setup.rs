@@ -40,11 +40,6 @@ pub fn setup(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Installs Debian packages that are missing.
-pub fn debian(needs: &[packages::Need]) -> Result<String> {
-    debian::install(needs)
-}
-
 /// Installs what is missing, as part of another verb.
 pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     let mut needs = packages::BUILD.to_vec();

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, command, cross,
+    build, command,
     progress::Progress,
     setup::{self, For},
     vm, workspace,
@@ -46,9 +46,6 @@ pub fn test(arguments: &Arguments) -> Result<()> {
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     let sensor = build::release(&progress)?;
-    if arguments.arguments.is_empty() {
-        cross::build(&progress)?;
-    }
     if !arguments.no_vm && arguments.arguments.is_empty() {
         vm::smoke(&progress, &sensor)?;
     }

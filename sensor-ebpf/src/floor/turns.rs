@@ -57,9 +57,7 @@ extern "C" fn turn_sent() -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn turn_skipped() -> u32 {
-    served().map_or(0, |(mut s, c)| {
-        u32::from(postgres::skipped_turn(&mut s, c))
-    })
+    served().map_or(0, |(mut s, c)| u32::from(postgres::skipped_turn(&mut s, c)))
 }
 
 #[unsafe(no_mangle)]
@@ -75,9 +73,9 @@ extern "C" fn turn_name() -> u32 {
 #[inline(never)]
 extern "C" fn turn_text() -> u32 {
     // SAFETY: this CPU's working memory.
-    SCRATCH
-        .get_ptr_mut(0)
-        .map_or(0, |scratch| u32::from(fingerprint::turn(unsafe { &mut *scratch })))
+    SCRATCH.get_ptr_mut(0).map_or(0, |scratch| {
+        u32::from(fingerprint::turn(unsafe { &mut *scratch }))
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -29,29 +29,8 @@ busybox mount -t tmpfs -o mode=755 tmpfs run
 busybox mkdir -p dev/pts dev/shm
 busybox mount -t devpts devpts dev/pts
 busybox mount -t tmpfs -o mode=1777 tmpfs dev/shm
-if busybox grep -q xtask.cgroup=1 proc/cmdline; then
-    busybox mount -t tmpfs tmpfs sys/fs/cgroup
-    busybox mkdir sys/fs/cgroup/named sys/fs/cgroup/cpu
-    busybox mount -t cgroup -o none,name=xtask cgroup sys/fs/cgroup/named
-    busybox mount -t cgroup -o cpu cgroup sys/fs/cgroup/cpu
-else
-    busybox mount -t cgroup2 cgroup2 sys/fs/cgroup
-fi
+busybox mount -t cgroup2 cgroup2 sys/fs/cgroup
 busybox ifconfig lo 127.0.0.1 up
 busybox cp /guest/guest.sh run/guest.sh
 busybox umount /guest
-if busybox grep -q xtask.init=systemd proc/cmdline; then
-    # As on a host: the script is a service of its own, and nothing else is started.
-    busybox mkdir -p run/systemd/system
-    unit=run/systemd/system/xtask.service
-    {
-        echo "[Unit]"
-        echo "DefaultDependencies=no"
-        echo "[Service]"
-        echo "Type=oneshot"
-        echo "ExecStart=/bin/sh /run/guest.sh"
-        echo "TimeoutStartSec=infinity"
-    } >"$unit"
-    exec busybox switch_root /root /lib/systemd/systemd --unit=xtask.service --log-target=kmsg
-fi
 exec busybox switch_root /root /bin/sh /run/guest.sh

@@ -9,10 +9,10 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 #[cfg(not(floor))]
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 
-#[cfg(floor)]
-use crate::{floor::system_call, task::probe};
 #[cfg(not(floor))]
 use crate::task::{self, load};
+#[cfg(floor)]
+use crate::{floor::system_call, task::probe};
 
 #[cfg_attr(bpf_target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(bpf_target_arch = "aarch64", path = "aarch64.rs")]

@@ -233,7 +233,9 @@ fn lockdown() -> Capability {
         found: match &readable {
             Ok(true) => format!("programs may read memory (lockdown is {lockdown})"),
             Ok(false) => format!("programs may not read memory (lockdown is {lockdown})"),
-            Err(error) => format!("can't be tried without CAP_BPF (lockdown is {lockdown}): {error}"),
+            Err(error) => {
+                format!("can't be tried without CAP_BPF (lockdown is {lockdown}): {error}")
+            }
         },
         remedy: "boot with lockdown=integrity instead of lockdown=confidentiality, which forbids it; with Secure Boot \
                  that is what distributions do",
