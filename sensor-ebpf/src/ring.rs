@@ -4,10 +4,11 @@ use aya_ebpf::helpers::generated::{
     bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_ringbuf_output,
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
+#[cfg(not(floor))]
+use sensor_ebpf::{bytes::barrier, merged::Merged};
 use sensor_ebpf::{
-    bytes::{Window, barrier, opaque},
+    bytes::{Window, opaque},
     connection::Connection,
-    merged::Merged,
     picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY},
     protocol::{Outcome, ROUGHLY},
     record::{
