@@ -1,8 +1,8 @@
 //! Compiles the kernel programs and puts the object where `kernel::load` embeds it.
 
-use std::{env, process::Command};
+use std::{env, fs, path::PathBuf, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
 
 /// Name under which `cargo xtask setup` links Debian's toolchain, which carries `rust-src`.
@@ -15,14 +15,36 @@ fn main() -> Result<()> {
     // SAFETY: a build script runs single-threaded up to here.
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../sensor-ebpf");
-    aya_build::build_ebpf(
-        [Package {
-            name: "sensor-ebpf",
-            root_dir,
-            ..Package::default()
-        }],
-        Toolchain::Custom(&toolchain),
-    )
+    // The same sources twice: those for the lowest rung of the ladder of hooks do without much. See docs/decisions/hooks.md.
+    for features in [&["floor"][..], &[]] {
+        aya_build::build_ebpf(
+            [Package {
+                name: "sensor-ebpf",
+                root_dir,
+                features,
+                ..Package::default()
+            }],
+            Toolchain::Custom(&toolchain),
+        )?;
+        if !features.is_empty() {
+            keep_as(FLOOR)?;
+        }
+    }
+    Ok(())
+}
+
+/// Name of the object for the lowest rung.
+const FLOOR: &str = "sensor-bpf-floor";
+
+/// Moves what was just built out of the way of what is built next.
+fn keep_as(name: &str) -> Result<()> {
+    let folder = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets no OUT_DIR")?);
+    let built = folder.join("sensor-bpf");
+    if built.exists() {
+        fs::rename(&built, folder.join(name))
+            .with_context(|| format!("cannot rename {}", built.display()))?;
+    }
+    Ok(())
 }
 
 fn toolchain() -> Result<String> {

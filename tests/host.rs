@@ -88,9 +88,15 @@ fn kernel() -> (u32, u32) {
     )
 }
 
-/// Can this kernel be watched at all? Kernels before 5.17 lack what all programs need.
-fn is_watchable() -> bool {
-    kernel() >= (5, 17)
+/// The rung of the ladder that this kernel is expected to offer.
+fn rung() -> &'static str {
+    if kernel() >= (6, 3) {
+        "tp_btf"
+    } else if kernel() >= (5, 17) {
+        "fexit"
+    } else {
+        "sys_exit"
+    }
 }
 
 #[test]
@@ -98,21 +104,28 @@ fn check_knows_this_kernels_rung() {
     let _turn = Turn::take();
     let finished = wrapped(&["env"], &["check", "--json"]);
     let report = json(&finished);
-    if !is_watchable() {
-        assert_eq!(finished.status.code(), Some(2), "{report:#}");
-        assert_eq!(report["verdict"], "impossible");
-        assert_eq!(report["hooks"], Value::Null);
-        let todo = report["todo"].to_string();
-        assert!(todo.contains("boot Linux 5.17 or later"), "{todo}");
-        assert!(todo.contains("bpf_"), "names what is missing: {todo}");
-        return;
+    assert_eq!(report["hooks"], rung(), "{report:#}");
+    // What the lowest rung costs and does not see is said.
+    let lost = report["lost"].to_string();
+    assert_eq!(
+        lost.contains("every system call"),
+        rung() == "sys_exit",
+        "{lost}"
+    );
+    // The lowest is there everywhere; those above the chosen one say what they lack.
+    assert_eq!(
+        row(&report, "hooks sys_exit")["present"],
+        true,
+        "{report:#}"
+    );
+    for name in ["tp_btf", "fexit"] {
+        let row = row(&report, &format!("hooks {name}"));
+        let found = row["found"].to_string();
+        assert!(
+            row["present"] == true || found.contains("this kernel has no"),
+            "{row}"
+        );
     }
-    let expected = if kernel() >= (6, 3) {
-        "tp_btf"
-    } else {
-        "fexit"
-    };
-    assert_eq!(report["hooks"], expected, "{report:#}");
     for name in [
         "CAP_BPF",
         "BTF",
@@ -133,9 +146,6 @@ fn check_knows_this_kernels_rung() {
 #[test]
 fn check_describes_servers_for_people_and_machines() {
     let _turn = Turn::take();
-    if !is_watchable() {
-        return without_hooks_it_does_not_run();
-    }
     let plain = Postgres::start(&Options::default());
     let encrypted = Postgres::start(&Options {
         configuration: vec!["ssl = on".to_owned()],
@@ -174,15 +184,46 @@ fn check_describes_servers_for_people_and_machines() {
     }
 }
 
-/// `sensor run` where no rung can be used.
-fn without_hooks_it_does_not_run() {
-    let finished = wrapped(&["env"], &["run"]);
-    let log = stderr(&finished);
-    assert_eq!(finished.status.code(), Some(1), "{log}");
-    assert!(
-        log.contains("offers no hooks that the sensor can use") && log.contains("boot Linux 5.17"),
-        "{log}"
-    );
+/// A file with this configuration; the test's to delete.
+fn configuration(text: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("dst-host-{}.toml", std::process::id()));
+    fs::write(&path, text).expect("write the configuration");
+    path
+}
+
+/// Forced by configuration, whatever `SENSOR_TEST_HOOKS` says.
+#[test]
+fn each_rung_is_there_or_says_why_not() {
+    let turn = Turn::take();
+    let report = json(&wrapped(&["env"], &["check", "--json"]));
+    for name in ["tp_btf", "fexit", "sys_exit"] {
+        let section = format!("[kernel]\nhooks = \"{name}\"\n");
+        let path = configuration(&section);
+        let path = path.to_str().expect("a path");
+        let checked = json(&wrapped(&["env"], &["check", "--json", "--config", path]));
+        if row(&report, &format!("hooks {name}"))["present"] == true {
+            assert_eq!(checked["hooks"], name, "{checked:#}");
+            let early = server();
+            let configuration = format!("{section}{QUIET}");
+            let sensor = Sensor::start(&turn, &configuration, &[]);
+            sensor.wait_log("attached: ");
+            watches(sensor, &early);
+            continue;
+        }
+        assert_eq!(checked["hooks"], Value::Null, "{checked:#}");
+        assert_eq!(checked["verdict"], "impossible");
+        let finished = wrapped(&["env"], &["run", "--config", path]);
+        let log = stderr(&finished);
+        assert_eq!(finished.status.code(), Some(1), "{log}");
+        for part in [
+            "offers no hooks",
+            name,
+            "this kernel has no",
+            "kernel.hooks",
+        ] {
+            assert!(log.contains(part), "`{part}` is not in: {log}");
+        }
+    }
 }
 
 #[test]
@@ -221,20 +262,23 @@ fn tracefs_and_bpffs_are_not_needed() {
     assert_eq!(row(&with, "bpffs")["present"], true, "{with:#}");
     assert_eq!(with["verdict"], without["verdict"]);
     assert_eq!(with["hooks"], without["hooks"]);
-    if is_watchable() {
-        // The tests' own host may have them mounted: without them it attaches all the same.
-        let mut command = vec!["unshare", "--mount", "sh", "-c"];
-        let script = format!("{unmounted}; exec \"$@\"");
-        command.extend([script.as_str(), "sh"]);
-        let sensor = Sensor::start_wrapped(&turn, &command, QUIET, &[]);
-        sensor.stop();
-    }
+    // The tests' own host may have them mounted: without them it attaches all the same.
+    let mut command = vec!["unshare", "--mount", "sh", "-c"];
+    let script = format!("{unmounted}; exec \"$@\"");
+    command.extend([script.as_str(), "sh"]);
+    let sensor = Sensor::start_wrapped(&turn, &command, QUIET, &[]);
+    sensor.stop();
 }
 
 #[test]
 fn cgroups_of_either_version_will_do() {
     let _turn = Turn::take();
     let plain = json(&wrapped(&["env"], &["check", "--json"]));
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let found = row(&plain, "cgroups")["found"].to_string();
+    for (kind, version) in [(" cgroup ", "1"), (" cgroup2 ", "2")] {
+        assert_eq!(found.contains(version), mounts.contains(kind), "{found}");
+    }
     for (commands, found) in [
         ("umount -a -t cgroup,cgroup2", "none mounted"),
         (
@@ -283,6 +327,12 @@ fn lockdown_is_found_out() {
         .output()
         .expect("unshare");
     let confidential = stdout(&mode).contains("[confidentiality]");
+    let asked = fs::read_to_string("/proc/cmdline").expect("the kernel's command line");
+    assert!(
+        confidential || !asked.contains("lockdown=confidentiality"),
+        "this kernel was asked for lockdown and has none: {}",
+        stderr(&mode)
+    );
     let finished = among_mounts(mount, &["check", "--json"]);
     let report = json(&finished);
     assert_eq!(
@@ -295,6 +345,13 @@ fn lockdown_is_found_out() {
         assert!(
             report["todo"].to_string().contains("lockdown=integrity"),
             "{report:#}"
+        );
+        let finished = among_mounts(mount, &["run"]);
+        let log = stderr(&finished);
+        assert_eq!(finished.status.code(), Some(1), "{log}");
+        assert!(
+            log.contains("lockdown is confidentiality") && log.contains("lockdown=integrity"),
+            "{log}"
         );
     }
 }
@@ -314,7 +371,7 @@ fn missing_capabilities_are_named() {
         );
         let report = json(&finished);
         assert_eq!(row(&report, name)["present"], false, "{name}");
-        let expected = if required || !is_watchable() { 2 } else { 1 };
+        let expected = if required { 2 } else { 1 };
         assert_eq!(finished.status.code(), Some(expected), "{name}: {report:#}");
         let said = if required {
             &report["todo"]
@@ -414,9 +471,6 @@ fn watches(sensor: Sensor, early: &Postgres) {
 #[test]
 fn roots_rights_are_given_up_after_the_start() {
     let turn = Turn::take();
-    if !is_watchable() {
-        return without_hooks_it_does_not_run();
-    }
     let early = server();
     let sensor = Sensor::start(&turn, QUIET, &[]);
     let pid = sensor.pid();
@@ -444,9 +498,6 @@ fn roots_rights_are_given_up_after_the_start() {
 #[test]
 fn root_itself_can_be_given_up() {
     let turn = Turn::take();
-    if !is_watchable() {
-        return without_hooks_it_does_not_run();
-    }
     let early = server();
     // It makes its files as that user.
     let sensor = Sensor::start_wrapped(
@@ -469,12 +520,9 @@ fn root_itself_can_be_given_up() {
 #[test]
 fn four_capabilities_are_enough_to_start_with() {
     let turn = Turn::take();
-    if !is_watchable() {
-        return without_hooks_it_does_not_run();
-    }
     let early = server();
     let set = format!(
-        "cp \"$1\" sensor && shift && chmod 755 sensor && chown nobody . && exec setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps {LEAST} --ambient-caps {LEAST} \
+        "ulimit -l unlimited; cp \"$1\" sensor && shift && chmod 755 sensor && chown nobody . && exec setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps {LEAST} --ambient-caps {LEAST} \
          --bounding-set -all,{LEAST} --no-new-privs ./sensor \"$@\""
     );
     let sensor = Sensor::start_wrapped(&turn, &["sh", "-c", &set, "sh"], QUIET, &[]);
@@ -488,4 +536,67 @@ fn four_capabilities_are_enough_to_start_with() {
             .all(|thread| thread & !mask() == 0)
     );
     watches(sensor, &early);
+}
+
+/// With one capability less it says which one, and what of it.
+#[test]
+fn three_capabilities_are_not_enough() {
+    let turn = Turn::take();
+    let server = server();
+    let all = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
+    for less in all {
+        let set: String = all
+            .iter()
+            .filter(|one| **one != less)
+            .map(|one| format!(",+{one}"))
+            .collect();
+        let set = set.trim_start_matches(',');
+        let bounding = format!("-all,{set}");
+        let user = [
+            "setpriv",
+            "--reuid",
+            "nobody",
+            "--regid",
+            "nogroup",
+            "--clear-groups",
+            "--inh-caps",
+            set,
+            "--ambient-caps",
+            set,
+            "--bounding-set",
+            &bounding,
+        ];
+        let name = format!("CAP_{}", less.to_ascii_uppercase());
+        let checked = wrapped(&user, &["check", "--json"]);
+        let report = json(&checked);
+        assert_eq!(row(&report, &name)["present"], false, "{report:#}");
+        if matches!(less, "bpf" | "perfmon") {
+            assert_eq!(checked.status.code(), Some(2), "{report:#}");
+            let finished = wrapped(&user, &["run"]);
+            let log = stderr(&finished);
+            assert_eq!(finished.status.code(), Some(1), "{log}");
+            assert!(log.contains(&format!("lacks {name}")), "{log}");
+            continue;
+        }
+        // It runs, and says that it can't look at servers of others; without the name of the server's folder, or what is
+        // in it, there is nothing to tell its port by.
+        assert_eq!(checked.status.code(), Some(1), "{report:#}");
+        assert!(report["lost"].to_string().contains(&name), "{report:#}");
+        let script = "ulimit -l unlimited; cp \"$1\" sensor && shift && chmod 755 sensor && chown nobody . && \
+                      chmod 700 . && set -- ./sensor \"$@\" && exec ";
+        let script = format!("{script}{} \"$@\"", user.join(" "));
+        let sensor = Sensor::start_wrapped(&turn, &["sh", "-c", &script, "sh"], QUIET, &[]);
+        sensor.wait_log(&format!("lacks {name}"));
+        let counted = read(&server, 40);
+        server.wait_until_idle();
+        let found = Volume::of(
+            &of_server(&sensor.stop().metrics(), server.port),
+            "postgres",
+            "ann",
+        );
+        assert_ne!(
+            found, counted,
+            "without {name} it found the server all the same"
+        );
+    }
 }

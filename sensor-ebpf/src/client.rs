@@ -2,7 +2,6 @@
 //!
 //! Its bytes are those of the server's end, to which userspace ties it: counting them twice would cost every query twice.
 
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use sensor_ebpf::{
     bytes::opaque,
     loops::{Step, repeat},
@@ -47,8 +46,8 @@ pub fn sent(operation: &Operation) {
         return;
     }
     if look_at(operation, family) {
-        // SAFETY: this CPU's slot, and a BTF socket pointer.
-        unsafe { *settled = bpf_get_socket_cookie(sk) };
+        // SAFETY: this CPU's slot.
+        unsafe { *settled = state::numbered(sk) };
     }
 }
 

@@ -286,6 +286,29 @@ impl Step for Pass<'_> {
         }
         self.run()
     }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { crate::loops::turns::turn_text() != 0 }
+    }
+}
+
+/// Some steps over the text of [`fingerprint`].
+#[cfg(floor)]
+#[inline(always)]
+pub fn turn(scratch: &mut Scratch) -> bool {
+    let mut pass = Pass { scratch };
+    let mut taken = 0;
+    while taken < crate::loops::STEPS {
+        if !pass.step() {
+            return false;
+        }
+        forget();
+        taken += 1;
+    }
+    true
 }
 
 impl Pass<'_> {
@@ -538,7 +561,10 @@ pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) 
     let mut pass = Pass { scratch };
     if end > start {
         // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.
+        #[cfg(not(floor))]
         repeat(2 * CAPTURE, &mut pass);
+        #[cfg(floor)]
+        repeat(2 * CAPTURE / crate::loops::STEPS, &mut pass);
     }
     let position = if pass.position < end {
         pass.position

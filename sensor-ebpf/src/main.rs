@@ -1,5 +1,6 @@
 //! Kernel programs of the sensor: entry points only. Hook in, named steps, return.
-#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(all(target_arch = "bpf", not(floor)), feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {
@@ -11,6 +12,8 @@ fn main() {
 
 #[cfg(target_arch = "bpf")]
 mod client;
+#[cfg(floor)]
+mod floor;
 #[cfg(target_arch = "bpf")]
 mod hook;
 #[cfg(target_arch = "bpf")]
@@ -18,6 +21,7 @@ mod identity;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+#[cfg_attr(floor, path = "floor/merge.rs")]
 mod merge;
 #[cfg(target_arch = "bpf")]
 mod ring;
@@ -30,7 +34,7 @@ mod surroundings;
 #[cfg(target_arch = "bpf")]
 mod task;
 
-#[cfg(target_arch = "bpf")]
+#[cfg(all(target_arch = "bpf", not(floor)))]
 mod programs {
     use aya_ebpf::{
         macros::{btf_tracepoint, fexit, raw_tracepoint},
@@ -123,6 +127,55 @@ mod programs {
     /// A server process began: userspace looks for new servers at once.
     #[btf_tracepoint(function = "sched_process_exec")]
     pub fn sched_process_exec(_ctx: BtfTracePointContext) -> i32 {
+        if task::is_server() {
+            server::began();
+        }
+        0
+    }
+}
+
+/// The programs of the lowest rung.
+#[cfg(floor)]
+mod programs {
+    use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+
+    use crate::{
+        client,
+        hook::{Direction, sys_exit},
+        server, task,
+    };
+
+    /// Every system call's end.
+    #[raw_tracepoint(tracepoint = "sys_exit")]
+    pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
+        let Some((call, direction, length)) = sys_exit::call(&ctx) else {
+            return 0;
+        };
+        if task::is_server() {
+            if let Some(operation) = sys_exit::operation(&call, length) {
+                server::operation(&operation, direction);
+            }
+        } else if direction == Direction::Sent
+            && length > 0
+            && let Some(operation) = sys_exit::operation(&call, length)
+        {
+            client::sent(&operation);
+        }
+        0
+    }
+
+    /// A server process ended: its connections are over.
+    #[raw_tracepoint(tracepoint = "sched_process_exit")]
+    pub fn sched_process_exit(_ctx: RawTracePointContext) -> i32 {
+        if task::is_server() {
+            server::exited();
+        }
+        0
+    }
+
+    /// A server process began: userspace looks for new servers at once.
+    #[raw_tracepoint(tracepoint = "sched_process_exec")]
+    pub fn sched_process_exec(_ctx: RawTracePointContext) -> i32 {
         if task::is_server() {
             server::began();
         }

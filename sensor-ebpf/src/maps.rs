@@ -2,14 +2,16 @@
 
 use core::ffi::c_void;
 
+#[cfg(not(floor))]
+use aya_ebpf::{btf_maps::SkStorage, helpers::generated::bpf_sk_storage_get};
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
-    helpers::generated::bpf_sk_storage_get,
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
+#[cfg(not(floor))]
+use sensor_ebpf::merged::{Merged, WAYS};
 use sensor_ebpf::{
     connection::{Connection, NameKey, Partial, Queue},
-    merged::{Merged, WAYS},
     picked::{BUCKETS, Bucket, Walked},
     record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader},
     scratch::Scratch,
@@ -29,28 +31,50 @@ pub static OVERFLOW: HashMap<OverflowKey, OverflowVolume, 16384> = HashMap::new(
 pub static SLOTS: Array<Connection, 32768> = Array::new();
 
 /// Completions put together, [`WAYS`] for each slot. The loader sets the number.
+#[cfg(not(floor))]
 #[btf_map]
 pub static MERGED: Array<Merged, { 32768 * WAYS as usize }> = Array::new();
 
 /// Slots with completions put together since the last drain, one bit each. The loader sets the number.
+#[cfg(not(floor))]
 #[btf_map]
 pub static DIRTY: Array<u64, { 32768 / 64 }> = Array::new();
 
 /// Sockets of servers that carry no client's connection.
+#[cfg(not(floor))]
 #[btf_map]
 pub static IGNORED: SkStorage<u64> = SkStorage::new();
+/// By number. Least recently used go first: they are looked at again.
+#[cfg(floor)]
+#[btf_map]
+pub static IGNORED: LruHashMap<u64, u64, 16384> = LruHashMap::new();
 
 /// Requests of clients that pipeline.
+#[cfg(not(floor))]
 #[btf_map]
 pub static QUEUES: SkStorage<Queue> = SkStorage::new();
+/// By slot. When all are taken, requests of further connections are not kept apart, which is counted.
+#[cfg(floor)]
+#[btf_map]
+pub static QUEUES: HashMap<u64, Queue, 1024> = HashMap::new();
 
 /// Beginnings of messages that reads split.
+#[cfg(not(floor))]
 #[btf_map]
 pub static PARTIALS: SkStorage<Partial> = SkStorage::new();
+/// By slot. When all are taken, a connection whose messages are split is followed blindly, which is counted.
+#[cfg(floor)]
+#[btf_map]
+pub static PARTIALS: HashMap<u64, Partial, 1024> = HashMap::new();
 
 /// The client's end of local connections; see `client`.
+#[cfg(not(floor))]
 #[btf_map]
 pub static CLIENTS: SkStorage<Client> = SkStorage::new();
+/// By number. Least recently used go first: they are announced again.
+#[cfg(floor)]
+#[btf_map]
+pub static CLIENTS: LruHashMap<u64, Client, 16384> = LruHashMap::new();
 
 /// See [`CLIENTS`].
 #[repr(C)]
@@ -163,6 +187,7 @@ pub(crate) use count;
 pub const CREATE: u64 = 1;
 
 /// A socket's storage in one of the maps; created when `flags` say so.
+#[cfg(not(floor))]
 #[inline(always)]
 pub fn storage<'a, T>(map: *mut c_void, sk: *mut c_void, flags: u64) -> Option<&'a mut T> {
     // SAFETY: map and socket are what the helper wants; the storage lives as long as the socket, which is held by the
@@ -172,6 +197,17 @@ pub fn storage<'a, T>(map: *mut c_void, sk: *mut c_void, flags: u64) -> Option<&
             .cast::<T>()
             .as_mut()
     }
+}
+
+/// What one of the maps keeps of the socket at hand; created when `flags` say so.
+#[cfg(floor)]
+#[inline(always)]
+pub fn storage<'a, T: crate::floor::Stored>(
+    map: *mut c_void,
+    _: *mut c_void,
+    flags: u64,
+) -> Option<&'a mut T> {
+    crate::floor::storage(map, flags)
 }
 
 /// A map as the helpers want it that the wrappers above do not offer.

@@ -465,6 +465,36 @@ impl<P: Picker> Step for Literals<'_, P> {
         }
         true
     }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { crate::loops::turns::turn_literals() != 0 }
+    }
+}
+
+/// Some steps of [`literals`].
+#[cfg(floor)]
+#[inline(always)]
+pub fn literals_turn<P: Picker>(picker: &mut P) -> bool {
+    Literals { picker }.step()
+}
+
+/// Some steps of [`parameters`].
+#[cfg(floor)]
+#[inline(always)]
+pub fn parameters_turn<P: Picker>(picker: &mut P) -> bool {
+    let mut bound = Bound { picker };
+    let mut taken = 0;
+    while taken < crate::loops::STEPS {
+        if !bound.step() {
+            return false;
+        }
+        crate::bytes::barrier();
+        taken += 1;
+    }
+    true
 }
 
 impl<P: Picker> Literals<'_, P> {
@@ -628,7 +658,10 @@ struct Bound<'a, P> {
 }
 
 /// Parameters, and words of values, that one message may bring: beyond, it is cut.
+#[cfg(not(floor))]
 const BIND_STEPS: u32 = 8192;
+#[cfg(floor)]
+const BIND_STEPS: u32 = 8192 / crate::loops::STEPS;
 
 /// Picks the keys among the parameters of a `Bind`, whose formats begin at `start`.
 #[inline(always)]
@@ -724,6 +757,13 @@ impl<P: Picker> Step for Bound<'_, P> {
         keyer.value.begin(keys);
         keyer.rest = length;
         true
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { crate::loops::turns::turn_parameters() != 0 }
     }
 }
 

@@ -4,16 +4,18 @@ use aya_ebpf::helpers::generated::{
     bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_ringbuf_output,
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
+#[cfg(not(floor))]
+use sensor_ebpf::{bytes::barrier, merged::Merged};
 use sensor_ebpf::{
     bytes::{Window, opaque},
     connection::Connection,
-    merged::Merged,
-    picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY, Pick, Walked},
+    picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY},
     protocol::{Outcome, ROUGHLY},
     record::{
         CloseRecord, KeysRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
         RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
     },
+    scratch::Scratch,
 };
 
 use crate::maps::{OVERFLOW, RING, TEXTS, WALKS, count, raw, setting};
@@ -102,13 +104,18 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
 }
 
 /// Statements that were put together.
+#[cfg(not(floor))]
 #[inline(never)]
-pub fn merged(m: &Merged) {
+pub fn merged(m: &mut Merged) {
+    // The times replace the ticks in place: as locals they would be spilled, see `key` about the stack.
     let now = now();
-    let started = exact(m.started, now);
-    let ended = exact(ROUGHLY | m.ended_at, now);
+    m.started = exact(m.started, now);
+    m.ended_at = exact(ROUGHLY | m.ended_at, now);
     // The tick may have begun before the first request.
-    let ended = if ended < started { started } else { ended };
+    if m.ended_at < m.started {
+        m.ended_at = m.started;
+    }
+    barrier();
     let sent = emit(|record: &mut StatementRecord| {
         *record = StatementRecord {
             header: header(RecordKind::Statement, 0, m.tag as u8, m.connection),
@@ -117,8 +124,8 @@ pub fn merged(m: &Merged) {
             rows_written: m.rows_written,
             bytes_sent: m.bytes_sent,
             bytes_received: m.bytes_received,
-            started,
-            ended,
+            started: m.started,
+            ended: m.ended_at,
             queries: m.queries,
             ordinal: 0,
             largest_rows: m.largest_rows,
@@ -126,6 +133,7 @@ pub fn merged(m: &Merged) {
         };
     });
     if !sent {
+        barrier();
         keep(
             &OverflowKey {
                 connection: m.connection,
@@ -138,7 +146,7 @@ pub fn merged(m: &Merged) {
                 bytes_received: m.bytes_received,
                 queries: u64::from(m.queries),
                 records: u64::from(m.queries),
-                time: ended,
+                time: m.ended_at,
                 flags: 0,
             },
         );
@@ -214,31 +222,32 @@ pub fn closed(c: &Connection, socket_sent: u32, socket_received: u32) {
     });
 }
 
-/// A key by which a statement picks its rows.
-#[inline(always)]
-pub fn key(connection: u64, fingerprint: u64, pick: &Pick) {
+/// A key by which a statement picks its rows; the parts of a `Pick`.
+///
+/// A call of its own with all arguments in registers: inlined, its live values lie in the frames of the loop's body
+/// and of the loop, and before Linux 6.13 all nested calls together have 512 bytes of stack.
+#[inline(never)]
+pub fn key(scratch: &mut Scratch, hash: u64, order: u64, flags: u8) {
+    let (connection, fingerprint) = (scratch.keyer.connection, scratch.keyer.fingerprint);
     let mut run = 0;
-    if pick.flags & KEYS_FIRST != 0 && pick.flags & (KEYS_KEY | KEYS_BOUND) != 0 {
-        let key = OverflowKey {
-            connection,
-            fingerprint,
-        };
-        if let Some(walked) = WALKS.get_ptr_mut(&key) {
+    if flags & KEYS_FIRST != 0 && flags & (KEYS_KEY | KEYS_BOUND) != 0 {
+        let key = &mut scratch.walked_key;
+        key.connection = connection;
+        key.fingerprint = fingerprint;
+        if let Some(walked) = WALKS.get_ptr_mut(&*key) {
             // SAFETY: a connection's operations come one after the other.
-            run = unsafe { (*walked).next(pick.order) };
+            run = unsafe { (*walked).next(order) };
         } else {
-            let walked = Walked {
-                last: pick.order,
-                up: 0,
-                down: 0,
-            };
-            let _ = WALKS.insert(&key, &walked, 0);
+            let walked = &mut scratch.walked;
+            walked.last = order;
+            walked.up = 0;
+            walked.down = 0;
+            let _ = WALKS.insert(&*key, &*walked, 0);
         }
     }
-    if pick.flags & KEYS_CUT != 0 {
+    if flags & KEYS_CUT != 0 {
         count!(cut_keys, 1);
     }
-    let (flags, hash) = (pick.flags, pick.hash);
     let sent = emit(|record: &mut KeysRecord| {
         *record = KeysRecord {
             header: header(RecordKind::Keys, flags, run, connection),

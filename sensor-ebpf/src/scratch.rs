@@ -6,8 +6,9 @@
 use crate::{
     bytes::Window,
     fingerprint::{Hashed, Lexer},
-    picked::Keyer,
+    picked::{Keyer, Walked},
     protocol::Walk,
+    record::OverflowKey,
 };
 
 /// See the module.
@@ -19,8 +20,15 @@ pub struct Scratch {
     pub lexer: Lexer,
     /// What its pass over a text found.
     pub hashed: Hashed,
+    /// Of the requests that are being taken off: an error came before.
+    #[cfg(floor)]
+    pub failed: bool,
     /// The pass over a statement's keys.
     pub keyer: Keyer,
+    /// By what [`Self::walked`] is found.
+    pub walked_key: OverflowKey,
+    /// How far a statement's keys have walked, when it is the first time. Both here for want of stack.
+    pub walked: Walked,
     /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.
     pub window: Window,
 }

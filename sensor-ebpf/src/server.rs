@@ -69,6 +69,8 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
         buffer,
         scratch,
     };
+    #[cfg(floor)]
+    crate::floor::serve(connection, &surroundings.buffer);
     if !connection.has(CONNECTION_ANNOUNCED) {
         announce(operation.sk, connection);
     }
@@ -96,6 +98,8 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
         },
         scratch,
     };
+    #[cfg(floor)]
+    crate::floor::serve(connection, &surroundings.buffer);
     if operation.length == AGAIN {
         postgres::wants_input(&mut surroundings, connection);
     } else if operation.length != INTERRUPTED && operation.length != RESTART {
@@ -253,6 +257,8 @@ fn last_words() {
         ring::phase(connection);
     }
     ring::closed(connection, 0, 0);
+    #[cfg(floor)]
+    crate::floor::forget(connection.slot);
     connection.set(CONNECTION_CLOSED);
 }
 

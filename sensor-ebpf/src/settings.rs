@@ -101,6 +101,22 @@ pub struct Offsets {
     pub task_start_time: u32,
     /// `socket.sk`.
     pub socket_sk: u32,
+    /// `task_struct.files`.
+    pub task_files: u32,
+    /// `files_struct.fdt`.
+    pub files_fdt: u32,
+    /// `fdtable.max_fds`.
+    pub fdtable_max_fds: u32,
+    /// `fdtable.fd`.
+    pub fdtable_fd: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `file.private_data`.
+    pub file_private_data: u32,
+    /// `inode.i_mode`.
+    pub inode_mode: u32,
+    /// `inode.i_ino`.
+    pub inode_ino: u32,
 }
 
 const _: () = assert!(size_of::<Settings>() == 8 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -6,16 +6,18 @@
 
 use core::ffi::c_void;
 
+#[cfg(not(floor))]
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use sensor_ebpf::{
     bytes::{barrier, opaque},
     connection::{CONNECTION_CLOSED, Connection},
 };
 
-use crate::{
-    maps::{SLOTS, setting},
-    task::load,
-};
+#[cfg(floor)]
+use crate::floor;
+use crate::maps::{SLOTS, setting};
+#[cfg(not(floor))]
+use crate::task::load;
 
 /// Slots in a row that a connection may lie in. With a third of all slots taken, one connection in ten millions finds
 /// no place among sixteen; it is then counted as a blind spot (`stateless_bytes`).
@@ -25,9 +27,32 @@ const PROBES: u32 = 16;
 const BUSY: u64 = u64::MAX;
 
 /// Number of the connection that a socket carries, zero when it was never seen.
+#[cfg(not(floor))]
 #[inline(always)]
 pub fn cookie(sk: *mut c_void) -> u64 {
     load(sk, setting!(offsets.sk_cookie))
+}
+
+/// The same; given when it has none.
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn numbered(sk: *mut c_void) -> u64 {
+    // SAFETY: a BTF socket pointer.
+    unsafe { bpf_get_socket_cookie(sk) }
+}
+
+/// Number of the socket at hand.
+#[cfg(floor)]
+#[inline(always)]
+pub fn cookie(_: *mut c_void) -> u64 {
+    floor::id()
+}
+
+/// The same.
+#[cfg(floor)]
+#[inline(always)]
+pub fn numbered(sk: *mut c_void) -> u64 {
+    cookie(sk)
 }
 
 /// State of a socket that was seen before.
@@ -49,8 +74,7 @@ pub fn find<'a>(sk: *mut c_void) -> Option<&'a mut Connection> {
 /// Fresh state for a socket seen for the first time, and its slot; `None` when all slots it may lie in are taken.
 #[inline(always)]
 pub fn create<'a>(sk: *mut c_void) -> Option<(&'a mut Connection, u32)> {
-    // SAFETY: a BTF socket pointer.
-    let cookie = unsafe { bpf_get_socket_cookie(sk) };
+    let cookie = numbered(sk);
     let index = claim(first(cookie), cookie);
     let connection = slot(index).filter(|connection| connection.id == cookie)?;
     Some((connection, index))
@@ -94,7 +118,7 @@ fn claim(first: u32, cookie: u64) -> u32 {
             let owner = connection.id;
             if owner != BUSY
                 && (owner == 0 || connection.has(CONNECTION_CLOSED))
-                && replace(&mut connection.id, owner, BUSY)
+                && reserve(connection, owner, first + further)
             {
                 connection.reset();
                 connection.slot = (first + further) & setting!(slot_mask);
@@ -102,6 +126,11 @@ fn claim(first: u32, cookie: u64) -> u32 {
                 // Last: until then the slot still looks closed, and another CPU would take it, too.
                 // SAFETY: a plain store to a map value.
                 unsafe { core::ptr::write_volatile(&raw mut connection.id, cookie) };
+                #[cfg(floor)]
+                {
+                    floor::forget(connection.slot);
+                    floor::unlock(connection.slot);
+                }
                 return first + further;
             }
         }
@@ -110,7 +139,34 @@ fn claim(first: u32, cookie: u64) -> u32 {
     first
 }
 
+/// Makes a free slot this CPU's alone; false when another was faster.
+#[cfg(not(floor))]
+#[inline(always)]
+fn reserve(connection: &mut Connection, owner: u64, _: u32) -> bool {
+    replace(&mut connection.id, owner, BUSY)
+}
+
+/// Makes a free slot this CPU's alone; false when another was faster.
+#[cfg(floor)]
+#[inline(always)]
+fn reserve(connection: &mut Connection, owner: u64, index: u32) -> bool {
+    let index = index & setting!(slot_mask);
+    if !floor::lock(index) {
+        return false;
+    }
+    barrier();
+    // Another may have taken it between the look at its owner and the lock.
+    // SAFETY: a plain load of a map value.
+    let is_free = unsafe { core::ptr::read_volatile(&raw const connection.id) } == owner
+        && (owner == 0 || connection.has(CONNECTION_CLOSED));
+    if !is_free {
+        floor::unlock(index);
+    }
+    is_free
+}
+
 /// Atomically puts `new` in the place of `old`; false when another was faster.
+#[cfg(not(floor))]
 #[inline(always)]
 pub fn replace(place: &mut u64, old: u64, new: u64) -> bool {
     let found: u64;

@@ -2,9 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_user, bpf_sk_storage_delete,
-};
+#[cfg(not(floor))]
+use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+#[cfg(floor)]
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
@@ -210,6 +212,8 @@ impl Surroundings for KernelSurroundings {
             )
         };
         ring::closed(c, sent, received);
+        #[cfg(floor)]
+        crate::floor::forget(c.slot);
     }
 
     #[inline(always)]
@@ -331,8 +335,13 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn drop_partial(&mut self) {
+        #[cfg(floor)]
+        crate::floor::drop_partial();
         // SAFETY: map and socket are what the helper wants.
-        unsafe { bpf_sk_storage_delete(raw(&PARTIALS), self.sk) };
+        #[cfg(not(floor))]
+        unsafe {
+            bpf_sk_storage_delete(raw(&PARTIALS), self.sk)
+        };
     }
 
     #[inline(always)]
@@ -411,8 +420,9 @@ pub extern "C" fn hash_parameters(plan: u64, start: u32, end: u32) -> u32 {
 }
 
 /// Hands keys to the ring.
-struct KernelPicker {
-    scratch: *mut Scratch,
+pub struct KernelPicker {
+    /// This CPU's working memory.
+    pub scratch: *mut Scratch,
 }
 
 impl Picker for KernelPicker {
@@ -424,8 +434,7 @@ impl Picker for KernelPicker {
 
     #[inline(always)]
     fn picked(&mut self, pick: Pick) {
-        let keyer = &self.scratch().keyer;
-        ring::key(keyer.connection, keyer.fingerprint, &pick);
+        ring::key(self.scratch(), pick.hash, pick.order, pick.flags);
     }
 }
 
@@ -443,10 +452,10 @@ fn copy(destination: *mut u8, length: u32, address: u64) -> bool {
 }
 
 /// Reads from a scattered buffer. A call of its own, so that nobody else's stack has to hold the loop's state.
+#[cfg(not(floor))]
 #[inline(never)]
 fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position: u32) -> bool {
     let mut gather = Gather {
-        scratch: surroundings.scratch,
         vector: surroundings.buffer.address,
         vectors: surroundings.buffer.vectors,
         skip: offset,
@@ -457,9 +466,44 @@ fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position:
     gather.rest == 0
 }
 
+/// The same, with the loop's state where its body finds it.
+#[cfg(floor)]
+#[inline(never)]
+fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position: u32) -> bool {
+    let Some(gather) = GATHER.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's slot; programs do not migrate.
+    let gather = unsafe { &mut *gather };
+    *gather = Gather {
+        vector: surroundings.buffer.address,
+        vectors: surroundings.buffer.vectors,
+        skip: offset,
+        rest: length,
+        position,
+    };
+    repeat(VECTORS, gather);
+    // SAFETY: a plain load of a map value, which the loop's body has changed.
+    unsafe { core::ptr::read_volatile(&raw const gather.rest) == 0 }
+}
+
+#[cfg(floor)]
+#[btf_map]
+static GATHER: PerCpuArray<Gather, 1> = PerCpuArray::new();
+
+/// One turn of [`gather`]'s loop.
+#[cfg(floor)]
+#[inline(always)]
+pub fn vector_turn() -> bool {
+    // SAFETY: this CPU's slot; programs do not migrate.
+    GATHER
+        .get_ptr_mut(0)
+        .is_some_and(|gather| unsafe { (*gather).step() })
+}
+
 /// Puts a range of a scattered buffer together.
+#[repr(C)]
 struct Gather {
-    scratch: *mut Scratch,
     vector: u64,
     vectors: u32,
     skip: u32,
@@ -488,8 +532,11 @@ impl Step for Gather {
         } else {
             available as u32
         };
+        let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+            return false;
+        };
         // SAFETY: this CPU's working memory.
-        let destination = unsafe { (*self.scratch).window.copy_at(self.position) };
+        let destination = unsafe { (*scratch).window.copy_at(self.position) };
         if !copy(destination, take, address + u64::from(self.skip)) {
             return false;
         }
@@ -497,6 +544,13 @@ impl Step for Gather {
         self.rest -= take;
         self.position += take;
         true
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in a map.
+        unsafe { sensor_ebpf::loops::turns::turn_vector() != 0 }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The task that runs: is it a database server's, and fields of it by offset.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+#[cfg(floor)]
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+#[cfg(not(floor))]
+use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use core::ffi::c_void;
 use sensor_ebpf::settings::COMMANDS;
 
@@ -13,17 +17,43 @@ pub type Kernel = *const c_void;
 #[inline(always)]
 pub fn current() -> Kernel {
     // SAFETY: a helper without arguments.
-    unsafe { bpf_get_current_task_btf() as Kernel }
+    #[cfg(not(floor))]
+    unsafe {
+        bpf_get_current_task_btf() as Kernel
+    }
+    // SAFETY: likewise.
+    #[cfg(floor)]
+    unsafe {
+        bpf_get_current_task() as Kernel
+    }
 }
 
 /// Loads a field of a kernel object that the verifier tracks (a trusted BTF pointer): one instruction.
 ///
 /// The offset comes from read-only settings, so that the verifier knows it and checks the access against the kernel's
 /// own BTF.
+#[cfg(not(floor))]
 #[inline(always)]
 pub fn load<T: Copy>(object: Kernel, offset: u32) -> T {
     // SAFETY: the verifier has proven the access.
     unsafe { core::ptr::read_volatile(object.byte_add(offset as usize).cast::<T>()) }
+}
+
+/// Loads a field of a kernel object. The lowest rung knows no typed pointers: all go through a helper.
+#[cfg(floor)]
+#[inline(always)]
+pub fn load<T: Copy>(object: Kernel, offset: u32) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: writes at most `size_of::<T>()` bytes to `value`; the helper checks the source. Fields are integers or
+    // pointers, for which zeroes are values.
+    unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (object as u64 + u64::from(offset)) as *const c_void,
+        );
+        value.assume_init()
+    }
 }
 
 /// Loads a field through an address that the verifier does not track; zero when it can't be read.

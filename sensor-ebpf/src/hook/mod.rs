@@ -2,8 +2,12 @@
 
 use core::ffi::c_void;
 
+#[cfg(not(floor))]
 pub mod fexit;
 pub mod registers;
+#[cfg(floor)]
+pub mod sys_exit;
+#[cfg(not(floor))]
 pub mod tp_btf;
 
 /// Reads with this flag consume nothing: the bytes come again.

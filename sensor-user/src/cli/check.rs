@@ -60,6 +60,7 @@ fn find(config: &Config) -> Findings {
         .missing(Need::Useful)
         .map(|missing| format!("without {}: {}", missing.name, missing.why))
         .collect();
+    lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
     for server in servers.iter().filter(|server| server.ssl) {
         lost.push(format!("PostgreSQL {}: {TLS_NOT_SEEN}", server.name));
     }

@@ -97,6 +97,10 @@ impl Live {
         // Ports first: from the first operation on, clients of running servers are told from others.
         self.discover();
         self.kernel.attach()?;
+        log::info!("attached: {}", self.kernel.family.place());
+        if let Some(lost) = self.kernel.family.lost() {
+            log::warn!("with these hooks {lost}");
+        }
         if self.servers.is_empty() {
             log::info!("no PostgreSQL server runs here yet");
         }

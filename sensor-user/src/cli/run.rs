@@ -34,13 +34,19 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     apply(&mut config, arguments)?;
     if !privileges::can_load() {
         return Err(anyhow!(
-            "loading BPF programs takes root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH): run \
-             `sudo sensor run …`; `sensor check` says what is missing"
+            "loading BPF programs takes root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH), and this \
+             process lacks {}: run `sudo sensor run …`; `sensor check` says what is missing",
+            privileges::lacking(true).join(" and ")
         )
         .into());
     }
-    if let Some(why) = capability::isolation() {
+    if let Some(why) = capability::obstacle() {
         return Err(anyhow!("{why}").into());
+    }
+    for name in privileges::lacking(false) {
+        log::warn!(
+            "this process lacks {name}: servers of other users can't be found or looked at; `sensor check` says which"
+        );
     }
     let _lock = lock()?;
     allocator::configure();

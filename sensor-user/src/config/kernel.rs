@@ -16,6 +16,8 @@ pub enum Hooks {
     TpBtf,
     /// Ends of functions, or nothing.
     Fexit,
+    /// Ends of system calls, or nothing.
+    SysExit,
 }
 
 /// See the example file for what each means.
@@ -78,11 +80,12 @@ impl Section {
                 "auto" => Hooks::Auto,
                 "tp_btf" => Hooks::TpBtf,
                 "fexit" => Hooks::Fexit,
+                "sys_exit" => Hooks::SysExit,
                 other => {
                     return Err(Problem::new(
                         text.span(),
                         format!("there are no hooks `{other}`"),
-                        "write \"auto\", \"tp_btf\" or \"fexit\"",
+                        "write \"auto\", \"tp_btf\", \"fexit\" or \"sys_exit\"",
                     ));
                 }
             },

@@ -14,14 +14,23 @@ pub enum Family {
     /// The ends of the functions by which TCP and unix sockets read and write (Linux 5.17, where trampolines are
     /// allowed).
     Fexit,
+    /// The end of every system call (Linux 5.10), by other programs that do with less.
+    SysExit,
 }
 
-/// Helper functions that the programs call, and that not every kernel in use has.
+/// Helper functions that the programs of the upper rungs call, and that not every kernel in use has.
 const HELPERS: [(&str, &str); 4] = [
     ("get_current_task_btf", "5.11"),
     ("get_socket_cookie", "5.12"),
     ("task_pt_regs", "5.15"),
     ("loop", "5.17"),
+];
+
+/// Those of the lowest.
+const HELPERS_OF_FLOOR: [(&str, &str); 3] = [
+    ("probe_read_user", "5.5"),
+    ("jiffies64", "5.5"),
+    ("ringbuf_reserve", "5.8"),
 ];
 
 /// A rung and what the kernel says of it.
@@ -35,13 +44,14 @@ pub struct Rung {
 
 impl Family {
     /// All, the best first.
-    pub const LADDER: [Self; 2] = [Self::TpBtf, Self::Fexit];
+    pub const LADDER: [Self; 3] = [Self::TpBtf, Self::Fexit, Self::SysExit];
 
     /// As the configuration calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::TpBtf => "tp_btf",
             Self::Fexit => "fexit",
+            Self::SysExit => "sys_exit",
         }
     }
 
@@ -52,6 +62,7 @@ impl Family {
             Self::Fexit => {
                 "fexit on tcp_recvmsg, unix_stream_recvmsg, tcp_sendmsg and unix_stream_sendmsg"
             }
+            Self::SysExit => "raw tracepoint sys_exit: the end of every system call",
         }
     }
 
@@ -66,14 +77,29 @@ impl Family {
                 "tcp_sendmsg",
                 "unix_stream_sendmsg",
             ],
+            Self::SysExit => &["sys_exit"],
+        }
+    }
+
+    /// What is lost with it, compared with the best; nothing when nothing is.
+    pub fn lost(self) -> Option<&'static str> {
+        match self {
+            Self::TpBtf | Self::Fexit => None,
+            Self::SysExit => Some(
+                "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \
+                 splice or io_uring are not counted as opaque, but not at all",
+            ),
         }
     }
 
     /// Asks the kernel whether it takes them.
     fn refusal(self, btf: &Btf) -> Option<String> {
+        if let Some(lacks) = lacks(btf, self) {
+            return Some(lacks);
+        }
         self.programs().iter().find_map(|name| {
             let answer = match self {
-                Self::TpBtf => ask::tracepoint(btf, name),
+                Self::TpBtf | Self::SysExit => ask::tracepoint(btf, name),
                 Self::Fexit => ask::function_exit(btf, name),
             };
             answer.err().map(|error| match error.kind() {
@@ -84,17 +110,24 @@ impl Family {
     }
 }
 
-/// Why no rung can be used, whatever the hooks; nothing when the kernel has what all programs need.
-pub fn lacks(btf: &Btf) -> Option<String> {
+/// What the programs of a rung need and the kernel has not, whatever the hooks.
+fn lacks(btf: &Btf, family: Family) -> Option<String> {
     if !privileges::can_load() {
         return Some("the kernel can't be asked without CAP_BPF and CAP_PERFMON".to_owned());
     }
-    for (name, since) in HELPERS {
+    let helpers = match family {
+        Family::TpBtf | Family::Fexit => &HELPERS[..],
+        Family::SysExit => &HELPERS_OF_FLOOR,
+    };
+    for (name, since) in helpers {
         if !ask::has_helper(btf, name) {
             return Some(format!(
                 "this kernel has no BPF helper bpf_{name}, which came with Linux {since}"
             ));
         }
+    }
+    if family == Family::SysExit {
+        return None;
     }
     ask::fetch_atomics().err().map(|error| {
         format!("this kernel refuses BPF atomics that return a value, which came with Linux 5.12: {error}")
@@ -107,12 +140,11 @@ pub fn lacks(btf: &Btf) -> Option<String> {
 /// When its type information can't be read.
 pub fn ladder() -> Result<Vec<Rung>> {
     let btf = offsets::vmlinux()?;
-    let lacks = lacks(&btf);
     Ok(Family::LADDER
         .into_iter()
         .map(|family| Rung {
             family,
-            refusal: lacks.clone().or_else(|| family.refusal(&btf)),
+            refusal: family.refusal(&btf),
         })
         .collect())
 }
@@ -134,6 +166,7 @@ pub fn best(ladder: &[Rung], wanted: Hooks) -> Result<Family> {
         Hooks::Auto => true,
         Hooks::TpBtf => rung.family == Family::TpBtf,
         Hooks::Fexit => rung.family == Family::Fexit,
+        Hooks::SysExit => rung.family == Family::SysExit,
     };
     let mut refusals = Vec::new();
     for rung in ladder.iter().filter(allowed) {
@@ -145,7 +178,7 @@ pub fn best(ladder: &[Rung], wanted: Hooks) -> Result<Family> {
     let hint = if !privileges::can_load() {
         "run as root"
     } else if wanted == Hooks::Auto {
-        "boot Linux 5.17 or later; `sensor check` says what each hook needs"
+        "boot Linux 5.10 or later; `sensor check` says what each hook needs"
     } else {
         "leave `kernel.hooks` at \"auto\"; `sensor check` says which hooks this host has"
     };
@@ -160,7 +193,7 @@ pub fn best(ladder: &[Rung], wanted: Hooks) -> Result<Family> {
 mod tests {
     use super::*;
 
-    fn rungs(refusals: [Option<&str>; 2]) -> Vec<Rung> {
+    fn rungs(refusals: [Option<&str>; 3]) -> Vec<Rung> {
         Family::LADDER
             .into_iter()
             .zip(refusals)
@@ -173,23 +206,27 @@ mod tests {
 
     #[test]
     fn the_best_rung_that_the_kernel_takes() {
-        let both = rungs([None, None]);
-        assert_eq!(best(&both, Hooks::Auto).expect("a rung"), Family::TpBtf);
-        assert_eq!(best(&both, Hooks::Fexit).expect("a rung"), Family::Fexit);
-        let old = rungs([Some("too old"), None]);
+        let all = rungs([None, None, None]);
+        assert_eq!(best(&all, Hooks::Auto).expect("a rung"), Family::TpBtf);
+        assert_eq!(best(&all, Hooks::Fexit).expect("a rung"), Family::Fexit);
+        assert_eq!(best(&all, Hooks::SysExit).expect("a rung"), Family::SysExit);
+        let old = rungs([Some("too old"), None, None]);
         assert_eq!(best(&old, Hooks::Auto).expect("a rung"), Family::Fexit);
+        let oldest = rungs([Some("too old"), Some("too old"), None]);
+        assert_eq!(best(&oldest, Hooks::Auto).expect("a rung"), Family::SysExit);
     }
 
     #[test]
     fn no_rung_says_why_for_each() {
-        let error = best(&rungs([Some("too old"), Some("forbidden")]), Hooks::Auto)
-            .expect_err("none")
-            .to_string();
+        let none = rungs([Some("too old"), Some("forbidden"), Some("absent")]);
+        let error = best(&none, Hooks::Auto).expect_err("none").to_string();
         assert!(
-            error.contains("tp_btf: too old") && error.contains("fexit: forbidden"),
+            error.contains("tp_btf: too old")
+                && error.contains("fexit: forbidden")
+                && error.contains("sys_exit: absent"),
             "{error}"
         );
-        let error = best(&rungs([Some("too old"), None]), Hooks::TpBtf)
+        let error = best(&rungs([Some("too old"), None, None]), Hooks::TpBtf)
             .expect_err("not the wanted one")
             .to_string();
         assert!(

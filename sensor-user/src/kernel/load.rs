@@ -23,8 +23,10 @@ use super::{
 };
 use crate::config::Config;
 
-/// The object that `build.rs` has compiled, inside the binary.
+/// The objects that `build.rs` has compiled, inside the binary.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-bpf"));
+/// That of the lowest rung.
+static FLOOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-bpf-floor"));
 
 /// Programs on tracepoints of processes, whatever the rung. They are attached before those on sockets.
 const PROCESSES: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
@@ -49,7 +51,8 @@ pub struct Kernel {
     pub plans: Plans,
     /// What the kernel side could not do.
     pub counters: PerCpuArray<MapData, Plain<KernelCounters>>,
-    drain: ProgramFd,
+    /// There where completions are put together.
+    drain: Option<ProgramFd>,
     /// The rung of the ladder that is used.
     pub family: Family,
     ebpf: Ebpf,
@@ -93,6 +96,7 @@ impl Kernel {
             std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
         };
         let ring_bytes = u32::try_from(config.kernel.ring_bytes).unwrap_or(4 << 20);
+        unlock_memory();
         let mut ebpf = EbpfLoader::new()
             .override_global("SETTINGS", bytes, true)
             .map_max_entries("RING", ring_bytes)
@@ -101,7 +105,7 @@ impl Kernel {
             .map_max_entries("MERGED", (settings.slot_mask + 1) * WAYS)
             .map_max_entries("DIRTY", settings.slot_mask / 64 + 1)
             .verifier_log_level(VerifierLogLevel::STATS)
-            .load(OBJECT)
+            .load(object(family))
             .context(
                 "cannot create the sensor's BPF maps; `sensor check` says what this host lacks",
             )?;
@@ -111,20 +115,23 @@ impl Kernel {
             match program(&mut ebpf, name)? {
                 Program::BtfTracePoint(program) => program.load(name, &btf),
                 Program::FExit(program) => program.load(name, &btf),
+                Program::RawTracePoint(program) => program.load(),
                 other => bail!("the embedded BPF object has a program {name} of type {:?}: build error", other.prog_type()),
             }
             .with_context(|| {
                 format!("the kernel refused the BPF program {name}; `sensor check` says what this host lacks")
             })?;
         }
-        let drain: &mut RawTracePoint = ebpf
-            .program_mut(DRAIN)
-            .ok_or_else(|| anyhow!("the embedded BPF object has no program {DRAIN}: build error"))?
-            .try_into()?;
-        drain.load().with_context(|| {
-            format!("the kernel refused the BPF program {DRAIN}; `sensor check` says what this host lacks")
-        })?;
-        let drain = drain.fd()?.try_clone()?;
+        let drain = match ebpf.program_mut(DRAIN) {
+            None => None,
+            Some(program) => {
+                let drain: &mut RawTracePoint = program.try_into()?;
+                drain.load().with_context(|| {
+                    format!("the kernel refused the BPF program {DRAIN}; `sensor check` says what this host lacks")
+                })?;
+                Some(drain.fd()?.try_clone()?)
+            }
+        };
         Ok(Self {
             drain,
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
@@ -147,6 +154,7 @@ impl Kernel {
             match program(&mut self.ebpf, name)? {
                 Program::BtfTracePoint(program) => program.attach().map(drop),
                 Program::FExit(program) => program.attach().map(drop),
+                Program::RawTracePoint(program) => program.attach(name).map(drop),
                 _ => Ok(()),
             }
             .with_context(|| format!("cannot attach to {name}"))?;
@@ -159,7 +167,10 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn hand_on(&self) -> Result<()> {
-        test_run::run(self.drain.as_fd()).context("cannot run the BPF program drain")
+        let Some(drain) = &self.drain else {
+            return Ok(());
+        };
+        test_run::run(drain.as_fd()).context("cannot run the BPF program drain")
     }
 
     /// Run time of each program, from the kernel's `fdinfo` of it.
@@ -182,6 +193,25 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// The object with a rung's programs.
+fn object(family: Family) -> &'static [u8] {
+    match family {
+        Family::TpBtf | Family::Fexit => OBJECT,
+        Family::SysExit => FLOOR,
+    }
+}
+
+/// Before Linux 5.11 maps are charged to the limit of locked memory, which is small where nobody has raised it.
+pub(super) fn unlock_memory() {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // Refused without CAP_SYS_RESOURCE, which is not kept for it: then the unit has to raise it, as `sensor check` says.
+    // SAFETY: only reads the limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
 /// All programs of a rung, in the order in which they are attached.

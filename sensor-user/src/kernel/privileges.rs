@@ -16,7 +16,7 @@ pub struct Wanted {
     pub why: &'static str,
 }
 
-/// All that are used. docs/operations.md says how that was found out; tests/privileges.rs holds it.
+/// All that are used. docs/operations.md says how that was found out; tests/host.rs holds it.
 pub const WANTED: [Wanted; 4] = [
     Wanted {
         capability: Capability::CAP_BPF,
@@ -40,7 +40,7 @@ pub const WANTED: [Wanted; 4] = [
     },
 ];
 
-/// Before Linux 5.12 there was no CAP_BPF of its own for this; root has it.
+/// Before Linux 5.8 there was no CAP_BPF of its own for this; root has it.
 const EVERYTHING: Capability = Capability::CAP_SYS_ADMIN;
 
 /// Does this process hold it, or what stands for it?
@@ -56,6 +56,15 @@ pub fn can_load() -> bool {
         .iter()
         .filter(|wanted| wanted.to_load)
         .all(|wanted| has(wanted.capability))
+}
+
+/// Names of wanted capabilities that this process lacks: those that it needs to load programs, or the others.
+pub fn lacking(to_load: bool) -> Vec<String> {
+    WANTED
+        .iter()
+        .filter(|wanted| wanted.to_load == to_load && !has(wanted.capability))
+        .map(|wanted| wanted.capability.to_string())
+        .collect()
 }
 
 /// Gives up all capabilities but those that are used after the programs are attached, for good: they are taken from the

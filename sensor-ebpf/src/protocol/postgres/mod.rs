@@ -7,7 +7,13 @@
 use super::Surroundings;
 use crate::connection::{Connection, Follow, Phase};
 
+#[cfg(floor)]
+pub use outcome::skipped_turn;
 pub use request::mergeable;
+#[cfg(floor)]
+pub use request::turn as received_turn;
+#[cfg(floor)]
+pub use response::turn as sent_turn;
 pub use skim::estimate;
 
 mod completion;

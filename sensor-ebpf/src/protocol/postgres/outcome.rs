@@ -202,6 +202,22 @@ impl<S: Surroundings> Step for Skipped<'_, S> {
         next(self.s, self.c);
         !answered
     }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        self.s.scratch().failed = self.failed;
+        // SAFETY: finds what this step has in maps.
+        unsafe { crate::loops::turns::turn_skipped() != 0 }
+    }
+}
+
+/// One turn of the loop over discarded requests.
+#[cfg(floor)]
+#[inline(always)]
+pub fn skipped_turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    let failed = s.scratch().failed;
+    Skipped { s, c, failed }.step()
 }
 
 /// Bytes outside any statement.

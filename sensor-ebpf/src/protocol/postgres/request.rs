@@ -5,6 +5,8 @@ use super::{
     messages::{self, HEADER},
     outcome,
 };
+#[cfg(floor)]
+use crate::loops::turns;
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
@@ -31,6 +33,13 @@ const APART: u64 = 2;
 /// Pieces of [`CHUNK`] bytes that one read may bring. PostgreSQL reads 8 KiB at most.
 const CHUNKS: u32 = 64;
 
+/// Steps over so many pieces: one for each message, and one for each piece.
+#[cfg(not(floor))]
+const STEPS: u32 = CHUNKS * (CHUNK / HEADER + 1);
+/// Turns over so many pieces: each takes all messages of one.
+#[cfg(floor)]
+const STEPS: u32 = CHUNKS + 1;
+
 /// Takes the client's bytes apart.
 #[inline(always)]
 pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
@@ -38,16 +47,17 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     walk.offset = 0;
     walk.length = length;
     walk.pending = false;
-    let mut chunks = Chunks {
+    let mut messages = Messages {
         s: &mut *s,
         c: &mut *c,
     };
-    // The common case in one go: PostgreSQL never reads more than a chunk.
-    if chunks.step() {
-        repeat(CHUNKS - 1, &mut chunks);
-        let walk = &chunks.s.scratch().walk;
+    // The common case in one go: PostgreSQL never reads more than a piece, and nearly always one message. The loop costs
+    // more than the step.
+    if messages.piece() && (messages.message() || messages.piece_ends()) {
+        repeat(STEPS, &mut messages);
+        let walk = &messages.s.scratch().walk;
         if walk.offset < walk.length {
-            lose_track(chunks.s, chunks.c);
+            lose_track(messages.s, messages.c);
         }
     }
     if s.scratch().walk.pending {
@@ -55,14 +65,41 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     }
 }
 
-struct Chunks<'a, S> {
+/// One loop over pieces and over the messages in each: calls nested less deep, for want of stack.
+struct Messages<'a, S> {
     s: &'a mut S,
     c: &'a mut Connection,
 }
 
-impl<S: Surroundings> Step for Chunks<'_, S> {
+impl<S: Surroundings> Step for Messages<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
+        let Walk { position, end, .. } = self.s.scratch().walk;
+        if position < end && self.message() {
+            return true;
+        }
+        self.piece_ends() && self.piece()
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_piece_received() != 0 }
+    }
+}
+
+/// One step of the loop.
+#[cfg(floor)]
+#[inline(always)]
+pub fn turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    Messages { s, c }.step()
+}
+
+impl<S: Surroundings> Messages<'_, S> {
+    /// Copies the next piece to the window; false when it can't be read.
+    #[inline(always)]
+    fn piece(&mut self) -> bool {
         let Walk { offset, length, .. } = self.s.scratch().walk;
         let rest = length.wrapping_sub(offset);
         let take = if rest > CHUNK { CHUNK } else { rest };
@@ -81,28 +118,21 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
         let walk = &mut self.s.scratch().walk;
         walk.position = BASE;
         walk.end = BASE + saved + take;
-        let mut messages = Messages {
-            s: &mut *self.s,
-            c: &mut *self.c,
-        };
-        // One message a read is the common case; the loop costs more than the step.
-        if messages.step() {
-            repeat(CHUNK / HEADER, &mut messages);
-        }
-        let offset = offset + take;
-        self.s.scratch().walk.offset = offset;
-        offset < length
+        walk.offset = offset + take;
+        true
     }
-}
 
-struct Messages<'a, S> {
-    s: &'a mut S,
-    c: &'a mut Connection,
-}
-
-impl<S: Surroundings> Step for Messages<'_, S> {
+    /// Nothing more of this piece; true when there is another.
     #[inline(always)]
-    fn step(&mut self) -> bool {
+    fn piece_ends(&mut self) -> bool {
+        let walk = &mut self.s.scratch().walk;
+        walk.position = walk.end;
+        walk.offset < walk.length
+    }
+
+    /// One message; false behind the piece's last.
+    #[inline(always)]
+    fn message(&mut self) -> bool {
         let Walk { position, end, .. } = self.s.scratch().walk;
         let available = end.wrapping_sub(position);
         if position >= end {
@@ -133,18 +163,16 @@ impl<S: Surroundings> Step for Messages<'_, S> {
             if is_captured(kind) && available < ENOUGH && self.keep(position, available) {
                 return false;
             }
-            self.message(kind, position + HEADER, end);
+            self.take(kind, position + HEADER, end);
             self.c.received_skip = total - available;
             return false;
         }
-        self.message(kind, position + HEADER, position + total);
+        self.take(kind, position + HEADER, position + total);
         self.s.scratch().walk.position = position + total;
         // False with the last message, so that a lone one never starts the loop.
         total < available
     }
-}
 
-impl<S: Surroundings> Messages<'_, S> {
     /// Keeps the beginning of a message for the next read.
     #[inline(always)]
     fn keep(&mut self, position: u32, available: u32) -> bool {
@@ -159,7 +187,7 @@ impl<S: Surroundings> Messages<'_, S> {
     }
 
     #[inline(never)]
-    fn message(&mut self, kind: u8, body: u32, end: u32) {
+    fn take(&mut self, kind: u8, body: u32, end: u32) {
         match kind {
             b'Q' => self.query(body, end),
             b'P' => self.parse(body, end),
@@ -380,6 +408,13 @@ impl<S: Surroundings> Step for Name<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
         self.s.scratch().name_step()
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_name() != 0 }
     }
 }
 

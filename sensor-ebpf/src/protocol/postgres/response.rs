@@ -6,6 +6,8 @@ use super::{
     messages::{self, HEADER, READY_LENGTH},
     outcome, skim,
 };
+#[cfg(floor)]
+use crate::loops::turns;
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
@@ -23,6 +25,12 @@ const SMALL: u32 = 64;
 const MOST_BEFORE: u32 = 3 * HEADER;
 /// Pieces of [`CHUNK`] bytes that one send may bring (PostgreSQL 17 sends large values in one go).
 const CHUNKS: u32 = 1024;
+/// Steps over so many pieces: one for each message, and one for each piece.
+#[cfg(not(floor))]
+const STEPS: u32 = CHUNKS * (CHUNK / HEADER + 2);
+/// Turns over so many pieces: each takes all messages of one.
+#[cfg(floor)]
+const STEPS: u32 = CHUNKS + 1;
 
 /// Takes the server's bytes apart.
 #[inline(always)]
@@ -101,9 +109,11 @@ fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     walk.offset = 0;
     walk.length = length;
     walk.pending = false;
-    let mut chunks = Chunks { s, c };
-    repeat(CHUNKS, &mut chunks);
-    let Chunks { s, c } = chunks;
+    // No piece yet.
+    walk.position = walk.end;
+    let mut messages = Messages { s, c };
+    repeat(STEPS, &mut messages);
+    let Messages { s, c } = messages;
     let Walk { offset, .. } = s.scratch().walk;
     if offset < length {
         lose_track(s, c);
@@ -141,14 +151,46 @@ fn flush<S: Surroundings>(s: &mut S, c: &mut Connection) {
     }
 }
 
-struct Chunks<'a, S> {
+/// One loop over pieces and over the messages in each: calls nested less deep, for want of stack.
+struct Messages<'a, S> {
     s: &'a mut S,
     c: &'a mut Connection,
 }
 
-impl<S: Surroundings> Step for Chunks<'_, S> {
+impl<S: Surroundings> Step for Messages<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
+        let Walk { position, end, .. } = self.s.scratch().walk;
+        if position < end {
+            if !super::is_parsed(self.c) {
+                // The phase changed on the way (replication, or no sense): the rest is only counted.
+                self.consume(position, end - position);
+            } else if self.message(position, end) {
+                return true;
+            }
+        }
+        self.piece()
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { turns::turn_piece_sent() != 0 }
+    }
+}
+
+/// One step of the loop.
+#[cfg(floor)]
+#[inline(always)]
+pub fn turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    Messages { s, c }.step()
+}
+
+impl<S: Surroundings> Messages<'_, S> {
+    /// Copies the next piece to the window; false when there is none, or it can't be read.
+    #[inline(always)]
+    fn piece(&mut self) -> bool {
         let Walk { offset, length, .. } = self.s.scratch().walk;
         let rest = length.wrapping_sub(offset);
         if offset >= length {
@@ -182,48 +224,16 @@ impl<S: Surroundings> Step for Chunks<'_, S> {
         let walk = &mut self.s.scratch().walk;
         walk.position = BASE - carried;
         walk.end = BASE + take;
-        let mut messages = Messages {
-            s: &mut *self.s,
-            c: &mut *self.c,
-        };
-        repeat(CHUNK / HEADER + 1, &mut messages);
-        let offset = offset + take;
-        self.s.scratch().walk.offset = offset;
-        offset < length
+        walk.offset = offset + take;
+        true
     }
-}
 
-impl<S> Chunks<'_, S> {
     #[inline(always)]
     fn count(&mut self, bytes: u32) {
         self.c.sent += u64::from(bytes);
         self.c.response_bytes += u64::from(bytes);
     }
-}
 
-struct Messages<'a, S> {
-    s: &'a mut S,
-    c: &'a mut Connection,
-}
-
-impl<S: Surroundings> Step for Messages<'_, S> {
-    #[inline(always)]
-    fn step(&mut self) -> bool {
-        let Walk { position, end, .. } = self.s.scratch().walk;
-        if position >= end {
-            return false;
-        }
-        if super::is_parsed(self.c) {
-            self.message(position, end)
-        } else {
-            // The phase changed on the way (replication, or no sense): the rest is only counted.
-            self.consume(position, end - position);
-            false
-        }
-    }
-}
-
-impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn message(&mut self, position: u32, end: u32) -> bool {
         let available = end - position;

@@ -122,7 +122,7 @@ fn privileges() -> Vec<Capability> {
                 },
                 why: wanted.why,
                 found: if present { "held" } else { "not held" }.to_owned(),
-                remedy: "run as root (sudo sensor …), or with AmbientCapabilities= as in deploy/data-access-sensor.service",
+                remedy: "run as root (sudo sensor …), or with AmbientCapabilities= as in deploy/sensor.service",
             }
         })
         .collect()
@@ -153,6 +153,7 @@ fn hook_families(ladder: &anyhow::Result<Vec<hooks::Rung>>) -> Vec<Capability> {
                 remedy: match rung.family {
                     Family::TpBtf => "boot Linux 6.3 or later",
                     Family::Fexit => "boot Linux 5.17 or later that allows BPF trampolines",
+                    Family::SysExit => "boot Linux 5.10 or later with CONFIG_FTRACE_SYSCALLS=y",
                 },
             }
         })
@@ -200,7 +201,7 @@ fn features() -> Vec<Capability> {
             remedy,
         }
     };
-    let mut all = vec![
+    vec![
         map(
             "ring buffer",
             MapType::RingBuf,
@@ -210,16 +211,21 @@ fn features() -> Vec<Capability> {
         map(
             "socket storage",
             MapType::SkStorage,
-            "what is remembered of a connection",
+            "what is remembered of a connection, but for the hooks sys_exit",
             "boot Linux 5.11 or later, and run as root",
         ),
-    ];
+        lockdown(),
+    ]
+}
+
+/// May programs read memory?
+fn lockdown() -> Capability {
     let lockdown = host::lockdown();
     let readable = aya::sys::is_helper_supported(
         ProgramType::RawTracePoint,
         BpfHelper::BPF_FUNC_probe_read_kernel,
     );
-    all.push(Capability {
+    Capability {
         name: "lockdown".to_owned(),
         present: matches!(readable, Ok(true)),
         need: Need::Required,
@@ -227,12 +233,13 @@ fn features() -> Vec<Capability> {
         found: match &readable {
             Ok(true) => format!("programs may read memory (lockdown is {lockdown})"),
             Ok(false) => format!("programs may not read memory (lockdown is {lockdown})"),
-            Err(error) => format!("can't be tried without CAP_BPF (lockdown is {lockdown}): {error}"),
+            Err(error) => {
+                format!("can't be tried without CAP_BPF (lockdown is {lockdown}): {error}")
+            }
         },
         remedy: "boot with lockdown=integrity instead of lockdown=confidentiality, which forbids it; with Secure Boot \
                  that is what distributions do",
-    });
-    all
+    }
 }
 
 /// Release of the running kernel.
@@ -241,9 +248,13 @@ pub fn kernel_release() -> String {
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
-/// Why the sensor would watch nothing, or the wrong thing, whatever the kernel offers; nothing when all is well.
-pub fn isolation() -> Option<&'static str> {
-    (!host::is_initial_pid_namespace()).then_some(host::PID_NAMESPACE)
+/// Why the sensor would watch nothing, or the wrong thing, whatever hooks the kernel offers; nothing when all is well.
+pub fn obstacle() -> Option<String> {
+    if !host::is_initial_pid_namespace() {
+        return Some(host::PID_NAMESPACE.to_owned());
+    }
+    let lockdown = lockdown();
+    (!lockdown.present).then(|| format!("{}\n{}", lockdown.found, lockdown.remedy))
 }
 
 /// Is there a file or folder?

@@ -1,0 +1,229 @@
+//! The lowest rung: what stands for helpers that old kernels lack, and for pointers that they do not trust.
+//!
+//! Programs here get by with Linux 5.10, and with kernels that refuse trampolines: no `bpf_loop`, no atomics that return a
+//! value, no socket storage or cookies in tracing programs, no typed pointers. So the operation at hand lies in a map, where
+//! the functions find it that are the bodies of loops (see `sensor_ebpf::loops`), and a socket is known by its inode.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    btf_maps::{HashMap, PerCpuArray},
+    helpers::generated::{bpf_map_delete_elem, bpf_map_lookup_elem, bpf_map_update_elem},
+    macros::btf_map,
+};
+use sensor_ebpf::connection::{Connection, Partial, Queue};
+
+use crate::{
+    hook::registers::{Buffer, SystemCall},
+    maps::{CREATE, Client, PARTIALS, QUEUES, SCRATCH, raw},
+    state,
+    surroundings::KernelSurroundings,
+};
+
+mod turns;
+
+/// The operation at hand.
+#[btf_map]
+static HERE: PerCpuArray<Here, 1> = PerCpuArray::new();
+
+/// See [`HERE`].
+#[repr(C)]
+struct Here {
+    sk: u64,
+    id: u64,
+    call: SystemCall,
+    address: u64,
+    vectors: u32,
+    slot: u32,
+}
+
+/// Slots that some CPU is about to take: an entry is a lock.
+#[btf_map]
+static CLAIMS: HashMap<u32, u32, 1024> = HashMap::new();
+
+/// `BPF_NOEXIST`.
+const NEW: u64 = 1;
+
+/// Begins with an operation on this socket, whose inode is its number: numbers are used again after four billions, and
+/// then not with the same address.
+#[inline(always)]
+pub fn begin(sk: u64, inode: u64, call: &SystemCall) -> bool {
+    let Some(here) = HERE.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's slot; programs do not migrate.
+    let here = unsafe { &mut *here };
+    here.sk = sk;
+    here.id = (sk >> 6 & 0x3fff_ffff) << 32 | inode & 0xffff_ffff;
+    here.call = *call;
+    true
+}
+
+/// Number of the socket at hand.
+#[inline(always)]
+pub fn id() -> u64 {
+    // SAFETY: this CPU's slot.
+    HERE.get_ptr(0).map_or(0, |here| unsafe { (*here).id })
+}
+
+/// The system call at hand: number, second and third argument.
+#[inline(always)]
+pub fn system_call() -> (u32, u64, u64) {
+    let Some(here) = HERE.get_ptr(0) else {
+        return (u32::MAX, 0, 0);
+    };
+    // SAFETY: this CPU's slot.
+    let call = unsafe { &(*here).call };
+    (call.number, call.second, call.third)
+}
+
+/// Leaves for the bodies of loops what they work on.
+#[inline(always)]
+pub fn serve(connection: &Connection, buffer: &Buffer) {
+    if let Some(here) = HERE.get_ptr_mut(0) {
+        // SAFETY: this CPU's slot.
+        let here = unsafe { &mut *here };
+        here.slot = connection.slot;
+        here.address = buffer.address;
+        here.vectors = buffer.vectors;
+    }
+}
+
+/// What [`serve`] left.
+#[inline(always)]
+fn served<'a>() -> Option<(KernelSurroundings, &'a mut Connection)> {
+    let here = HERE.get_ptr(0)?;
+    // SAFETY: this CPU's slot.
+    let here = unsafe { &*here };
+    let surroundings = KernelSurroundings {
+        sk: here.sk as *mut c_void,
+        buffer: Buffer {
+            address: here.address,
+            vectors: here.vectors,
+        },
+        scratch: SCRATCH.get_ptr_mut(0)?,
+    };
+    Some((surroundings, state::slot(here.slot)?))
+}
+
+/// Takes a slot for this CPU alone; false when another has it.
+#[inline(always)]
+pub fn lock(slot: u32) -> bool {
+    CLAIMS.insert(&slot, &1, NEW).is_ok()
+}
+
+/// Gives it back.
+#[inline(always)]
+pub fn unlock(slot: u32) {
+    let _ = CLAIMS.remove(&slot);
+}
+
+/// What is kept of a socket, as elsewhere its storage.
+pub trait Stored {
+    /// By what it is found.
+    fn key() -> u64;
+    /// As it begins.
+    fn empty() -> *const c_void;
+}
+
+static NO_QUEUE: Queue = Queue {
+    head: 0,
+    length: 0,
+    // SAFETY: integers.
+    requests: unsafe { core::mem::zeroed() },
+};
+static NO_PARTIAL: Partial = Partial {
+    // SAFETY: integers.
+    data: unsafe { core::mem::zeroed() },
+};
+static NO_CLIENT: Client = Client {
+    role: 0,
+    announced: 0,
+};
+static NO_NUMBER: u64 = 0;
+
+impl Stored for Queue {
+    #[inline(always)]
+    fn key() -> u64 {
+        slot()
+    }
+    #[inline(always)]
+    fn empty() -> *const c_void {
+        (&raw const NO_QUEUE).cast()
+    }
+}
+
+impl Stored for Partial {
+    #[inline(always)]
+    fn key() -> u64 {
+        slot()
+    }
+    #[inline(always)]
+    fn empty() -> *const c_void {
+        (&raw const NO_PARTIAL).cast()
+    }
+}
+
+impl Stored for Client {
+    #[inline(always)]
+    fn key() -> u64 {
+        id()
+    }
+    #[inline(always)]
+    fn empty() -> *const c_void {
+        (&raw const NO_CLIENT).cast()
+    }
+}
+
+impl Stored for u64 {
+    #[inline(always)]
+    fn key() -> u64 {
+        id()
+    }
+    #[inline(always)]
+    fn empty() -> *const c_void {
+        (&raw const NO_NUMBER).cast()
+    }
+}
+
+#[inline(always)]
+fn slot() -> u64 {
+    // SAFETY: this CPU's slot.
+    HERE.get_ptr(0)
+        .map_or(0, |here| u64::from(unsafe { (*here).slot }))
+}
+
+/// What a map keeps of the socket at hand; created when `flags` say so.
+#[inline(always)]
+pub fn storage<'a, T: Stored>(map: *mut c_void, flags: u64) -> Option<&'a mut T> {
+    let key = T::key();
+    let key = (&raw const key).cast::<c_void>();
+    // SAFETY: maps that take this have a `u64` for a key and a `T` for a value; values live as long as the map.
+    unsafe {
+        let mut found = bpf_map_lookup_elem(map, key);
+        if found.is_null() && flags & CREATE != 0 {
+            bpf_map_update_elem(map, key, T::empty(), NEW);
+            found = bpf_map_lookup_elem(map, key);
+        }
+        found.cast::<T>().as_mut()
+    }
+}
+
+/// Drops the beginning of a message that was kept for the connection at hand.
+#[inline(always)]
+pub fn drop_partial() {
+    let key = slot();
+    // SAFETY: map and key are what the helper wants.
+    unsafe { bpf_map_delete_elem(raw(&PARTIALS), (&raw const key).cast()) };
+}
+
+/// Drops all that is kept for a slot's connection.
+#[inline(always)]
+pub fn forget(slot: u32) {
+    let key = u64::from(slot);
+    // SAFETY: maps and key are what the helper wants.
+    unsafe {
+        bpf_map_delete_elem(raw(&PARTIALS), (&raw const key).cast());
+        bpf_map_delete_elem(raw(&QUEUES), (&raw const key).cast());
+    }
+}
