@@ -8,7 +8,7 @@
 //! Nothing is decided here that the lexer would decide otherwise: a text that is not equal is hashed.
 
 use crate::{
-    bytes::{Window, barrier, opaque, swar},
+    bytes::{Window, barrier, load64, opaque, store64, swar},
     fingerprint::{CAPTURE, Hashed, text_end},
     loops::{Step, repeat},
     scratch::Scratch,
@@ -105,26 +105,14 @@ impl Template {
     fn word(&self, offset: u32) -> u64 {
         let offset = opaque(offset) & (CODE - 1);
         // SAFETY: masked; eight bytes of room lie behind.
-        u64::from_le(unsafe {
-            self.code
-                .as_ptr()
-                .add(offset as usize)
-                .cast::<u64>()
-                .read_unaligned()
-        })
+        unsafe { load64(self.code.as_ptr().add(offset as usize)) }
     }
 
     #[inline(always)]
     fn set_word(&mut self, offset: u32, word: u64) {
         let offset = opaque(offset) & (CODE - 1);
         // SAFETY: as above.
-        unsafe {
-            self.code
-                .as_mut_ptr()
-                .add(offset as usize)
-                .cast::<u64>()
-                .write_unaligned(word.to_le());
-        }
+        unsafe { store64(self.code.as_mut_ptr().add(offset as usize), word) };
     }
 
     #[inline(always)]
