@@ -42,8 +42,8 @@ pub struct KernelSurroundings {
 /// Ticks between two progress records of a slow result: 25 to 250 ms, as the kernel is configured.
 const PROGRESS_TICKS: u64 = 25;
 
-/// A fingerprint is taken for known without asking so many ticks after its first text: one to ten seconds.
-const SETTLED_TICKS: u64 = 1000;
+/// A fingerprint is taken for known without asking so many nanoseconds after its first text.
+const SETTLED: u64 = 1_000_000_000;
 
 /// Entries of an `iovec` array that are followed.
 const VECTORS: u32 = 64;
@@ -142,7 +142,7 @@ impl Surroundings for KernelSurroundings {
                 }
             }
             // Userspace has had the time to say that it wants every text of this fingerprint.
-            Some(since) if self.ticks() - since > SETTLED_TICKS => {
+            Some(since) if (self.ticks() - since) * u64::from(setting!(tick)) > SETTLED => {
                 c.known_fingerprint = fingerprint;
             }
             Some(_) => {}
