@@ -41,6 +41,61 @@ pub fn opaque(value: u32) -> u32 {
     value
 }
 
+/// Eight bytes as they lie in memory, the first in the lowest bits.
+///
+/// LLVM believes that BPF can load words at their own multiples only, and would put each together from single bytes, in
+/// two dozen instructions. All processors that the sensor runs on load them from anywhere, and their kernels' verifiers
+/// allow it in a map's value (not on the stack, so it can't be switched on for all code).
+///
+/// # Safety
+/// Eight bytes can be read at `place`.
+#[inline(always)]
+pub unsafe fn load64(place: *const u8) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let word: u64;
+        // SAFETY: one load, of what the caller promises.
+        unsafe {
+            core::arch::asm!(
+                "{word} = *(u64 *)({place} + 0)",
+                word = lateout(reg) word,
+                place = in(reg) place,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        u64::from_le(word)
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(not(target_arch = "bpf"))]
+    unsafe {
+        u64::from_le(place.cast::<u64>().read_unaligned())
+    }
+}
+
+/// Writes eight bytes: see [`load64`].
+///
+/// # Safety
+/// Eight bytes can be written at `place`.
+#[inline(always)]
+pub unsafe fn store64(place: *mut u8, word: u64) {
+    let word = word.to_le();
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: one store, where the caller promises.
+    unsafe {
+        core::arch::asm!(
+            "*(u64 *)({place} + 0) = {word}",
+            word = in(reg) word,
+            place = in(reg) place,
+            options(nostack, preserves_flags)
+        );
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(not(target_arch = "bpf"))]
+    unsafe {
+        place.cast::<u64>().write_unaligned(word);
+    }
+}
+
 /// LLVM keeps no memory in registers across this, and moves no load or store over it.
 #[inline(always)]
 pub fn barrier() {
@@ -97,26 +152,22 @@ impl Window {
     /// A big-endian `Int32` of the protocol.
     #[inline(always)]
     pub fn be32(&mut self, position: u32) -> u32 {
-        // SAFETY: four bytes lie within the slack.
-        u32::from_be(unsafe { self.at(position).cast::<u32>().read_unaligned() })
+        // SAFETY: eight bytes lie within the slack.
+        u32::from_be(unsafe { load64(self.at(position)) } as u32)
     }
 
     /// Eight bytes as they lie in memory, the first in the lowest bits.
     #[inline(always)]
     pub fn le64(&mut self, position: u32) -> u64 {
         // SAFETY: eight bytes lie within the slack.
-        u64::from_le(unsafe { self.at(position).cast::<u64>().read_unaligned() })
+        unsafe { load64(self.at(position)) }
     }
 
     /// Writes eight bytes.
     #[inline(always)]
     pub fn set_le64(&mut self, position: u32, value: u64) {
         // SAFETY: eight bytes lie within the slack.
-        unsafe {
-            self.at(position)
-                .cast::<u64>()
-                .write_unaligned(value.to_le());
-        };
+        unsafe { store64(self.at(position), value) };
     }
 }
 

@@ -6,9 +6,10 @@
 //! therefore always hashed, with keys drawn at start, so that a collision cannot be crafted.
 
 use crate::{
-    bytes::{barrier, swar},
+    bytes::{Window, barrier, swar},
     loops::{Step, repeat},
     scratch::Scratch,
+    template::Places,
 };
 
 /// Bytes of a statement that are hashed and captured.
@@ -56,6 +57,8 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
+    /// Where literals are, for [`crate::template`].
+    pub places: Places,
     #[cfg(test)]
     placeholders: u32,
 }
@@ -77,6 +80,10 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
+            places: Places {
+                count: 0,
+                at: self.places.at,
+            },
             #[cfg(test)]
             placeholders: 0,
         };
@@ -173,6 +180,13 @@ impl Pass<'_> {
         }
     }
 
+    /// A literal is at hand whose content changes nothing of what follows.
+    #[inline(always)]
+    fn place(&mut self) {
+        let position = self.position;
+        self.places.add(position);
+    }
+
     /// Hashes the code in front of what a run ended at, then looks at that.
     #[inline(always)]
     fn code(&mut self) -> bool {
@@ -221,6 +235,7 @@ impl Pass<'_> {
     fn stop(&mut self, byte: u8, next: u8) -> bool {
         if byte.is_ascii_digit() {
             if !self.in_word {
+                self.place();
                 self.literal();
                 self.mode = Mode::Number;
                 return true;
@@ -232,12 +247,13 @@ impl Pass<'_> {
                 let previous = self.scratch.window.byte(self.position - 1);
                 previous | 0x20 == b'e'
             };
-            self.literal();
             self.mode = if escape {
                 Mode::EscapeQuote
             } else {
+                self.place();
                 Mode::Quote
             };
+            self.literal();
             self.position += 1;
             return true;
         } else if byte == b'$' && next.is_ascii_digit() && !self.in_word {
@@ -545,18 +561,24 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
-/// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
-/// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
+/// Where the text ends that lies between `start` and `end`, as far as it is looked at.
 #[inline(always)]
-pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
-    let end = if end - start > CAPTURE {
+pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
+    if end - start > CAPTURE {
         start + CAPTURE
-    } else if end > start && scratch.window.byte(end - 1) == 0 {
+    } else if end > start && window.byte(end - 1) == 0 {
         // The text's NUL, but for which nothing would be left to do.
         end - 1
     } else {
         end
-    };
+    }
+}
+
+/// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
+/// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
+#[inline(always)]
+pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
+    let end = text_end(&mut scratch.window, start, end);
     scratch.lexer.begin(start, end, keys);
     let mut pass = Pass { scratch };
     if end > start {

@@ -12,3 +12,4 @@ pub mod protocol;
 pub mod record;
 pub mod scratch;
 pub mod settings;
+pub mod template;

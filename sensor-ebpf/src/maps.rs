@@ -8,14 +8,17 @@ use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
-#[cfg(not(floor))]
-use sensor_ebpf::merged::{Merged, WAYS};
 use sensor_ebpf::{
     connection::{Connection, NameKey, Partial, Queue},
     picked::{BUCKETS, Bucket, Walked},
     record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader},
     scratch::Scratch,
     settings::Settings,
+};
+#[cfg(not(floor))]
+use sensor_ebpf::{
+    merged::{Merged, WAYS},
+    template::{self, Template},
 };
 
 /// Records to userspace. The loader sets the size.
@@ -134,6 +137,11 @@ pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 /// Working memory.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// Statements that this CPU has seen again and again.
+#[cfg(not(floor))]
+#[btf_map]
+pub static TEMPLATES: PerCpuArray<Template, { template::TEMPLATES as usize }> = PerCpuArray::new();
 
 /// A text on its way into the ring, header in front.
 #[btf_map]

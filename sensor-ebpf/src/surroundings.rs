@@ -7,6 +7,8 @@ use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+#[cfg(not(floor))]
+use sensor_ebpf::template;
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
@@ -18,6 +20,8 @@ use sensor_ebpf::{
     scratch::Scratch,
 };
 
+#[cfg(not(floor))]
+use crate::maps::TEMPLATES;
 use crate::{
     hook::registers::{Buffer, read_user},
     identity,
@@ -38,8 +42,8 @@ pub struct KernelSurroundings {
 /// Ticks between two progress records of a slow result: 25 to 250 ms, as the kernel is configured.
 const PROGRESS_TICKS: u64 = 25;
 
-/// A fingerprint is taken for known without asking so many ticks after its first text: one to ten seconds.
-const SETTLED_TICKS: u64 = 1000;
+/// A fingerprint is taken for known without asking so many nanoseconds after its first text.
+const SETTLED: u64 = 1_000_000_000;
 
 /// Entries of an `iovec` array that are followed.
 const VECTORS: u32 = 64;
@@ -138,7 +142,7 @@ impl Surroundings for KernelSurroundings {
                 }
             }
             // Userspace has had the time to say that it wants every text of this fingerprint.
-            Some(since) if self.ticks() - since > SETTLED_TICKS => {
+            Some(since) if (self.ticks() - since) * u64::from(setting!(tick)) > SETTLED => {
                 c.known_fingerprint = fingerprint;
             }
             Some(_) => {}
@@ -391,6 +395,18 @@ pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
     let scratch = unsafe { &mut *scratch };
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
+    #[cfg(not(floor))]
+    if let Some(template) = TEMPLATES.get_ptr_mut(template::place(&mut scratch.window, start, end))
+    {
+        // SAFETY: this CPU's, as the working memory is.
+        let template = unsafe { &mut *template };
+        if template::recognise(scratch, template, start, end) {
+            return 1;
+        }
+        scratch.hashed = fingerprint(scratch, start, end, keys);
+        template::learn(scratch, template, start, end);
+        return 1;
+    }
     scratch.hashed = fingerprint(scratch, start, end, keys);
     1
 }

@@ -85,6 +85,21 @@ pub fn ends_ready(window: &mut Window, end: u32) -> bool {
 
 const READY: u64 = u64::from_le_bytes(*b"Z\0\0\0\x05\0\0\0");
 
+/// Length of [`single_digit`]'s `CommandComplete`.
+pub const SINGLE_DIGIT: u32 = 14;
+
+/// The count of a `SELECT` of up to nine rows whose `CommandComplete` and `ReadyForQuery` end at `end`: most look-ups, told
+/// by three words instead of a search for where the tag begins.
+#[inline(always)]
+pub fn single_digit(window: &mut Window, end: u32) -> Option<u64> {
+    const HEAD: u64 = u64::from_le_bytes(*b"C\0\0\0\x0dSEL");
+    const MIDDLE: u64 = u64::from_le_bytes(*b"ECT \0\0Z\0");
+    const DIGIT: u64 = 0xff_0000_0000;
+    let middle = window.le64(end - 12);
+    let digit = (middle >> 32 & 0xff).wrapping_sub(u64::from(b'0'));
+    (window.le64(end - 20) == HEAD && middle & !DIGIT == MIDDLE && digit < 10).then_some(digit)
+}
+
 /// A `CommandComplete` between `floor` and the `ReadyForQuery` that ends at `end`: its whole length, or zero.
 #[inline(always)]
 pub fn completion_before(window: &mut Window, end: u32, floor: u32) -> u32 {

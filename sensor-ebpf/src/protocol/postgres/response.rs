@@ -1,7 +1,7 @@
 //! Backend messages: what the server answers.
 
 use super::{
-    completion::{completion_before, ends_ready, parse_tag},
+    completion::{SINGLE_DIGIT, completion_before, ends_ready, parse_tag, single_digit},
     lose_track,
     messages::{self, HEADER, READY_LENGTH},
     outcome, skim,
@@ -71,10 +71,22 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
     if !ends_ready(s.window(), end) {
         return false;
     }
-    let total = completion_before(s.window(), end, BASE);
+    let (total, tag, count) = match single_digit(s.window(), end) {
+        Some(count) if take >= READY_LENGTH + SINGLE_DIGIT => {
+            (SINGLE_DIGIT, CommandTag::Select, count)
+        }
+        _ => {
+            let total = completion_before(s.window(), end, BASE);
+            let start = end - READY_LENGTH - total;
+            let (tag, count) = if total > 0 {
+                parse_tag(s.window(), start + HEADER, total - HEADER)
+            } else {
+                (CommandTag::Other, 0)
+            };
+            (total, tag, count)
+        }
+    };
     let completion = if total > 0 {
-        let start = end - READY_LENGTH - total;
-        let (tag, count) = parse_tag(s.window(), start + HEADER, total - HEADER);
         let before = length - READY_LENGTH - total;
         // Rows stand before the completion, or only messages of five bytes do.
         let no_rows = before == 0

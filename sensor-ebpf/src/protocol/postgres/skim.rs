@@ -11,7 +11,7 @@ use super::{
     outcome,
 };
 use crate::{
-    bytes::BASE,
+    bytes::{BASE, load64, store64},
     connection::{CONNECTION_COPY_OUT, Connection, Follow, REQUEST_SEVERAL, REQUEST_SYNC, TAIL},
     protocol::Surroundings,
     record::{CommandTag, STATEMENT_ESTIMATED, STATEMENT_FAILED},
@@ -161,13 +161,7 @@ pub fn keep_tail<S: Surroundings>(s: &mut S, c: &mut Connection, position: u32) 
     while i < TAIL {
         let word = s.window().le64(position + i as u32);
         // SAFETY: i + 8 <= TAIL, a multiple of eight.
-        unsafe {
-            c.tail
-                .as_mut_ptr()
-                .add(i)
-                .cast::<u64>()
-                .write_unaligned(word.to_le());
-        };
+        unsafe { store64(c.tail.as_mut_ptr().add(i), word) };
         i += 8;
     }
 }
@@ -178,7 +172,7 @@ pub fn restore_tail<S: Surroundings>(s: &mut S, c: &Connection, position: u32) {
     let mut i = 0;
     while i < TAIL {
         // SAFETY: as above.
-        let word = u64::from_le(unsafe { c.tail.as_ptr().add(i).cast::<u64>().read_unaligned() });
+        let word = unsafe { load64(c.tail.as_ptr().add(i)) };
         s.window().set_le64(position + i as u32, word);
         i += 8;
     }

@@ -1,6 +1,8 @@
 //! Finding and reading `CommandComplete` from its end.
 
-use crate::protocol::postgres::completion::{completion_before, ends_ready, parse_tag};
+use crate::protocol::postgres::completion::{
+    SINGLE_DIGIT, completion_before, ends_ready, parse_tag, single_digit,
+};
 use crate::{
     bytes::{BASE, Window},
     record::CommandTag,
@@ -93,5 +95,36 @@ fn does_not_find_a_completion_that_is_none() {
     for bytes in [&b"Z\0\0\0\x05X"[..], b"Z\0\0\0\x06I", b"0123456789"] {
         let (mut window, end) = window(bytes);
         assert!(!ends_ready(&mut window, end));
+    }
+}
+
+#[test]
+fn the_short_way_says_what_the_long_one_says() {
+    for tag in [
+        "SELECT 0",
+        "SELECT 1",
+        "SELECT 9",
+        "SELECT 10",
+        "SELECT x",
+        "SELECT",
+        "DELETE 1",
+        "FETCH 1",
+        "INSERT 0 1",
+    ] {
+        let mut bytes = completion(tag);
+        bytes.extend(b"Z\0\0\0\x05I");
+        let (mut window, end) = window(&bytes);
+        let total = completion_before(&mut window, end, BASE);
+        let (command, count) = parse_tag(&mut window, end - 6 - total + 5, total - 5);
+        let short = single_digit(&mut window, end);
+        assert_eq!(
+            short,
+            (command == CommandTag::Select && total == SINGLE_DIGIT && tag != "SELECT x")
+                .then_some(count),
+            "{tag}"
+        );
+        // A message that only looks like one.
+        window.set(end - 20, b'D');
+        assert_eq!(single_digit(&mut window, end), None, "{tag}");
     }
 }
