@@ -40,6 +40,8 @@ pub fn repeat<S: Step>(limit: u32, state: &mut S) {
     }
     #[cfg(floor)]
     {
+        // A turn changes what the state refers to, by ways of its own.
+        crate::bytes::escape(state);
         let mut turn = 0;
         while turn < limit {
             if !state.turn() {
