@@ -10,7 +10,7 @@ use std::{
 };
 
 use harness::{
-    CONFIGURATION, Options, Postgres, Sensor, Turn, Volume,
+    CONFIGURATION, Options, Postgres, Sensor, Turn, Volume, allowed_rungs,
     clients::{Client, Counted, Endpoint, SCHEMA, role},
     raw::{self, Raw},
     relay::Relay,
@@ -71,7 +71,30 @@ struct Run {
 
 #[test]
 fn every_client_over_every_socket() {
+    every_client(&Turn::take(), CONFIGURATION);
+}
+
+/// The same records come out on every rung of the ladder of hooks that this kernel allows, when it is made to use it.
+#[test]
+fn every_client_on_each_lower_rung() {
     let turn = Turn::take();
+    let rungs = allowed_rungs(&turn);
+    assert_eq!(
+        rungs.last().map(String::as_str),
+        Some("sys_exit"),
+        "the lowest rung is there on every kernel"
+    );
+    // The first is what the other tests run on.
+    for rung in &rungs[1..] {
+        eprintln!("hooks {rung}");
+        every_client(
+            &turn,
+            &format!("[kernel]\nhooks = \"{rung}\"\n{CONFIGURATION}"),
+        );
+    }
+}
+
+fn every_client(turn: &Turn, configuration: &str) {
     let server = Postgres::start(&Options::default());
     let transports = [
         ("unix", server.unix()),
@@ -88,7 +111,7 @@ fn every_client_over_every_socket() {
         .collect();
     let roles: Vec<&str> = plan.iter().map(|(_, role, _)| role.as_str()).collect();
     let database = database(&server, &roles);
-    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(turn, configuration, &[]);
 
     // Three at a time.
     let mut runs = Vec::new();

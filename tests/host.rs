@@ -144,12 +144,23 @@ fn check_knows_this_kernels_rung() {
     }
     for name in [
         "CAP_BPF",
+        "CAP_PERFMON",
+        "CAP_SYS_PTRACE",
+        "CAP_DAC_READ_SEARCH",
         "BTF",
+        "sched_process_exec",
+        "sched_process_exit",
         "ring buffer",
         "socket storage",
+        "lockdown",
+        "memory lock",
         "pid namespace",
     ] {
         assert_eq!(row(&report, name)["present"], true, "{name}");
+    }
+    // There or not, they are said.
+    for name in ["uprobes", "BPF statistics", "tracefs", "bpffs", "cgroups"] {
+        assert_eq!(row(&report, name)["need"], "informative", "{name}");
     }
     for row in report["capabilities"].as_array().expect("rows") {
         for field in ["why", "found"] {
@@ -157,6 +168,66 @@ fn check_knows_this_kernels_rung() {
         }
         assert!(row["present"] == true || row["remedy"] != "", "{row}");
     }
+    // As root all is there: what is lost is known, and is in the exit code.
+    let nothing_lost = report["lost"] == Value::Array(Vec::new());
+    let (verdict, code) = if nothing_lost {
+        ("ready", 0)
+    } else {
+        ("degraded", 1)
+    };
+    assert_eq!(report["verdict"], verdict, "{report:#}");
+    assert_eq!(finished.status.code(), Some(code), "{report:#}");
+    // People get each row with what it is for, and how to get what is missing.
+    let text = stdout(&wrapped(&["env"], &["check"]));
+    for row in report["capabilities"].as_array().expect("rows") {
+        let said = |field: &str| row[field].as_str().is_some_and(|part| text.contains(part));
+        assert!(said("name") && said("found"), "{row} is not in:\n{text}");
+        assert!(said("why"), "{row} is not in:\n{text}");
+        assert!(
+            row["present"] == true || said("remedy"),
+            "{row} is not in:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn run_time_statistics_are_found_on_and_off() {
+    let _turn = Turn::take();
+    let path = "/proc/sys/kernel/bpf_stats_enabled";
+    let before = fs::read_to_string(path).expect("kernel.bpf_stats_enabled");
+    let found = ["0", "1"].map(|value| {
+        fs::write(path, value).expect("set kernel.bpf_stats_enabled");
+        json(&wrapped(&["env"], &["check", "--json"]))
+    });
+    fs::write(path, before).expect("set kernel.bpf_stats_enabled");
+    for (report, on) in found.iter().zip([false, true]) {
+        assert_eq!(row(report, "BPF statistics")["present"], on, "{report:#}");
+    }
+}
+
+/// Before Linux 5.11 maps count as locked memory.
+#[test]
+fn a_small_memory_lock_matters_to_old_kernels_only() {
+    let _turn = Turn::take();
+    let limited = [
+        "setpriv",
+        "--bounding-set",
+        "-sys_resource",
+        "sh",
+        "-c",
+        "ulimit -l 64; exec \"$@\"",
+        "sh",
+    ];
+    let finished = wrapped(&limited, &["check", "--json"]);
+    let report = json(&finished);
+    let charged = kernel() < (5, 11);
+    assert_eq!(row(&report, "memory lock")["present"], !charged);
+    assert_eq!(finished.status.code() == Some(2), charged, "{report:#}");
+    assert_eq!(
+        report["todo"].to_string().contains("LimitMEMLOCK=infinity"),
+        charged,
+        "{report:#}"
+    );
 }
 
 #[test]

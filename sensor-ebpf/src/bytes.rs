@@ -110,6 +110,17 @@ pub fn barrier() {
     }
 }
 
+/// Tells LLVM that what this refers to is known elsewhere, too: functions that are called later may read and change it,
+/// though they are not given it. Otherwise a `&mut` says that they do not.
+#[cfg(floor)]
+#[inline(always)]
+pub fn escape<T>(place: &mut T) {
+    // SAFETY: changes nothing; LLVM must believe that it keeps the address, and changes any memory. A move, see `opaque`.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) core::ptr::from_mut(place) => _, options(nostack, preserves_flags));
+    }
+}
+
 impl Window {
     /// An empty window (tests; in the kernel it is a per-CPU map value).
     #[cfg(not(target_arch = "bpf"))]

@@ -40,6 +40,8 @@ pub fn repeat<S: Step>(limit: u32, state: &mut S) {
     }
     #[cfg(floor)]
     {
+        // A turn changes what the state refers to, by ways of its own.
+        crate::bytes::escape(state);
         let mut turn = 0;
         while turn < limit {
             if !state.turn() {
@@ -59,7 +61,7 @@ pub fn repeat<S: Step>(limit: u32, state: &mut S) {
 /// Steps of a turn, where each step is small and there may be thousands: the verifier follows no more than 8192 jumps in
 /// a row, and each turn is one.
 #[cfg(floor)]
-pub const STEPS: u32 = 4;
+pub const STEPS: u32 = 2;
 
 /// Bodies of loops as global functions without arguments: defined by the kernel programs, which find the state in maps.
 /// Each returns zero where the loop ends.

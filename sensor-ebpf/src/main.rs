@@ -140,7 +140,7 @@ mod programs {
     use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
     use crate::{
-        client,
+        floor::steps,
         hook::{Direction, sys_exit},
         server, task,
     };
@@ -148,18 +148,18 @@ mod programs {
     /// Every system call's end.
     #[raw_tracepoint(tracepoint = "sys_exit")]
     pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-        let Some((call, direction, length)) = sys_exit::call(&ctx) else {
+        let Some((direction, length)) = sys_exit::call(&ctx) else {
             return 0;
         };
         if task::is_server() {
-            if let Some(operation) = sys_exit::operation(&call, length) {
-                server::operation(&operation, direction);
+            let next = steps::step_server();
+            if next == steps::RECEIVED {
+                steps::step_received();
+            } else if next == steps::SENT && steps::step_sent() == steps::WALKS {
+                steps::step_walk();
             }
-        } else if direction == Direction::Sent
-            && length > 0
-            && let Some(operation) = sys_exit::operation(&call, length)
-        {
-            client::sent(&operation);
+        } else if direction == Direction::Sent && length > 0 {
+            steps::step_client();
         }
         0
     }

@@ -26,6 +26,12 @@ pub struct Scratch {
     /// Of the requests that are being taken off: an error came before.
     #[cfg(floor)]
     pub failed: bool,
+    /// What the server sent is to be walked.
+    #[cfg(floor)]
+    pub walks: bool,
+    /// The message that is to be taken next.
+    #[cfg(floor)]
+    pub taken: crate::protocol::postgres::Taken,
     /// The pass over a statement's keys.
     pub keyer: Keyer,
     /// By what [`Self::walked`] is found.

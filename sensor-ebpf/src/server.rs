@@ -64,16 +64,23 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return;
     };
+    #[cfg(floor)]
+    crate::floor::serve(connection, &buffer);
+    if !connection.has(CONNECTION_ANNOUNCED) {
+        announce(operation.sk, connection);
+    }
+    #[cfg(floor)]
+    {
+        let _ = (scratch, length);
+        crate::floor::go_on(direction);
+    }
+    #[cfg(not(floor))]
     let mut surroundings = KernelSurroundings {
         sk: operation.sk,
         buffer,
         scratch,
     };
-    #[cfg(floor)]
-    crate::floor::serve(connection, &surroundings.buffer);
-    if !connection.has(CONNECTION_ANNOUNCED) {
-        announce(operation.sk, connection);
-    }
+    #[cfg(not(floor))]
     if direction == Direction::Received {
         postgres::received(&mut surroundings, connection, length);
     } else {

@@ -369,6 +369,9 @@ impl Surroundings for KernelSurroundings {
         let keyer = &mut self.scratch().keyer;
         keyer.connection = c.id;
         keyer.fingerprint = fingerprint;
+        #[cfg(floor)]
+        crate::floor::pick(plan, start, end, bound);
+        #[cfg(not(floor))]
         if bound {
             hash_parameters(plan, start, end);
         } else {

@@ -73,6 +73,20 @@ pub fn probe<T: Copy + Default>(address: u64, offset: u32) -> T {
     value
 }
 
+/// Loads a field through an address that the verifier does not track to a place in a map; zero when it can't be read.
+#[cfg(floor)]
+#[inline(always)]
+pub fn probe_to(place: &mut u64, address: u64, offset: u32) {
+    // SAFETY: writes eight bytes; the helper checks the source, and leaves zeros where it can't be read.
+    unsafe {
+        bpf_probe_read_kernel(
+            core::ptr::from_mut(place).cast(),
+            size_of::<u64>() as u32,
+            (address + u64::from(offset)) as *const c_void,
+        );
+    }
+}
+
 /// Does the current task's command name say that it belongs to a database server?
 ///
 /// First of all checks, so that it costs every other process on the host a few instructions a socket operation.

@@ -19,6 +19,6 @@ pub use environment::{
     Turn, assert_within, patience, require_root_and_bpf, sensor_binary, slowness, workspace,
 };
 pub use postgres::{Options, Postgres};
-pub use sensor::{CONFIGURATION, Output, Sensor, wait_until};
+pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, wait_until};
 pub use truth::{Statements, statements};
 pub use volume::Volume;

@@ -304,6 +304,25 @@ fn with_hooks(configuration: &str) -> String {
     }
 }
 
+/// The rungs of the ladder of hooks that this kernel allows, the best first, as `sensor check` says.
+///
+/// # Panics
+/// When it says nothing of them.
+pub fn allowed_rungs(_turn: &Turn) -> Vec<String> {
+    let checked = Command::new(sensor_binary())
+        .args(["check", "--json"])
+        .current_dir("/")
+        .output()
+        .expect("start the sensor");
+    let report: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    let rows = report["capabilities"].as_array().expect("capabilities");
+    rows.iter()
+        .filter(|row| row["present"] == true)
+        .filter_map(|row| row["name"].as_str()?.strip_prefix("hooks "))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Waits until a condition holds.
 ///
 /// # Panics

@@ -14,12 +14,16 @@ use aya_ebpf::{
 use sensor_ebpf::connection::{Connection, Partial, Queue};
 
 use crate::{
-    hook::registers::{Buffer, SystemCall},
+    hook::{
+        Direction,
+        registers::{Buffer, SystemCall},
+    },
     maps::{CREATE, Client, PARTIALS, QUEUES, SCRATCH, raw},
     state,
     surroundings::KernelSurroundings,
 };
 
+pub mod steps;
 mod turns;
 
 /// The operation at hand.
@@ -35,6 +39,17 @@ struct Here {
     address: u64,
     vectors: u32,
     slot: u32,
+    /// Result of the call.
+    length: i32,
+    /// It wrote, and did not read.
+    wrote: bool,
+    /// What is to be done next: see [`steps`].
+    next: u32,
+    /// Keys to be picked: a packed plan, or zero.
+    plan: u64,
+    start: u32,
+    end: u32,
+    bound: bool,
 }
 
 /// Slots that some CPU is about to take: an entry is a lock.
@@ -44,57 +59,106 @@ static CLAIMS: HashMap<u32, u32, 1024> = HashMap::new();
 /// `BPF_NOEXIST`.
 const NEW: u64 = 1;
 
+/// What is at hand on this CPU.
+#[inline(always)]
+fn here<'a>() -> Option<&'a mut Here> {
+    let here = HERE.get_ptr_mut(0)?;
+    // SAFETY: this CPU's slot; programs do not migrate.
+    Some(unsafe { &mut *here })
+}
+
+/// Begins with a system call that has these registers.
+#[inline(always)]
+pub fn take_in<'a>(
+    registers: u64,
+    number: u32,
+    direction: Direction,
+    length: i32,
+) -> Option<&'a SystemCall> {
+    let here = here()?;
+    here.call.fill(registers, number);
+    here.wrote = direction == Direction::Sent;
+    here.length = length;
+    here.next = steps::NOTHING;
+    here.plan = 0;
+    Some(&here.call)
+}
+
+/// What [`take_in`] left: first argument, direction, result.
+#[inline(always)]
+pub fn taken_in() -> Option<(u32, Direction, i32)> {
+    let here = here()?;
+    let direction = if here.wrote {
+        Direction::Sent
+    } else {
+        Direction::Received
+    };
+    Some((here.call.first as u32, direction, here.length))
+}
+
 /// Begins with an operation on this socket, whose inode is its number: numbers are used again after four billions, and
 /// then not with the same address.
 #[inline(always)]
-pub fn begin(sk: u64, inode: u64, call: &SystemCall) -> bool {
-    let Some(here) = HERE.get_ptr_mut(0) else {
+pub fn begin(sk: u64, inode: u64) -> bool {
+    let Some(here) = here() else {
         return false;
     };
-    // SAFETY: this CPU's slot; programs do not migrate.
-    let here = unsafe { &mut *here };
     here.sk = sk;
     here.id = (sk >> 6 & 0x3fff_ffff) << 32 | inode & 0xffff_ffff;
-    here.call = *call;
     true
 }
 
 /// Number of the socket at hand.
 #[inline(always)]
 pub fn id() -> u64 {
-    // SAFETY: this CPU's slot.
-    HERE.get_ptr(0).map_or(0, |here| unsafe { (*here).id })
+    here().map_or(0, |here| here.id)
 }
 
 /// The system call at hand: number, second and third argument.
 #[inline(always)]
 pub fn system_call() -> (u32, u64, u64) {
-    let Some(here) = HERE.get_ptr(0) else {
-        return (u32::MAX, 0, 0);
-    };
-    // SAFETY: this CPU's slot.
-    let call = unsafe { &(*here).call };
-    (call.number, call.second, call.third)
+    here().map_or((u32::MAX, 0, 0), |here| {
+        (here.call.number, here.call.second, here.call.third)
+    })
 }
 
 /// Leaves for the bodies of loops what they work on.
 #[inline(always)]
 pub fn serve(connection: &Connection, buffer: &Buffer) {
-    if let Some(here) = HERE.get_ptr_mut(0) {
-        // SAFETY: this CPU's slot.
-        let here = unsafe { &mut *here };
+    if let Some(here) = here() {
         here.slot = connection.slot;
         here.address = buffer.address;
         here.vectors = buffer.vectors;
     }
 }
 
+/// Leaves to be done next what the operation's bytes say: see [`steps`].
+#[inline(always)]
+pub fn go_on(direction: Direction) {
+    if let Some(here) = here() {
+        here.next = if direction == Direction::Sent {
+            steps::SENT
+        } else {
+            steps::RECEIVED
+        };
+    }
+}
+
+/// Leaves keys to be picked by [`steps`].
+#[inline(always)]
+pub fn pick(plan: u64, start: u32, end: u32, bound: bool) {
+    if let Some(here) = here() {
+        here.plan = plan;
+        here.start = start;
+        here.end = end;
+        here.bound = bound;
+    }
+}
+
 /// What [`serve`] left.
 #[inline(always)]
 fn served<'a>() -> Option<(KernelSurroundings, &'a mut Connection)> {
-    let here = HERE.get_ptr(0)?;
-    // SAFETY: this CPU's slot.
-    let here = unsafe { &*here };
+    let here = here()?;
     let surroundings = KernelSurroundings {
         sk: here.sk as *mut c_void,
         buffer: Buffer {
@@ -188,9 +252,7 @@ impl Stored for u64 {
 
 #[inline(always)]
 fn slot() -> u64 {
-    // SAFETY: this CPU's slot.
-    HERE.get_ptr(0)
-        .map_or(0, |here| u64::from(unsafe { (*here).slot }))
+    here().map_or(0, |here| u64::from(here.slot))
 }
 
 /// What a map keeps of the socket at hand; created when `flags` say so.

@@ -5,7 +5,7 @@
 
 use sensor_ebpf::{bytes::CHUNK, fingerprint, picked, protocol::postgres};
 
-use super::served;
+use super::{served, steps};
 use crate::{
     maps::SCRATCH,
     surroundings::{self, KernelPicker},
@@ -19,7 +19,10 @@ const MESSAGES: u32 = CHUNK / 5 + 2;
 extern "C" fn turn_piece_received() -> u32 {
     let mut step = 0;
     while step < MESSAGES {
-        if turn_received() == 0 {
+        let goes_on = turn_received();
+        turn_taken();
+        steps::step_keys();
+        if goes_on == 0 {
             return 0;
         }
         step += 1;
@@ -32,6 +35,15 @@ extern "C" fn turn_piece_received() -> u32 {
 extern "C" fn turn_received() -> u32 {
     served().map_or(0, |(mut s, c)| {
         u32::from(postgres::received_turn(&mut s, c))
+    })
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn turn_taken() -> u32 {
+    served().map_or(0, |(mut s, c)| {
+        postgres::taken(&mut s, c);
+        1
     })
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::programs::RawTracePointContext;
 
 use super::{
     Direction, MSG_PEEK, Operation,
-    registers::{self, SystemCall, calls},
+    registers::{self, calls},
 };
 use crate::{
     floor,
@@ -16,10 +16,10 @@ use crate::{
     task::{self, load, probe},
 };
 
-/// Arguments of `sys_exit(regs, ret)`: the call, which way its bytes went, and its result. `None` for calls that neither
-/// read nor write, and for peeks.
+/// Takes in the arguments of `sys_exit(regs, ret)`: which way the call's bytes went, and its result. `None` for calls that
+/// neither read nor write, and for peeks.
 #[inline(always)]
-pub fn call(ctx: &RawTracePointContext) -> Option<(SystemCall, Direction, i32)> {
+pub fn call(ctx: &RawTracePointContext) -> Option<(Direction, i32)> {
     let registers: u64 = ctx.arg(0);
     // Nearly all calls of the host end here.
     let number = registers::number(registers);
@@ -28,7 +28,8 @@ pub fn call(ctx: &RawTracePointContext) -> Option<(SystemCall, Direction, i32)> 
         calls::WRITE | calls::WRITEV | calls::SENDTO | calls::SENDMSG => Direction::Sent,
         _ => return None,
     };
-    let call = registers::call(registers, number);
+    let length = ctx.arg::<i64>(1) as i32;
+    let call = floor::take_in(registers, number, direction, length)?;
     let flags = match number {
         calls::RECVFROM => call.fourth,
         calls::RECVMSG => call.third,
@@ -37,19 +38,19 @@ pub fn call(ctx: &RawTracePointContext) -> Option<(SystemCall, Direction, i32)> 
     if flags as i32 & MSG_PEEK != 0 {
         return None;
     }
-    Some((call, direction, ctx.arg::<i64>(1) as i32))
+    Some((direction, length))
 }
 
 /// `S_IFMT` and `S_IFSOCK`.
 const KIND: u16 = 0o170_000;
 const SOCKET: u16 = 0o140_000;
 
-/// The operation of a call, if its file is a socket.
+/// The operation of the call that was taken in, if its file is a socket.
 #[inline(always)]
-pub fn operation(call: &SystemCall, length: i32) -> Option<Operation> {
+pub fn operation() -> Option<(Operation, Direction)> {
+    let (descriptor, direction, length) = floor::taken_in()?;
     let files: u64 = load(task::current(), setting!(offsets.task_files));
     let table: u64 = probe(files, setting!(offsets.files_fdt));
-    let descriptor = call.first as u32;
     if descriptor >= probe::<u32>(table, setting!(offsets.fdtable_max_fds)) {
         return None;
     }
@@ -62,11 +63,9 @@ pub fn operation(call: &SystemCall, length: i32) -> Option<Operation> {
     let socket: u64 = probe(file, setting!(offsets.file_private_data));
     let sk: u64 = probe(socket, setting!(offsets.socket_sk));
     let number: u64 = probe(inode, setting!(offsets.inode_ino));
-    if sk == 0 || !floor::begin(sk, number, call) {
+    if sk == 0 || !floor::begin(sk, number) {
         return None;
     }
-    Some(Operation {
-        sk: sk as *mut _,
-        length,
-    })
+    let sk = sk as *mut _;
+    Some((Operation { sk, length }, direction))
 }

@@ -104,8 +104,8 @@ impl Findings {
                 found.name,
                 found.found
             );
-            if !found.present && found.need != Need::Informative {
-                let _ = writeln!(out, "       {:<20} needed for: {}", "", found.why);
+            let _ = writeln!(out, "       {:<20} for: {}", "", found.why);
+            if !found.present {
                 let _ = writeln!(out, "       {:<20} to get it: {}", "", found.remedy);
             }
         }

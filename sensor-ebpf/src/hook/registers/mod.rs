@@ -12,7 +12,10 @@ use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 #[cfg(not(floor))]
 use crate::task::{self, load};
 #[cfg(floor)]
-use crate::{floor::system_call, task::probe};
+use crate::{
+    floor::system_call,
+    task::{probe, probe_to},
+};
 
 #[cfg_attr(bpf_target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(bpf_target_arch = "aarch64", path = "aarch64.rs")]
@@ -53,17 +56,17 @@ pub fn number(registers: u64) -> u32 {
     probe::<architecture::Number>(registers, architecture::NUMBER) as u32
 }
 
-/// The whole call.
 #[cfg(floor)]
-#[inline(always)]
-pub fn call(registers: u64, number: u32) -> SystemCall {
-    let [first, second, third, fourth] = architecture::ARGUMENTS;
-    SystemCall {
-        number,
-        first: probe(registers, first),
-        second: probe(registers, second),
-        third: probe(registers, third),
-        fourth: probe(registers, fourth),
+impl SystemCall {
+    /// Takes the whole call in, in place: the stack is short.
+    #[inline(always)]
+    pub fn fill(&mut self, registers: u64, number: u32) {
+        let [first, second, third, fourth] = architecture::ARGUMENTS;
+        self.number = number;
+        probe_to(&mut self.first, registers, first);
+        probe_to(&mut self.second, registers, second);
+        probe_to(&mut self.third, registers, third);
+        probe_to(&mut self.fourth, registers, fourth);
     }
 }
 

@@ -11,9 +11,9 @@ use crate::connection::{Connection, Follow, Phase};
 pub use outcome::skipped_turn;
 pub use request::mergeable;
 #[cfg(floor)]
-pub use request::turn as received_turn;
+pub use request::{Taken, taken, turn as received_turn};
 #[cfg(floor)]
-pub use response::turn as sent_turn;
+pub use response::{turn as sent_turn, walk};
 pub use skim::estimate;
 
 mod completion;

@@ -53,7 +53,14 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     };
     // The common case in one go: PostgreSQL never reads more than a piece, and nearly always one message. The loop costs
     // more than the step.
-    if messages.piece() && (messages.message() || messages.piece_ends()) {
+    #[cfg(not(floor))]
+    let more = messages.piece() && (messages.message() || messages.piece_ends());
+    #[cfg(floor)]
+    let more = {
+        messages.s.scratch().taken.kind = 0;
+        messages.piece_ends()
+    };
+    if more {
         repeat(STEPS, &mut messages);
         let walk = &messages.s.scratch().walk;
         if walk.offset < walk.length {
@@ -94,6 +101,27 @@ impl<S: Surroundings> Step for Messages<'_, S> {
 #[inline(always)]
 pub fn turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
     Messages { s, c }.step()
+}
+
+/// A message that is to be taken; none of type zero.
+#[cfg(floor)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    kind: u8,
+    body: u32,
+    end: u32,
+}
+
+/// Takes the message that the step before came to, if any.
+#[cfg(floor)]
+#[inline(always)]
+pub fn taken<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    let Taken { kind, body, end } = s.scratch().taken;
+    if kind != 0 {
+        s.scratch().taken.kind = 0;
+        Messages { s, c }.take_now(kind, body, end);
+    }
 }
 
 impl<S: Surroundings> Messages<'_, S> {
@@ -186,8 +214,20 @@ impl<S: Surroundings> Messages<'_, S> {
         false
     }
 
-    #[inline(never)]
+    /// Where the stack is short, what is to be taken is left to [`taken`], which is called from a shallower place.
+    #[inline(always)]
     fn take(&mut self, kind: u8, body: u32, end: u32) {
+        #[cfg(not(floor))]
+        self.take_now(kind, body, end);
+        #[cfg(floor)]
+        {
+            self.s.scratch().taken = Taken { kind, body, end };
+        }
+    }
+
+    #[cfg_attr(not(floor), inline(never))]
+    #[cfg_attr(floor, inline(always))]
+    fn take_now(&mut self, kind: u8, body: u32, end: u32) {
         match kind {
             b'Q' => self.query(body, end),
             b'P' => self.parse(body, end),

@@ -42,7 +42,13 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     if is_lone(c) && length < CHUNK && whole_response(s, c, length) {
         return;
     }
+    #[cfg(not(floor))]
     walk(s, c, length);
+    // From a shallower place.
+    #[cfg(floor)]
+    {
+        s.scratch().walks = true;
+    }
 }
 
 /// Is the response to a single statement about to begin, at a message border?
@@ -115,8 +121,9 @@ fn is_acknowledgement(kind: u8) -> bool {
 }
 
 /// Message by message.
-#[inline(never)]
-fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+#[cfg_attr(not(floor), inline(never))]
+#[cfg_attr(floor, inline(always))]
+pub fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let walk = &mut s.scratch().walk;
     walk.offset = 0;
     walk.length = length;

@@ -85,19 +85,19 @@ pub fn host(config: &Config) -> Host {
     });
     let ladder = hooks::ladder();
     capabilities.extend(hook_families(&ladder));
-    // Without the rights to try, everything would look as if the kernel lacked it.
-    if privileges::can_load() {
-        if let Ok(btf) = &btf {
-            capabilities.extend(tracepoints(btf));
-        }
-        capabilities.extend(features());
-    }
-    capabilities.extend(host::all(btf.as_ref().ok()));
     let chosen = ladder.and_then(|ladder| hooks::best(&ladder, config.kernel.hooks));
     let (family, refusal) = match chosen {
         Ok(family) => (Some(family), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
+    // Without the rights to try, everything would look as if the kernel lacked it.
+    if privileges::can_load() {
+        if let Ok(btf) = &btf {
+            capabilities.extend(tracepoints(btf));
+        }
+        capabilities.extend(features(family));
+    }
+    capabilities.extend(host::all(btf.as_ref().ok()));
     Host {
         release: kernel_release(),
         capabilities,
@@ -185,13 +185,13 @@ fn tracepoints(btf: &btf_rs::Btf) -> Vec<Capability> {
 }
 
 /// Kinds of maps, and helpers that are refused for reasons of policy.
-fn features() -> Vec<Capability> {
-    let map = |name: &str, kind, why, remedy| {
+fn features(family: Option<Family>) -> Vec<Capability> {
+    let map = |name: &str, kind, need, why, remedy| {
         let answer = aya::sys::is_map_supported(kind);
         Capability {
             name: name.to_owned(),
             present: matches!(answer, Ok(true)),
-            need: Need::Required,
+            need,
             why,
             found: match answer {
                 Ok(true) => "the kernel makes such maps".to_owned(),
@@ -205,13 +205,19 @@ fn features() -> Vec<Capability> {
         map(
             "ring buffer",
             MapType::RingBuf,
+            Need::Required,
             "records on their way to userspace",
             "boot Linux 5.8 or later, and run as root",
         ),
         map(
             "socket storage",
             MapType::SkStorage,
-            "what is remembered of a connection, but for the hooks sys_exit",
+            if family == Some(Family::SysExit) {
+                Need::Informative
+            } else {
+                Need::Required
+            },
+            "what is remembered of a connection; the hooks sys_exit do without",
             "boot Linux 5.11 or later, and run as root",
         ),
         lockdown(),
