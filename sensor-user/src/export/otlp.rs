@@ -21,7 +21,10 @@ use super::{
 use crate::config::otlp::Temporality;
 
 mod alert;
+mod records;
 mod spans;
+
+pub use records::Sketch;
 
 /// Receivers take 4 MiB in one gRPC message unless told otherwise; half of it leaves room for the resource and for
 /// collectors in between that add to it.

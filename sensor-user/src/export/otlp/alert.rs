@@ -66,12 +66,17 @@ impl Messages {
         let mut spans = vec![Span {
             trace_id: trace.clone(),
             span_id: root.clone(),
-            name: format!("{} {}", names::ANOMALY, alert.threshold),
+            // Lists of traces show little more than that.
+            name: format!(
+                "alert {} {}",
+                alert.threshold,
+                record.principal.user.as_deref().unwrap_or("(unknown user)")
+            ),
             kind: SpanKind::Internal as i32,
             start_time_unix_nano: alert.since.0,
             end_time_unix_nano: alert.time.0,
             attributes: key_values(&alert_attributes(record)),
-            status: UNSET,
+            status: status(record),
             links: record.trace.map(link).into_iter().collect(),
             ..Span::default()
         }];
@@ -112,6 +117,21 @@ impl Messages {
                 schema_url: schema_url(),
             }],
         }
+    }
+}
+
+/// What is worth a look is red in lists, and says why.
+fn status(record: &AlertRecord) -> Option<Status> {
+    match record.alert.severity {
+        Severity::Info => UNSET,
+        Severity::Warning | Severity::Critical => Some(Status {
+            message: describe(record)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            code: StatusCode::Error as i32,
+        }),
     }
 }
 

@@ -41,7 +41,7 @@ async fn a_later_run_delivers_what_an_earlier_one_could_not() {
     let second = Exporter::start(&config).expect("start");
     second.alert(&record("C"));
     second.metrics(vec![point(77)]);
-    assert_eq!(second.health().map(|health| health.waiting), [3, 3, 2]);
+    assert_eq!(second.health().map(|health| health.waiting), [3, 3, 2, 0]);
     let left = second.shutdown(Duration::from_millis(200)).await;
     assert_eq!((left.alerts, left.saved, left.batches), (3, 3, 2));
 
@@ -58,7 +58,7 @@ async fn a_later_run_delivers_what_an_earlier_one_could_not() {
     );
 
     let fourth = Exporter::start(&config).expect("start");
-    assert_eq!(fourth.health().map(|health| health.waiting), [0, 0, 0]);
+    assert_eq!(fourth.health().map(|health| health.waiting), [0; SIGNALS]);
 }
 
 #[tokio::test]
