@@ -61,6 +61,10 @@ pub const USER_NAME: &str = semconv::USER_NAME;
 pub const CLIENT_ADDRESS: &str = semconv::CLIENT_ADDRESS;
 /// `client.port`.
 pub const CLIENT_PORT: &str = semconv::CLIENT_PORT;
+/// `network.transport`.
+pub const NETWORK_TRANSPORT: &str = semconv::NETWORK_TRANSPORT;
+/// `server.address`.
+pub const SERVER_ADDRESS: &str = semconv::SERVER_ADDRESS;
 /// `server.port`.
 pub const SERVER_PORT: &str = semconv::SERVER_PORT;
 /// `process.executable.name`.

@@ -45,6 +45,14 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "Client's TCP port.",
     },
     Attribute {
+        key: NETWORK_TRANSPORT,
+        description: "`tcp`, or `unix` for unix sockets. On spans and alerts, not on metrics.",
+    },
+    Attribute {
+        key: SERVER_ADDRESS,
+        description: "The database's host: `host.name`. On spans and alerts, not on metrics.",
+    },
+    Attribute {
         key: SERVER_PORT,
         description: "Server's port.",
     },

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::{
-    Messages, any_value, hash, key_values, schema_url,
+    Messages, any_value, hash, schema_url,
     spans::{hexadecimal, link},
 };
 use crate::{
@@ -45,7 +45,7 @@ impl Messages {
                         severity_number: severity_number as i32,
                         severity_text: severity_text.to_owned(),
                         body: Some(any_value(&Value::from(describe(record).as_str()))),
-                        attributes: key_values(&alert_attributes(record)),
+                        attributes: self.placed(alert_attributes(record)),
                         trace_id: trace_id(&record.alert.id),
                         span_id: span_id(&record.alert.id, 0),
                         event_name: names::ANOMALY.to_owned(),
@@ -75,7 +75,7 @@ impl Messages {
             kind: SpanKind::Internal as i32,
             start_time_unix_nano: alert.since.0,
             end_time_unix_nano: alert.time.0,
-            attributes: key_values(&alert_attributes(record)),
+            attributes: self.placed(alert_attributes(record)),
             status: status(record),
             links: record.trace.map(link).into_iter().collect(),
             ..Span::default()
@@ -101,7 +101,7 @@ impl Messages {
                 kind: SpanKind::Server as i32,
                 start_time_unix_nano: statement.first.0,
                 end_time_unix_nano: statement.last.0,
-                attributes: key_values(&attributes),
+                attributes: self.placed(attributes),
                 status: UNSET,
                 ..Span::default()
             });
