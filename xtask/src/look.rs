@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long the page may take to come up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Ends with this verb.
 struct Page(Child);
