@@ -3,7 +3,7 @@
 use std::{fs, ops::RangeInclusive, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use harness::{
-    Options, Postgres, Sensor, Turn,
+    Options, Output, Postgres, Sensor, Turn,
     clients::Endpoint,
     network::{Host, Network},
     raw::Raw,
@@ -145,9 +145,13 @@ fn a_theft_spread_over_hosts_is_seen_in_the_sum() {
         let caught = prometheus.query(caught);
         assert_eq!(caught.len(), 1, "{caught:?}");
         assert_eq!(caught[0].0["user_name"], "mallory");
-        let rows = prometheus
-            .value(r#"sum(fleet:data_access_rows:increase10m{user_name="mallory", data_access_direction="returned"})"#)
-            .expect("rows");
+        let rows = || {
+            prometheus
+                .value(r#"sum(fleet:data_access_rows:increase10m{user_name="mallory", data_access_direction="returned"})"#)
+                .unwrap_or(0.0)
+        };
+        wait_until("all he took", || rows() >= f64::from(3 * EACH));
+        let rows = rows();
         let counted: f64 = sites.iter().map(|site| site.of("data_access.rows", "mallory")).sum();
         assert!(rows >= f64::from(3 * EACH) && rows <= counted, "{rows} of {counted}");
         let alone = prometheus.query(r#"ALERTS{alertname="DataAccessAlert"}"#);
@@ -165,7 +169,7 @@ fn a_theft_spread_over_hosts_is_seen_in_the_sum() {
 
     // And in SQL.
     let outputs: Vec<_> = sites.into_iter().map(|site| site.sensor.stop()).collect();
-    let files: Vec<&Path> = outputs.iter().map(|output| output.otlp_file()).collect();
+    let files: Vec<&Path> = outputs.iter().map(Output::otlp_file).collect();
     let query = |name: &str| workspace().join("deploy/clickhouse").join(name);
     let answers = clickhouse(
         &files,
