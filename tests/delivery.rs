@@ -4,10 +4,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
-    io::{BufRead as _, BufReader},
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -15,78 +13,10 @@ use harness::{
     Options, Postgres, Sensor, Turn, Volume,
     otlp::{self, Alert},
     raw::Raw,
+    receivers::{Prometheus, free_port, get, prometheus_tool, rotel, sink, tool},
     wait_until, workspace,
 };
 use serde_json::Value;
-
-/// A child process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-fn tool(name: &str) -> PathBuf {
-    let path = workspace().join("target/tools/venv").join(name);
-    assert!(
-        path.exists(),
-        "no {}: run `cargo xtask setup --for test`",
-        path.display()
-    );
-    path
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
-}
-
-/// oteltest's gRPC sink: what it takes is in the file.
-fn sink(port: u16, file: &Path) -> Process {
-    let mut child = Command::new(tool("bin/python"))
-        .arg(workspace().join("tests/receivers/sink.py"))
-        .arg(port.to_string())
-        .arg(file)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the sink");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped"))
-        .read_line(&mut line)
-        .expect("read");
-    assert_eq!(line.trim(), "ready", "oteltest's sink");
-    Process(child)
-}
-
-/// Rotel, a collector, which hands on what it takes.
-fn rotel(port: u16, http: u16, to: u16) -> Process {
-    let library = fs::read_dir(tool("lib"))
-        .expect("lib")
-        .flatten()
-        .map(|entry| entry.path().join("site-packages/rotel/rotel-agent"))
-        .find(|path| path.exists())
-        .expect("rotel-agent");
-    let child = Command::new(library)
-        .args(["start", "--otlp-grpc-endpoint"])
-        .arg(format!("127.0.0.1:{port}"))
-        .arg("--otlp-http-endpoint")
-        .arg(format!("127.0.0.1:{http}"))
-        .args(["--exporter", "otlp", "--otlp-exporter-endpoint"])
-        .arg(format!("http://127.0.0.1:{to}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("start rotel");
-    wait_until("rotel's port", || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    Process(child)
-}
 
 fn configuration(queue: &Path, endpoint: &str) -> String {
     format!(
@@ -257,15 +187,29 @@ fn a_collector_understands_alerts_metrics_and_traces() {
     let file = directory.path().join("received.jsonl");
     let _sink = sink(behind, &file);
     let _rotel = rotel(port, http, behind);
-    let sensor = Sensor::start(
-        &turn,
-        &configuration(
-            &directory.path().join("queue.db"),
-            &format!("http://127.0.0.1:{port}"),
-        ),
-        &[],
+    // The standard variables win over the file, which names a port that nobody listens on.
+    let configuration = configuration(
+        &directory.path().join("queue.db"),
+        &format!("http://127.0.0.1:{}", free_port()),
     );
+    let variables = [
+        format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{http}"),
+        "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf".to_owned(),
+        format!("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:{port}"),
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc".to_owned(),
+        "OTEL_EXPORTER_OTLP_COMPRESSION=gzip".to_owned(),
+        "OTEL_EXPORTER_OTLP_HEADERS=x-tenant=a%2Cb".to_owned(),
+        "OTEL_RESOURCE_ATTRIBUTES=host.name=db1".to_owned(),
+    ];
+    let wrapper: Vec<&str> = ["env"]
+        .into_iter()
+        .chain(variables.iter().map(String::as_str))
+        .collect();
+    let sensor = Sensor::start_wrapped(&turn, &wrapper, &configuration, &[]);
     let expected: Vec<_> = (0..3).map(|user| read(&server, user)).collect();
+    let mut client = Raw::start(&server.unix(), "u0", "postgres");
+    client.query("SELECT missing FROM items");
+    client.terminate();
     server.wait_until_idle();
     let complete = || {
         let totals = totals(&file);
@@ -290,11 +234,7 @@ fn a_collector_understands_alerts_metrics_and_traces() {
     names_are_registered(&file);
     let arrived = names(otlp::spans(&file));
     assert_eq!(arrived, names(wanted));
-    for name in [
-        "SELECT items",
-        "session u1 postgres",
-        "data_access.anomaly hundred",
-    ] {
+    for name in ["SELECT items", "session u1 postgres", "alert hundred u1"] {
         assert!(
             arrived.iter().any(|one| one == name),
             "{name} in {arrived:?}"
@@ -316,7 +256,17 @@ fn names_are_registered(file: &Path) {
     for line in text.lines() {
         collect(&serde_json::from_str(line).expect("JSON"), &mut keys);
     }
-    assert!(keys.len() > 30, "{keys:?}");
+    for group in [
+        "db.system.name db.namespace db.collection.name db.operation.name db.query.summary db.query.text",
+        "db.response.returned_rows error.type user.name log.record.uid",
+        "client.address client.port server.address server.port network.transport",
+        "process.pid process.user.id process.user.name process.executable.name",
+        "host.name host.arch os.type service.name service.version service.instance.id",
+    ] {
+        for key in group.split(' ') {
+            assert!(keys.contains(key), "{key} has not arrived: {keys:?}");
+        }
+    }
     for key in &keys {
         assert!(
             known.contains(key.as_str()) || key.starts_with("data_access."),
@@ -344,53 +294,20 @@ fn prometheus_scrapes_what_was_read() {
     let turn = Turn::take();
     let directory = tempfile::tempdir().expect("a directory");
     let server = server(1);
-    let (metrics, port) = (free_port(), free_port());
+    let metrics = free_port();
     let configuration = format!(
         "[export]\ninterval = \"1s\"\n[export.prometheus]\nlisten = \"127.0.0.1:{metrics}\"\n"
     );
     let sensor = Sensor::start(&turn, &configuration, &[]);
     let expected = read(&server, 0);
-    let settings = directory.path().join("prometheus.yml");
-    fs::write(
-        &settings,
-        format!(
-            "scrape_configs:\n- job_name: sensor\n  scrape_interval: 1s\n  static_configs:\n  - targets: ['127.0.0.1:{metrics}']\n"
-        ),
-    )
-    .expect("write");
-    let program = workspace().join("target/tools/prometheus/usr/bin/prometheus");
-    let log = fs::File::create(directory.path().join("log")).expect("create");
-    let child = Command::new(&program)
-        .arg(format!("--config.file={}", settings.display()))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            directory.path().join("data").display()
-        ))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}: run `cargo xtask setup --for test`",
-                program.display()
-            )
-        });
-    let _prometheus = Process(child);
-    let rows = || {
-        let query =
-            "sum(data_access_rows_total{user_name=\"u0\",data_access_direction=\"returned\"})";
-        let answer = get(port, &format!("/api/v1/query?query={}", escaped(query)));
-        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
-        answer
-            .pointer("/data/result/0/value/1")
-            .and_then(|value| value.as_str()?.parse::<u64>().ok())
-    };
+    let prometheus = Prometheus::start(directory.path(), &[format!("127.0.0.1:{metrics}")]);
+    let rows = "sum(data_access_rows_total{user_name=\"u0\",data_access_direction=\"returned\"})";
     wait_until("the rows in Prometheus", || {
-        rows() == Some(expected.rows_returned)
+        prometheus.value(rows) == Some(expected.rows_returned as f64)
     });
     // What it makes of names and help is what its own tool finds right.
     let page = get(metrics, "/metrics");
-    let mut promtool = Command::new(program.with_file_name("promtool"))
+    let mut promtool = Command::new(prometheus_tool("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -407,31 +324,6 @@ fn prometheus_scrapes_what_was_read() {
         assert!(!get(metrics, path).is_empty(), "{path}");
     }
     sensor.stop();
-}
-
-/// The body of an answer.
-fn get(port: u16, path: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-        return String::new();
-    };
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-    let mut answer = String::new();
-    if stream.write_all(request.as_bytes()).is_err() || stream.read_to_string(&mut answer).is_err()
-    {
-        return String::new();
-    }
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    if head.contains(" 200 ") {
-        body.to_owned()
-    } else {
-        String::new()
-    }
-}
-
-/// Percent-encoded.
-fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// For a trace page: `OTLP_ENDPOINT=http://localhost:4317 cargo test --test delivery -- --ignored for_a_page`.

@@ -73,6 +73,13 @@ fn netns(sk: *mut c_void) -> u32 {
     probe(net, setting!(offsets.net_inum))
 }
 
+/// Is the socket in a network namespace that is watched?
+#[inline(always)]
+pub fn is_in_scope(sk: *mut c_void) -> bool {
+    let watched = setting!(netns);
+    watched == 0 || watched == u64::from(netns(sk))
+}
+
 /// The `unix_address` that a unix socket is bound to; an accepted one shares its listener's.
 #[inline(always)]
 pub fn unix_address(sk: u64) -> u64 {

@@ -169,6 +169,7 @@ pub static SETTINGS: Settings = Settings {
     skim_after: 0,
     progress_bytes: 0,
     loaded_at: 0,
+    netns: 0,
 };
 
 /// A setting. Volatile, or the compiler would take the zeroes above for the truth.

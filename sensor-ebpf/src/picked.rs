@@ -242,8 +242,9 @@ impl Value {
     }
 }
 
+/// Hash of an integer.
 #[inline(always)]
-fn integer(keys: [u64; 2], number: u64) -> u64 {
+pub fn integer(keys: [u64; 2], number: u64) -> u64 {
     let mut state = start(keys);
     compress(&mut state, number);
     // No text is as long as that.

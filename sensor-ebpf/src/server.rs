@@ -164,7 +164,7 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
 /// syslog)? In PostgreSQL's protocol the client speaks first.
 #[inline(always)]
 fn is_client_connection(sk: *mut c_void, family: u16, direction: Direction, older: bool) -> bool {
-    if !identity::is_stream(sk) {
+    if !identity::is_stream(sk) || !identity::is_in_scope(sk) {
         return false;
     }
     if family == FAMILY_UNIX {

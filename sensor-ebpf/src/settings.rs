@@ -28,6 +28,8 @@ pub struct Settings {
     /// `CLOCK_MONOTONIC` when the programs were loaded: processes that are older may have connections of which the
     /// beginning was not seen.
     pub loaded_at: u64,
+    /// Only connections whose server's end is in the network namespace of this inode are watched; zero: all.
+    pub netns: u64,
 }
 
 /// How many command names can be watched.
@@ -119,4 +121,4 @@ pub struct Offsets {
     pub inode_ino: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 9 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -11,8 +11,10 @@ mod truth;
 mod volume;
 
 pub mod clients;
+pub mod network;
 pub mod otlp;
 pub mod raw;
+pub mod receivers;
 pub mod relay;
 
 pub use environment::{

@@ -94,13 +94,14 @@ pub fn metrics(path: &Path) -> Vec<Series> {
         .collect()
 }
 
-/// Log records with an event name.
+/// Alerts, among other log records.
 ///
 /// # Panics
 /// When the file holds no JSON.
 pub fn alerts(path: &Path) -> Vec<Alert> {
     records(path, "resourceLogs", "scopeLogs", "logRecords")
         .iter()
+        .filter(|record| record["eventName"] == "data_access.anomaly")
         .map(|record| Alert {
             event: text(&record["eventName"]),
             severity: text(&record["severityText"]),

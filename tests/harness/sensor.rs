@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -353,6 +353,11 @@ impl Drop for Sensor {
 }
 
 impl Output {
+    /// Its OTLP JSON lines.
+    pub fn otlp_file(&self) -> &Path {
+        &self.file
+    }
+
     /// Last exported value of every series.
     pub fn metrics(&self) -> Vec<Series> {
         otlp::metrics(&self.file)

@@ -10,6 +10,7 @@ mod ci;
 mod command;
 mod demo;
 mod eval;
+mod look;
 mod packages;
 mod postgresql;
 mod progress;
@@ -48,6 +49,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Measure the detector: a simulated support desk with thieves in it, beside what others use.
     Eval(eval::Arguments),
+    /// Show a session and an alert to a trace page, and take pictures of it.
+    Look,
     /// Run the integration tests on other kernels, in a virtual machine.
     Vm(vm::Arguments),
     /// What continuous integration runs: the same as `test`.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
+        Verb::Look => look::look(),
         Verb::Vm(arguments) => vm::vm(&arguments),
         Verb::Ci => ci::ci(),
     };

@@ -64,6 +64,8 @@ pub const CLIENTS: &[Need] = &[
         package: "python3-venv",
         unless: Unless::Holds(has_venv),
     },
+    // Hosts of their own, as network namespaces.
+    program("iproute2", "ip"),
     program("nodejs", "node"),
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
@@ -88,9 +90,18 @@ pub const PYTHON: &[(&str, &str)] = &[
     // Receivers of telemetry: one on the official protobuf definitions, and a collector.
     ("oteltest", "0.49.0"),
     ("rotel", "0.0.1a15"),
+    // An embedded ClickHouse.
+    ("chdb-core-lite", "26.5.0"),
+    // Reads the collector's configuration.
+    ("PyYAML", "6.0.3"),
     // The published registry of names.
     ("opentelemetry-semantic-conventions", "0.66b2"),
 ];
+
+/// A trace page, and a browser to take pictures of it: `cargo xtask look`.
+pub const TRACE_PAGE: &[(&str, &str)] = &[("arize-phoenix", "20.26.1")];
+/// See [`TRACE_PAGE`].
+pub const BROWSER: &[Need] = &[program("chromium", "chromium")];
 
 /// Node packages of the integration tests (target/tools/node): name and version.
 pub const NODE: &[(&str, &str)] = &[

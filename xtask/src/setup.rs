@@ -1,5 +1,7 @@
 //! `cargo xtask setup`: installs what is missing, and only that. Run again, it finds all there.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{packages, progress::Progress};
@@ -38,6 +40,13 @@ pub fn setup(arguments: &Arguments) -> Result<()> {
     install(&progress, arguments.purpose)?;
     eprintln!("everything is there {}", progress.total());
     Ok(())
+}
+
+/// Installs a trace page and a browser; returns the Python that has the page.
+pub fn trace_page(progress: &Progress) -> Result<PathBuf> {
+    progress.quiet("browser", || debian::install(packages::BROWSER))?;
+    progress.quiet("trace page", clients::trace_page)?;
+    Ok(clients::trace_page_python())
 }
 
 /// Installs what is missing, as part of another verb.

@@ -55,7 +55,7 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 fn find(config: &Config) -> Findings {
     let host = capability::host(config);
     let commands = config.discover.command_names();
-    let servers = discover::servers(&commands);
+    let servers = discover::servers(&commands, config.kernel.network_namespace);
     let mut lost: Vec<String> = host
         .missing(Need::Useful)
         .map(|missing| format!("without {}: {}", missing.name, missing.why))

@@ -53,6 +53,8 @@ pub struct Live {
     statements: Ledger<StatementKey>,
     console: Option<Console>,
     started: Timestamp,
+    /// When sketches of records were exported last.
+    sketched: Timestamp,
     servers: Vec<discover::Server>,
     /// Parents of processes that serve connections and belong to no known server; each was looked for once.
     strangers: HashSet<u32>,
@@ -72,6 +74,9 @@ impl Live {
         if exporter.takes_traces() {
             pipeline.tracer = Tracer::new(config.export.spans_per_second, seed);
         }
+        if config.export.records_interval.is_some() {
+            pipeline.records.keep_recent();
+        }
         Ok(Self {
             memory: Memory::start(&config, &mut pipeline)?,
             pipeline,
@@ -80,6 +85,7 @@ impl Live {
             statements: Ledger::new(config.export.statement_series),
             console: console.then(Console::default),
             started: Timestamp::now(),
+            sketched: Timestamp::now(),
             servers: Vec::new(),
             strangers: HashSet::new(),
             ports: HashMap::new(),
@@ -280,7 +286,10 @@ impl Live {
 
     fn discover(&mut self) {
         self.discovered = Instant::now();
-        let servers = discover::servers(&self.config.discover.command_names());
+        let servers = discover::servers(
+            &self.config.discover.command_names(),
+            self.config.kernel.network_namespace,
+        );
         if servers == self.servers {
             return;
         }
@@ -361,6 +370,7 @@ impl Live {
             .finish(Timestamp::now(), &self.pipeline.shapes);
         self.exporter.spans(&spans);
         self.export_metrics();
+        self.export_sketches(Timestamp::now());
         if let Some(console) = &mut self.console {
             console.draw(&self.pipeline);
         }

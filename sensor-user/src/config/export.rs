@@ -36,6 +36,8 @@ pub struct Export {
     pub prometheus: Option<SocketAddr>,
     /// Statements told as spans by chance, a second; zero: only alerts have traces.
     pub spans_per_second: usize,
+    /// How often sketches of distinct records are exported; `None`: never.
+    pub records_interval: Option<Duration>,
     /// What waits for the receiver.
     pub queue: Queue,
 }
@@ -70,6 +72,7 @@ pub(super) struct Section {
     headers_file: Option<PathBuf>,
     prometheus: prometheus::Section,
     traces: TracesSection,
+    records: RecordsSection,
     queue: QueueSection,
 }
 
@@ -77,6 +80,12 @@ pub(super) struct Section {
 #[serde(deny_unknown_fields, default)]
 struct TracesSection {
     spans_per_second: Option<Spanned<usize>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RecordsSection {
+    interval: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,6 +162,7 @@ impl Section {
             statement_series: self.statement_series.unwrap_or(500),
             prometheus: self.prometheus.build()?,
             spans_per_second: self.traces.build()?,
+            records_interval: self.records.build()?,
             queue: self.queue.build()?,
         })
     }
@@ -168,6 +178,19 @@ impl TracesSection {
                 "allowed: 0 (alerts only) to 1000",
             )),
             Some(spans) => Ok(spans.into_inner()),
+        }
+    }
+}
+
+impl RecordsSection {
+    fn build(self) -> Result<Option<Duration>, Problem> {
+        match &self.interval {
+            None => Ok(None),
+            Some(text) if text.get_ref() == "never" => Ok(None),
+            Some(text) => {
+                let (least, most) = (Duration::from_secs(1), Duration::from_secs(86_400));
+                units::duration_within(text, least, most).map(Some)
+            }
         }
     }
 }

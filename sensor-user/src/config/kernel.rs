@@ -20,6 +20,15 @@ pub enum Hooks {
     SysExit,
 }
 
+/// Of which servers connections are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of this host.
+    All,
+    /// Those in the sensor's own network namespace.
+    Own,
+}
+
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -33,6 +42,8 @@ pub struct Kernel {
     pub skim_after: Option<u64>,
     /// Which hooks.
     pub hooks: Hooks,
+    /// Which network namespaces.
+    pub network_namespace: Scope,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +54,7 @@ pub(super) struct Section {
     max_connections: Option<Spanned<u32>>,
     skim_after: Option<Spanned<String>>,
     hooks: Option<Spanned<String>>,
+    network_namespace: Option<Spanned<String>>,
 }
 
 impl Section {
@@ -90,8 +102,23 @@ impl Section {
                 }
             },
         };
+        let network_namespace = match &self.network_namespace {
+            None => Scope::All,
+            Some(text) => match text.get_ref().as_str() {
+                "all" => Scope::All,
+                "own" => Scope::Own,
+                other => {
+                    return Err(Problem::new(
+                        text.span(),
+                        format!("`{other}` says no network namespace"),
+                        "write \"all\" (every server of this host) or \"own\" (those in the sensor's own)",
+                    ));
+                }
+            },
+        };
         Ok(Kernel {
             hooks,
+            network_namespace,
             ring_bytes,
             max_connections,
             drain_interval: match &self.drain_interval {

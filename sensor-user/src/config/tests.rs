@@ -41,9 +41,14 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "out of range",
         ),
         (
+            "[kernel]\nnetwork_namespace = \"mine\"",
+            "sensor.toml:2:21:",
+            "write \"all\"",
+        ),
+        (
             "[kernel]\nhooks = \"kprobe\"",
             "sensor.toml:2:9:",
-            "\"tp_btf\" or \"fexit\"",
+            "\"fexit\" or \"sys_exit\"",
         ),
         ("[kernl]\n", "sensor.toml:1:2:", "did you mean `kernel`?"),
         (

@@ -77,6 +77,16 @@ impl Distinct {
         }
     }
 
+    /// What is kept, ascending: 32 bits of each hash.
+    pub fn hashes(&self) -> impl Iterator<Item = u32> {
+        self.entries.iter().map(|entry| entry.0)
+    }
+
+    /// Hashes at or above are not kept; 2^32 while all are.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes it takes.
     pub fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<(u32, u16)>()

@@ -3,9 +3,12 @@
 use std::{
     collections::HashMap,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use crate::config::kernel::Scope;
 
 /// A PostgreSQL server (a postmaster and its data directory).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +31,13 @@ pub struct Server {
     pub ssl: bool,
 }
 
-/// All servers that run now.
+/// All servers that run now in these network namespaces.
 ///
 /// `commands` are the command names to look for. Processes of other users are readable as root only; what can't be
 /// read is left out.
-pub fn servers(commands: &[String]) -> Vec<Server> {
+pub fn servers(commands: &[String], scope: Scope) -> Vec<Server> {
     let mut servers: Vec<Server> = postmasters(commands)
+        .filter(|pid| is_in_scope(*pid, scope))
         .filter_map(|pid| server(pid).ok())
         .collect();
     servers.sort_by_key(|server| server.pid);
@@ -46,6 +50,25 @@ pub fn hidden(commands: &[String]) -> Vec<(u32, std::io::Error)> {
         .filter_map(|pid| Some((pid, server(pid).err()?)))
         .filter(|(_, error)| error.kind() == std::io::ErrorKind::PermissionDenied)
         .collect()
+}
+
+/// A process whose namespace can't be read is left out where it matters: it would be another's.
+fn is_in_scope(pid: u32, scope: Scope) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Own => {
+            let own = network_namespace("self").ok();
+            own.is_some() && own == network_namespace(&pid.to_string()).ok()
+        }
+    }
+}
+
+/// Inode of the network namespace of a process, by its number or `self`.
+///
+/// # Errors
+/// When it can't be read: there is none, or it is another user's.
+pub fn network_namespace(process: &str) -> std::io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{process}/ns/net"))?.ino())
 }
 
 /// Processes of these names that are not children of others.
@@ -178,6 +201,13 @@ mod tests {
         let (command, parent) = command_and_parent(std::process::id()).expect("own /proc entry");
         assert!(!command.is_empty());
         assert_eq!(parent, std::os::unix::process::parent_id());
+    }
+
+    #[test]
+    fn own_namespaces_are_those_of_this_process() {
+        assert!(is_in_scope(std::process::id(), Scope::Own));
+        assert!(!is_in_scope(u32::MAX, Scope::Own));
+        assert!(is_in_scope(u32::MAX, Scope::All));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use queue::{Bounds, Queue};
 use super::{
     AlertRecord, Connection, MetricPoint,
     differences::Differences,
-    otlp::Messages,
+    otlp::{Messages, Sketch},
     prometheus, resource,
     sink::{Message, SIGNALS, Signal, Sink, any::Otlp, file::OtlpFile},
 };
@@ -36,7 +36,7 @@ pub use health::{Counts, Health};
 /// What to export to.
 #[derive(Clone, Debug, Default)]
 pub struct ExportConfig {
-    /// OTLP receivers of logs, traces and metrics.
+    /// OTLP receivers by signal.
     pub otlp: [Option<Connection>; SIGNALS],
     /// What sums count from there.
     pub temporality: Temporality,
@@ -61,7 +61,7 @@ pub struct Undelivered {
     pub alerts: u64,
     /// Traces of alerts, likewise.
     pub traces: u64,
-    /// Batches of metrics.
+    /// Batches of metrics, and of sketches.
     pub batches: u64,
     /// Alerts among them that are on disk, for the next start.
     pub saved: u64,
@@ -110,15 +110,15 @@ impl Exporter {
                 )
             })?;
             let file = Arc::new(file);
-            let sinks = [file.clone(), file.clone(), file];
+            let sinks = [file.clone(), file.clone(), file.clone(), file];
             lanes.push(Lane::start(sinks, Queue::new(bounds)));
         }
         if config.otlp.iter().any(Option::is_some) {
-            let [logs, traces, metrics] = config
+            let [logs, traces, metrics, records] = config
                 .otlp
                 .each_ref()
                 .map(|connection| Otlp::new(connection.as_ref()).map(Arc::new));
-            let sinks = [logs?, traces?, metrics?];
+            let sinks = [logs?, traces?, metrics?, records?];
             if config.otlp[Signal::Logs as usize].is_none() {
                 log::warn!("no OTLP receiver is named for logs: alerts are not sent by OTLP");
             }
@@ -217,6 +217,16 @@ impl Exporter {
             let message = Arc::new(Message::Traces(request));
             for lane in &self.lanes {
                 lane.queue.spans(message.clone());
+            }
+        }
+    }
+
+    /// Exports sketches of distinct records.
+    pub fn records(&self, sketches: &[Sketch]) {
+        for request in self.messages.records(sketches) {
+            let message = Arc::new(Message::Records(request));
+            for lane in &self.lanes {
+                lane.queue.records(message.clone());
             }
         }
     }

@@ -15,8 +15,8 @@ mod sink;
 
 pub use describe::{describe, visible};
 pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
-pub use otlp::{fingerprint, hash};
-pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};
+pub use otlp::{Sketch, fingerprint, hash};
+pub use point::{AlertRecord, Attributes, MetricPoint, Value, principal_attributes, volume_points};
 pub use sink::{
     connection::{Connection, headers_from},
     shown_endpoint,

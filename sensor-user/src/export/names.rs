@@ -61,6 +61,10 @@ pub const USER_NAME: &str = semconv::USER_NAME;
 pub const CLIENT_ADDRESS: &str = semconv::CLIENT_ADDRESS;
 /// `client.port`.
 pub const CLIENT_PORT: &str = semconv::CLIENT_PORT;
+/// `network.transport`.
+pub const NETWORK_TRANSPORT: &str = semconv::NETWORK_TRANSPORT;
+/// `server.address`.
+pub const SERVER_ADDRESS: &str = semconv::SERVER_ADDRESS;
 /// `server.port`.
 pub const SERVER_PORT: &str = semconv::SERVER_PORT;
 /// `process.executable.name`.
@@ -183,8 +187,19 @@ pub const ALERT_UID: &str = "data_access.alert.uid";
 /// Own: trace of the session that an alert is about.
 pub const SESSION_TRACE: &str = "data_access.session.trace_id";
 
+/// Own: hashes of a sketch.
+pub const RECORD_HASHES: &str = "data_access.records.hashes";
+/// Own: where they end.
+pub const RECORD_LIMIT: &str = "data_access.records.limit";
+/// Own: how many records they stand for.
+pub const RECORD_COUNT: &str = "data_access.records.count";
+/// Own: which secret they are under.
+pub const RECORD_SECRET: &str = "data_access.records.secret";
+
 /// The event of an alert.
 pub const ANOMALY: &str = "data_access.anomaly";
+/// The event of a sketch.
+pub const PICKED: &str = "data_access.records.picked";
 
 /// Attributes of a kind of series, without and with a direction.
 macro_rules! series {
@@ -300,6 +315,7 @@ metrics! {
     BPF_RUN_TIME = "data_access.sensor.bpf.run_time", "ns", Sum, &[PROGRAM], "Run time of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_RUNS = "data_access.sensor.bpf.runs", "{run}", Sum, &[PROGRAM], "Runs of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_MISSES = "data_access.sensor.bpf.misses", "{run}", Sum, &[PROGRAM], "Runs that the kernel skipped: operations not seen.";
+    UPTIME = "data_access.sensor.uptime", "s", Gauge, &[], "Time since the sensor began. Where that is shorter than a window, its sums are all of the window's.";
     MEMORY = "data_access.sensor.memory", "By", Gauge, &[], "Resident memory of the sensor.";
     CONNECTIONS = "data_access.sensor.connections", "{connection}", Gauge, &[], "Connections that are open.";
     PRINCIPALS = "data_access.sensor.principals", "{principal}", Gauge, &[], "Principals seen.";

@@ -21,7 +21,10 @@ use super::{
 use crate::config::otlp::Temporality;
 
 mod alert;
+mod records;
 mod spans;
+
+pub use records::Sketch;
 
 /// Receivers take 4 MiB in one gRPC message unless told otherwise; half of it leaves room for the resource and for
 /// collectors in between that add to it.
@@ -35,13 +38,16 @@ type ByMetric = BTreeMap<&'static str, (&'static names::Metric, Vec<NumberDataPo
 #[derive(Debug)]
 pub struct Messages {
     resource: Resource,
+    host: Option<Value>,
     scope: InstrumentationScope,
 }
 
 impl Messages {
     /// For this resource.
     pub fn new(resource: &[(String, String)]) -> Self {
+        let host = resource.iter().find(|(key, _)| key == "host.name");
         Self {
+            host: host.map(|(_, name)| name.as_str().into()),
             resource: Resource {
                 attributes: resource
                     .iter()
@@ -84,6 +90,25 @@ impl Messages {
             requests.push(self.request(by_metric, temporality));
         }
         requests
+    }
+
+    /// Attributes of what happened on a connection, and where that is. Metrics have that from their resource.
+    fn placed(&self, mut attributes: Attributes) -> Vec<KeyValue> {
+        let client = attributes
+            .iter()
+            .find(|(key, _)| *key == names::CLIENT_ADDRESS);
+        let transport = match client {
+            Some((_, Value::Text(address))) if &**address == "local" => Some("unix"),
+            Some((_, Value::Text(address))) if &**address != "unknown" => Some("tcp"),
+            _ => None,
+        };
+        if let Some(transport) = transport {
+            attributes.push((names::NETWORK_TRANSPORT, transport.into()));
+        }
+        if let Some(host) = &self.host {
+            attributes.push((names::SERVER_ADDRESS, host.clone()));
+        }
+        key_values(&attributes)
     }
 
     fn request(

@@ -10,6 +10,7 @@ use aya::{
 };
 use sensor_ebpf::{
     merged::WAYS,
+    picked::integer,
     record::{KernelCounters, OverflowKey, OverflowVolume},
     settings::{COMMANDS, Settings},
 };
@@ -21,7 +22,10 @@ use super::{
     pod::Plain,
     test_run,
 };
-use crate::config::Config;
+use crate::{
+    config::{Config, kernel::Scope},
+    discover,
+};
 
 /// The objects that `build.rs` has compiled, inside the binary.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-bpf"));
@@ -37,6 +41,9 @@ const DRAIN: &str = "drain";
 /// Progress records of a streaming statement: after so many bytes, or some milliseconds.
 const PROGRESS_BYTES: u64 = 256 << 10;
 
+/// The number whose hash stands for the secret.
+const SECRET_LABEL: u64 = u64::from_be_bytes(*b"\xffsecret?");
+
 /// The attached programs and their maps. Dropping it detaches.
 pub struct Kernel {
     /// Records.
@@ -49,6 +56,8 @@ pub struct Kernel {
     pub ports: Array<MapData, u64>,
     /// Which literals of a statement are keys.
     pub plans: Plans,
+    /// Stands for the secret of the hashes of records: equal where that is equal, and tells nothing of it.
+    pub records_secret: u64,
     /// What the kernel side could not do.
     pub counters: PerCpuArray<MapData, Plain<KernelCounters>>,
     /// There where completions are put together.
@@ -139,6 +148,7 @@ impl Kernel {
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
             ports: Array::try_from(take(&mut ebpf, "PORTS")?)?,
             plans: Plans::new(Array::try_from(take(&mut ebpf, "PLANS")?)?),
+            records_secret: integer(settings.record_keys, SECRET_LABEL),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             family,
             ebpf,
@@ -255,6 +265,11 @@ fn settings(config: &Config) -> Result<Settings> {
         tick: tick()?,
         slot_mask: config.kernel.max_connections.next_power_of_two() - 1,
         offsets: offsets::read()?,
+        netns: match config.kernel.network_namespace {
+            Scope::All => 0,
+            Scope::Own => discover::network_namespace("self")
+                .context("kernel.network_namespace: cannot tell the sensor's own")?,
+        },
         ..Settings::default()
     };
     settings.record_keys = record_keys(config)?;

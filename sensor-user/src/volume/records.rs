@@ -27,6 +27,8 @@ pub struct Key {
 #[derive(Debug, Default)]
 pub struct Records {
     series: FxHashMap<Key, (Distinct, Timestamp, u64)>,
+    /// Those since the last look, where somebody looks: sketches of short times unite to any longer one.
+    recent: Option<FxHashMap<Key, Distinct>>,
     /// Records that found no place.
     pub folded: u64,
 }
@@ -46,6 +48,12 @@ impl Records {
             self.folded += picked.hashes.len() as u64;
             return;
         }
+        if let Some(recent) = &mut self.recent {
+            let sketch = recent.entry(key.clone()).or_default();
+            for hash in &picked.hashes {
+                sketch.insert(*hash, 0, CAPACITY);
+            }
+        }
         let (sketch, _, most) = self
             .series
             .entry(key)
@@ -55,6 +63,17 @@ impl Records {
         }
         // An estimate may fall a little; what was seen does not.
         *most = (*most).max(sketch.count(0).round() as u64);
+    }
+
+    /// From now on, what is picked between two looks is kept apart.
+    pub fn keep_recent(&mut self) {
+        self.recent.get_or_insert_default();
+    }
+
+    /// What was picked since the last look.
+    pub fn take_recent(&mut self) -> impl Iterator<Item = (Key, Distinct)> + use<> {
+        let recent = self.recent.as_mut().map(std::mem::take);
+        recent.unwrap_or_default().into_iter()
     }
 
     /// Series, how many records, and since when.

@@ -1,21 +1,38 @@
 //! Clients of the integration tests, in folders of their own under target/tools.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::{
     command::{self, command},
-    packages::{NODE, PYTHON},
+    packages::{NODE, PYTHON, TRACE_PAGE},
     workspace,
 };
 
 /// A virtual environment with the pinned packages.
 pub fn python() -> Result<String> {
-    let venv = workspace::tools().join("venv");
+    environment("venv", PYTHON)
+}
+
+/// Another one, for a trace page.
+pub fn trace_page() -> Result<String> {
+    environment("trace-page", TRACE_PAGE)
+}
+
+/// Its Python.
+pub fn trace_page_python() -> PathBuf {
+    workspace::tools().join("trace-page/bin/python")
+}
+
+fn environment(name: &str, packages: &[(&str, &str)]) -> Result<String> {
+    let venv = workspace::tools().join(name);
     let python = venv.join("bin/python");
-    if has_python(&python) {
+    if has_python(&python, packages) {
         return Ok("all there".to_owned());
     }
     workspace::directory(&workspace::tools())?;
@@ -24,10 +41,10 @@ pub fn python() -> Result<String> {
             command("python3")
                 .args(["-m", "venv", "--clear"])
                 .arg(&venv),
-            "python-venv",
+            &format!("python-{name}"),
         )?;
     }
-    let wanted: Vec<String> = PYTHON
+    let wanted: Vec<String> = packages
         .iter()
         .map(|(name, version)| format!("{name}=={version}"))
         .collect();
@@ -41,7 +58,7 @@ pub fn python() -> Result<String> {
                 "--no-input",
             ])
             .args(&wanted),
-        "python-packages",
+        &format!("python-packages-{name}"),
     )?;
     Ok(format!("installed {}", wanted.join(" ")))
 }
@@ -63,8 +80,8 @@ pub fn prometheus() -> Result<String> {
     Ok("installed prometheus".to_owned())
 }
 
-fn has_python(python: &Path) -> bool {
-    let wanted: Vec<String> = PYTHON
+fn has_python(python: &Path, packages: &[(&str, &str)]) -> bool {
+    let wanted: Vec<String> = packages
         .iter()
         .map(|(name, version)| format!("version('{name}') == '{version}'"))
         .collect();

@@ -8,13 +8,15 @@ use super::Live;
 use crate::{
     config,
     export::{
-        Connection, ExportConfig, MetricPoint, Value, fingerprint, headers_from,
+        Attributes, Connection, ExportConfig, MetricPoint, Sketch, Value, fingerprint,
+        headers_from,
         names::{self, Metric},
         principal_attributes, volume_points,
     },
+    principal::Principal,
     time::Timestamp,
     volume::{
-        Volume,
+        Volume, records,
         totals::{SeriesKey, StatementKey},
     },
 };
@@ -29,8 +31,9 @@ pub fn export_config(config: &config::export::Export) -> Result<ExportConfig> {
         let exact = signal.endpoint.is_some();
         Connection::new(&signal.or(&config.otlp), exact, &headers)
     });
+    let logs = logs?;
     Ok(ExportConfig {
-        otlp: [logs?, traces?, metrics?],
+        otlp: [logs.clone(), traces?, metrics?, logs],
         temporality: config.temporality,
         otlp_file: config.otlp_file.clone(),
         queue: config.queue.max_messages,
@@ -52,6 +55,30 @@ impl Live {
         points.extend(self.records(now));
         points.extend(self.health(now));
         self.exporter.metrics(points);
+        if let Some(interval) = self.config.export.records_interval
+            && now >= self.sketched + interval
+        {
+            self.export_sketches(now);
+        }
+    }
+
+    /// Exports which records were picked since the last time.
+    pub(super) fn export_sketches(&mut self, now: Timestamp) {
+        let since = std::mem::replace(&mut self.sketched, now);
+        let resolver = &self.pipeline.resolver;
+        let sketches: Vec<Sketch> = self
+            .pipeline
+            .records
+            .take_recent()
+            .map(|(key, records)| Sketch {
+                attributes: records_attributes(resolver.principal(key.principal), &key),
+                since,
+                time: now,
+                records,
+                secret: self.kernel.records_secret,
+            })
+            .collect();
+        self.exporter.records(&sketches);
     }
 
     /// Volumes by principal, database, table and operation.
@@ -147,18 +174,15 @@ impl Live {
         self.pipeline
             .records
             .iter()
-            .map(|(key, value, start)| {
-                let mut attributes =
-                    principal_attributes(self.pipeline.resolver.principal(key.principal));
-                attributes.push((names::DB_NAMESPACE, key.database.clone().into()));
-                attributes.push((names::DB_COLLECTION_NAME, key.table.clone().into()));
-                MetricPoint {
-                    metric: &names::RECORDS,
-                    attributes,
-                    start,
-                    time: now,
-                    value,
-                }
+            .map(|(key, value, start)| MetricPoint {
+                metric: &names::RECORDS,
+                attributes: records_attributes(
+                    self.pipeline.resolver.principal(key.principal),
+                    key,
+                ),
+                start,
+                time: now,
+                value,
             })
             .collect()
     }
@@ -223,6 +247,7 @@ impl Live {
             point(&names::MERGED_PIPELINE, counters.merged_pipeline),
             point(&names::UNPARSED_STATEMENTS, self.pipeline.shapes.unparsed),
             point(&names::MALFORMED, self.pipeline.malformed),
+            point(&names::UPTIME, (now.0 - start.0) / 1_000_000_000),
             point(&names::MEMORY, resident_bytes()),
             point(
                 &names::CONNECTIONS,
@@ -333,6 +358,14 @@ impl Live {
         }
         points
     }
+}
+
+/// Whose records, of which table.
+fn records_attributes(principal: &Principal, key: &records::Key) -> Attributes {
+    let mut attributes = principal_attributes(principal);
+    attributes.push((names::DB_NAMESPACE, key.database.clone().into()));
+    attributes.push((names::DB_COLLECTION_NAME, key.table.clone().into()));
+    attributes
 }
 
 /// Resident memory of this process.

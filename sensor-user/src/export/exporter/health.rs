@@ -14,7 +14,7 @@ pub struct Counts {
 /// How a signal fares, summed over the sinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// `logs`, `traces` or `metrics`.
+    /// `logs`, `traces`, `metrics` or `records`.
     pub signal: &'static str,
     /// Totals.
     pub counts: Counts,

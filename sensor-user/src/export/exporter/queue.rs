@@ -1,8 +1,8 @@
 //! What waits for one sink.
 //!
 //! Each signal has its own order and is taken by its own task. They share one bound, and where it is reached, what is
-//! worth least goes first: cumulative metrics, which come again, then traces, then metrics that do not come again, then
-//! the oldest alerts. What is being delivered stays at the front of its signal until it has been, so that nothing is
+//! worth least goes first: cumulative metrics, which come again, then traces, then sketches of records, then metrics that
+//! do not come again, then the oldest alerts. What is being delivered stays at the front of its signal until it has been, so that nothing is
 //! forgotten at the end. A journal, where there is one, keeps all of it on disk.
 
 use std::{
@@ -236,6 +236,20 @@ impl Queue {
         self.wake[Signal::Traces as usize].notify_one();
     }
 
+    /// Adds sketches of records, which do not come again.
+    pub fn records(&self, message: Arc<Message>) {
+        let mut waiting = self.lock();
+        let entry = waiting.entry(message);
+        if let Some(journal) = &self.journal {
+            journal.added(vec![entry.clone()]);
+        }
+        waiting.of(Signal::Records).push_back(entry);
+        self.bound(&mut waiting);
+        self.forget(&mut waiting);
+        drop(waiting);
+        self.wake[Signal::Records as usize].notify_one();
+    }
+
     /// The next message of a signal; `None` at the end, when there is none left.
     pub async fn next(&self, signal: Signal) -> Option<Arc<Message>> {
         loop {
@@ -364,7 +378,7 @@ impl Queue {
             traces: waiting.of(Signal::Traces).len() as u64,
             batches: u64::from(!waiting.of(Signal::Metrics).is_empty())
                 + u64::from(!waiting.newest.is_empty())
-                + waiting.finals.len() as u64,
+                + (waiting.finals.len() + waiting.of(Signal::Records).len()) as u64,
             saved: 0,
         };
         drop(waiting);
@@ -415,7 +429,7 @@ impl Waiting {
     /// Drops the oldest message of what is worth least. What is under way is spared: it may arrive yet. False: there
     /// is nothing else.
     fn drop_least(&mut self) -> bool {
-        let [logs, traces, metrics] = Signal::ALL.map(|signal| {
+        let [logs, traces, metrics, records] = Signal::ALL.map(|signal| {
             let delivering = self.in_flight[signal as usize]
                 && (signal != Signal::Metrics || self.finals.is_empty());
             usize::from(delivering)
@@ -429,6 +443,7 @@ impl Waiting {
                 Some((Signal::Metrics, entry))
             })
             .or_else(|| Some((Signal::Traces, self.of(Signal::Traces).remove(traces)?)))
+            .or_else(|| Some((Signal::Records, self.of(Signal::Records).remove(records)?)))
             .or_else(|| Some((Signal::Metrics, self.finals.remove(finals)?)))
             .or_else(|| Some((Signal::Logs, self.of(Signal::Logs).remove(logs)?)));
         let Some((signal, entry)) = dropped else {

@@ -105,9 +105,9 @@ async fn a_full_queue_gives_up_metrics_and_traces_before_alerts() {
     for id in ["A", "B", "C", "D"] {
         exporter.alert(&record(id));
     }
-    assert_eq!(exporter.dropped(), [0, 4, 1]);
+    assert_eq!(exporter.dropped(), [0, 4, 1, 0]);
     exporter.alert(&record("E"));
-    assert_eq!(exporter.dropped(), [1, 5, 1]);
+    assert_eq!(exporter.dropped(), [1, 5, 1, 0]);
     let left = exporter.shutdown(Duration::from_millis(100)).await;
     assert_eq!((left.alerts, left.traces, left.batches), (4, 0, 0));
 }

@@ -159,7 +159,7 @@ impl Report {
             self.failing_since = Some(Instant::now());
             let level = match self.signal {
                 Signal::Logs => Level::Error,
-                Signal::Traces | Signal::Metrics => Level::Warn,
+                Signal::Traces | Signal::Metrics | Signal::Records => Level::Warn,
             };
             log::log!(
                 level,

@@ -45,6 +45,14 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "Client's TCP port.",
     },
     Attribute {
+        key: NETWORK_TRANSPORT,
+        description: "`tcp`, or `unix` for unix sockets. On spans and alerts, not on metrics.",
+    },
+    Attribute {
+        key: SERVER_ADDRESS,
+        description: "The database's host: `host.name`. On spans and alerts, not on metrics.",
+    },
+    Attribute {
         key: SERVER_PORT,
         description: "Server's port.",
     },
@@ -238,7 +246,23 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: SIGNAL,
-        description: "What was exported: `logs` (alerts), `traces` (of alerts and sessions), `metrics`.",
+        description: "What was exported: `logs` (alerts), `traces` (of alerts and sessions), `metrics`, `records` (sketches).",
+    },
+    Attribute {
+        key: RECORD_HASHES,
+        description: "The 512 smallest hashes of records, 32 bits each as eight hexadecimal digits, ascending, blanks between.",
+    },
+    Attribute {
+        key: RECORD_LIMIT,
+        description: "Hashes at or above are left out; 4294967296 (2^32) where none was. The hashes stand for their number times 2^32 / limit.",
+    },
+    Attribute {
+        key: RECORD_COUNT,
+        description: "How many distinct records that is, rounded.",
+    },
+    Attribute {
+        key: RECORD_SECRET,
+        description: "Which secret the hashes are under, without telling it: only sketches of one secret unite.",
     },
     Attribute {
         key: EGRESS,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ANOMALY, ATTRIBUTES, Kind, METRICS, PROBABILITY, SAMPLED_BY, STATEMENTS};
+use super::{ANOMALY, ATTRIBUTES, Kind, METRICS, PICKED, PROBABILITY, SAMPLED_BY, STATEMENTS};
 
 /// docs/metrics.md.
 fn reference_markdown() -> String {
@@ -37,6 +37,9 @@ fn reference_markdown() -> String {
         "\n## Events\n\nAn alert is a log record with the event name `{ANOMALY}`, severity INFO (9), WARN (13) or ERROR \
          (17), a body that a person can read, and structured attributes. Its trace id leads to a trace of the statements \
          in its window: one root span for the alert, a span for each statement shape; the root has a link to the session.\n\n\
+         With `[export.records]` there are log records with the event name `{PICKED}`, severity INFO: which records a \
+         principal picked of a table since the last one, as a sketch that unites with others over hosts and times \
+         (docs/decisions/fleet.md).\n\n\
          ## Traces\n\nA connection is a trace (an hour of it, or 5,000 spans: then another one begins, linked to it). Its root \
          is the session, `session <user> <database>`, told when it ends; a statement is a span named by \
          `db.query.summary`, with the kernel's times of request and last answer. `{SAMPLED_BY}` says why it was told, \

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::{
-    Messages, any_value, hash, key_values, schema_url,
+    Messages, any_value, hash, schema_url,
     spans::{hexadecimal, link},
 };
 use crate::{
@@ -45,7 +45,7 @@ impl Messages {
                         severity_number: severity_number as i32,
                         severity_text: severity_text.to_owned(),
                         body: Some(any_value(&Value::from(describe(record).as_str()))),
-                        attributes: key_values(&alert_attributes(record)),
+                        attributes: self.placed(alert_attributes(record)),
                         trace_id: trace_id(&record.alert.id),
                         span_id: span_id(&record.alert.id, 0),
                         event_name: names::ANOMALY.to_owned(),
@@ -66,12 +66,17 @@ impl Messages {
         let mut spans = vec![Span {
             trace_id: trace.clone(),
             span_id: root.clone(),
-            name: format!("{} {}", names::ANOMALY, alert.threshold),
+            // Lists of traces show little more than that.
+            name: format!(
+                "alert {} {}",
+                alert.threshold,
+                record.principal.user.as_deref().unwrap_or("(unknown user)")
+            ),
             kind: SpanKind::Internal as i32,
             start_time_unix_nano: alert.since.0,
             end_time_unix_nano: alert.time.0,
-            attributes: key_values(&alert_attributes(record)),
-            status: UNSET,
+            attributes: self.placed(alert_attributes(record)),
+            status: status(record),
             links: record.trace.map(link).into_iter().collect(),
             ..Span::default()
         }];
@@ -96,7 +101,7 @@ impl Messages {
                 kind: SpanKind::Server as i32,
                 start_time_unix_nano: statement.first.0,
                 end_time_unix_nano: statement.last.0,
-                attributes: key_values(&attributes),
+                attributes: self.placed(attributes),
                 status: UNSET,
                 ..Span::default()
             });
@@ -112,6 +117,21 @@ impl Messages {
                 schema_url: schema_url(),
             }],
         }
+    }
+}
+
+/// What is worth a look is red in lists, and says why.
+fn status(record: &AlertRecord) -> Option<Status> {
+    match record.alert.severity {
+        Severity::Info => UNSET,
+        Severity::Warning | Severity::Critical => Some(Status {
+            message: describe(record)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            code: StatusCode::Error as i32,
+        }),
     }
 }
 

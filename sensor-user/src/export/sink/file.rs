@@ -126,7 +126,7 @@ impl Lines {
     fn write(&mut self, message: &Message) -> Outcome {
         let json = match message {
             Message::Metrics(request) => serde_json::to_vec(request),
-            Message::Logs(request) => serde_json::to_vec(request),
+            Message::Logs(request) | Message::Records(request) => serde_json::to_vec(request),
             Message::Traces(request) => serde_json::to_vec(request),
         };
         let mut line = json.map_err(|error| Undeliverable::Never {

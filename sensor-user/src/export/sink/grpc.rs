@@ -113,7 +113,7 @@ impl Sink for OtlpGrpc {
                         .partial_success
                         .and_then(|p| partial(p.rejected_data_points, &p.error_message))
                 }),
-            Message::Logs(message) => client!(self, LogsServiceClient)
+            Message::Logs(message) | Message::Records(message) => client!(self, LogsServiceClient)
                 .export(self.request(message))
                 .await
                 .map(|answer| {

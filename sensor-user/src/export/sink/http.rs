@@ -96,8 +96,9 @@ impl OtlpHttp {
         }
         let mut url = self.base.clone();
         url.set_path(&format!(
-            "{}/v1/{signal}",
-            self.base.path().trim_end_matches('/')
+            "{}/v1/{}",
+            self.base.path().trim_end_matches('/'),
+            signal.path()
         ));
         url
     }
@@ -210,7 +211,7 @@ fn rejected(message: &Message, body: &[u8]) -> Rejected {
                 .partial_success?;
             partial(success.rejected_data_points, &success.error_message)
         }
-        Message::Logs(_) => {
+        Message::Logs(_) | Message::Records(_) => {
             let success = ExportLogsServiceResponse::decode(body)
                 .ok()?
                 .partial_success?;

@@ -34,6 +34,8 @@ pub enum Signal {
     Traces,
     /// Metrics.
     Metrics,
+    /// Sketches of distinct records: log records that are no alerts and never in the way of one.
+    Records,
 }
 
 /// How many signals there are.
@@ -41,14 +43,23 @@ pub const SIGNALS: usize = Signal::ALL.len();
 
 impl Signal {
     /// In the order of their urgency.
-    pub const ALL: [Self; 3] = [Self::Logs, Self::Traces, Self::Metrics];
+    pub const ALL: [Self; 4] = [Self::Logs, Self::Traces, Self::Metrics, Self::Records];
 
-    /// As in the paths of OTLP/HTTP.
+    /// As in metrics and messages to people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Logs => "logs",
             Self::Traces => "traces",
             Self::Metrics => "metrics",
+            Self::Records => "records",
+        }
+    }
+
+    /// As in the paths of OTLP/HTTP.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Records => Self::Logs.as_str(),
+            other => other.as_str(),
         }
     }
 }
@@ -68,6 +79,8 @@ pub enum Message {
     Logs(ExportLogsServiceRequest),
     /// The trace of an alert.
     Traces(ExportTraceServiceRequest),
+    /// Sketches of distinct records.
+    Records(ExportLogsServiceRequest),
 }
 
 impl Message {
@@ -77,6 +90,7 @@ impl Message {
             Self::Metrics(_) => Signal::Metrics,
             Self::Logs(_) => Signal::Logs,
             Self::Traces(_) => Signal::Traces,
+            Self::Records(_) => Signal::Records,
         }
     }
 
@@ -84,7 +98,7 @@ impl Message {
     pub fn encoded(&self) -> Vec<u8> {
         match self {
             Self::Metrics(message) => message.encode_to_vec(),
-            Self::Logs(message) => message.encode_to_vec(),
+            Self::Logs(message) | Self::Records(message) => message.encode_to_vec(),
             Self::Traces(message) => message.encode_to_vec(),
         }
     }
@@ -93,7 +107,7 @@ impl Message {
     pub fn encoded_len(&self) -> usize {
         match self {
             Self::Metrics(message) => message.encoded_len(),
-            Self::Logs(message) => message.encoded_len(),
+            Self::Logs(message) | Self::Records(message) => message.encoded_len(),
             Self::Traces(message) => message.encoded_len(),
         }
     }
@@ -104,6 +118,7 @@ impl Message {
             Signal::Metrics => Self::Metrics(ExportMetricsServiceRequest::decode(bytes).ok()?),
             Signal::Logs => Self::Logs(ExportLogsServiceRequest::decode(bytes).ok()?),
             Signal::Traces => Self::Traces(ExportTraceServiceRequest::decode(bytes).ok()?),
+            Signal::Records => Self::Records(ExportLogsServiceRequest::decode(bytes).ok()?),
         })
     }
 

@@ -19,6 +19,10 @@ fn alert() -> (Arc<Message>, Arc<Message>) {
     )
 }
 
+fn sketches() -> Arc<Message> {
+    Arc::new(Message::Records(ExportLogsServiceRequest::default()))
+}
+
 fn batch(size: usize) -> Vec<Arc<Message>> {
     (0..size)
         .map(|_| Arc::new(Message::Metrics(ExportMetricsServiceRequest::default())))
@@ -49,7 +53,7 @@ async fn a_batch_that_is_begun_is_finished_before_the_newest() {
     takes(&queue, &third[0]).await;
     queue.delivered(Signal::Metrics, 0);
     assert_eq!(queue.left(Duration::ZERO), Undelivered::default());
-    assert_eq!(dropped(&queue), [0; 3]);
+    assert_eq!(dropped(&queue), [0; SIGNALS]);
 }
 
 #[tokio::test]
@@ -81,7 +85,7 @@ async fn what_is_under_way_is_not_dropped() {
     for at in 1..4 {
         assert_eq!(add(at), 1, "there is no room for another one");
     }
-    assert_eq!(dropped(&queue), [3, 3, 0]);
+    assert_eq!(dropped(&queue), [3, 3, 0, 0]);
     queue.delivered(Signal::Logs, 0);
     queue.delivered(Signal::Traces, 0);
     assert_eq!(queue.left(Duration::ZERO), Undelivered::default());
@@ -103,8 +107,9 @@ async fn no_alert_is_dropped_while_anything_else_waits() {
         let mut in_flight = [false; SIGNALS];
         let (mut added, mut delivered) = (0, 0);
         for _ in 0..2000 {
-            let signal = Signal::ALL[random(3) as usize];
+            let signal = Signal::ALL[random(4) as usize];
             match random(4) {
+                0 if random(2) == 0 => queue.records(sketches()),
                 0 => queue.metrics(&batch(1 + random(5) as usize)),
                 1 | 2 if in_flight[signal as usize] => {
                     in_flight[signal as usize] = false;
@@ -124,12 +129,12 @@ async fn no_alert_is_dropped_while_anything_else_waits() {
                     let gone = queue.alert(log, trace);
                     let spared = |signal: Signal| u64::from(in_flight[signal as usize]);
                     if gone > 0 {
-                        for other in [Signal::Traces, Signal::Metrics] {
+                        for other in [Signal::Traces, Signal::Metrics, Signal::Records] {
                             assert_eq!(queue.waiting(other), spared(other), "{other}");
                         }
                     }
                     let waiting: u64 = Signal::ALL.map(|signal| queue.waiting(signal)).iter().sum();
-                    assert!(waiting <= (bound as u64).max(3), "{waiting}");
+                    assert!(waiting <= (bound as u64).max(4), "{waiting}");
                 }
             }
         }
@@ -157,7 +162,7 @@ async fn differences_are_kept_in_order() {
     takes(&queue, &cumulative[0]).await;
     queue.delivered(Signal::Metrics, 0);
     assert_eq!(queue.left(Duration::ZERO), Undelivered::default());
-    assert_eq!(dropped(&queue), [0; 3]);
+    assert_eq!(dropped(&queue), [0; SIGNALS]);
 }
 
 #[tokio::test]
@@ -175,7 +180,7 @@ async fn the_bound_is_in_bytes_too() {
     for _ in 0..20 {
         queue.alert(log.clone(), trace.clone());
     }
-    assert_eq!(dropped(&queue), [10, 20, 0]);
+    assert_eq!(dropped(&queue), [10, 20, 0, 0]);
     assert_eq!(queue.waiting(Signal::Logs), 10);
     while queue.waiting(Signal::Logs) > 0 {
         takes(&queue, &log).await;

@@ -3,6 +3,7 @@
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, metric};
 
 use super::*;
+use crate::detect::sketch::Distinct;
 
 fn durable(address: SocketAddr, path: &std::path::Path) -> ExportConfig {
     ExportConfig {
@@ -41,7 +42,7 @@ async fn a_later_run_delivers_what_an_earlier_one_could_not() {
     let second = Exporter::start(&config).expect("start");
     second.alert(&record("C"));
     second.metrics(vec![point(77)]);
-    assert_eq!(second.health().map(|health| health.waiting), [3, 3, 2]);
+    assert_eq!(second.health().map(|health| health.waiting), [3, 3, 2, 0]);
     let left = second.shutdown(Duration::from_millis(200)).await;
     assert_eq!((left.alerts, left.saved, left.batches), (3, 3, 2));
 
@@ -58,7 +59,7 @@ async fn a_later_run_delivers_what_an_earlier_one_could_not() {
     );
 
     let fourth = Exporter::start(&config).expect("start");
-    assert_eq!(fourth.health().map(|health| health.waiting), [0, 0, 0]);
+    assert_eq!(fourth.health().map(|health| health.waiting), [0; SIGNALS]);
 }
 
 #[tokio::test]
@@ -100,4 +101,36 @@ async fn differences_wait_in_line() {
             ["Some(AsInt(5))", "Some(AsInt(2))", "Some(AsInt(13))"]
         );
     });
+}
+
+#[tokio::test]
+async fn sketches_outlive_the_sensor_and_are_no_alerts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = free_address().await;
+    let config = durable(address, &directory.path().join("queue.db"));
+    let sketch = Sketch {
+        attributes: Vec::new(),
+        since: Timestamp(1),
+        time: Timestamp(2),
+        records: Distinct::default(),
+        secret: 3,
+    };
+    let first = Exporter::start(&config).expect("start");
+    first.records(&[sketch]);
+    let left = first.shutdown(Duration::from_millis(200)).await;
+    assert_eq!((left.alerts, left.saved, left.batches), (0, 0, 1));
+
+    let receiver = Receiver::default();
+    receiver.serve(TcpListener::bind(address).await.expect("same port"));
+    let second = Exporter::start(&config).expect("start");
+    assert_eq!(second.health().map(|health| health.waiting), [0, 0, 0, 1]);
+    assert_eq!(second.shutdown(PATIENCE).await, Undelivered::default());
+    let events: Vec<String> = receiver.with(|state| {
+        let records = state
+            .logs
+            .iter()
+            .map(|request| &request.resource_logs[0].scope_logs[0].log_records[0]);
+        records.map(|record| record.event_name.clone()).collect()
+    });
+    assert_eq!(events, [names::PICKED]);
 }

@@ -35,7 +35,7 @@ async fn a_receiver_that_comes_up_late_gets_the_newest_metrics_and_all_alerts() 
     let request = receiver.with(|state| state.metrics[0].clone());
     assert!(value_of(&request).contains("4711"), "{request:?}");
     receiver.with(|state| assert_eq!(state.tokens, ["hush"]));
-    assert_eq!(exporter.dropped(), [0; 3]);
+    assert_eq!(exporter.dropped(), [0; SIGNALS]);
     assert!(exporter.health()[0].counts.failed > 0);
     assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
 }
@@ -49,7 +49,7 @@ async fn an_alert_that_is_refused_does_not_hold_up_the_next() {
         receiver
             .until("second alert", |state| state.logs.len() == 1)
             .await;
-        assert_eq!(exporter.dropped(), [1, 0, 0]);
+        assert_eq!(exporter.dropped(), [1, 0, 0, 0]);
         assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
     }
 }
@@ -66,7 +66,7 @@ async fn exhausted_is_retried_when_the_receiver_says_so() {
         begun.elapsed() >= Duration::from_secs(1),
         "RetryInfo was not heeded"
     );
-    assert_eq!(exporter.dropped(), [0; 3]);
+    assert_eq!(exporter.dropped(), [0; SIGNALS]);
 }
 
 #[tokio::test]
@@ -119,6 +119,6 @@ async fn a_partial_success_is_counted() {
     let (receiver, exporter) = answering([]).await;
     receiver.with(|state| state.rejected_logs = 1);
     exporter.alert(&record("A"));
-    exporter.until_dropped([1, 0, 0]).await;
+    exporter.until_dropped([1, 0, 0, 0]).await;
     assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
 }

@@ -34,10 +34,10 @@ async fn what_is_refused_is_dropped_and_counted() {
         let (receiver, address) = HttpReceiver::start([answer], 0).await;
         let exporter = to(address, Protocol::HttpProtobuf, 10);
         exporter.metrics(vec![point(1)]);
-        exporter.until_dropped([0, 0, 1]).await;
+        exporter.until_dropped([0, 0, 1, 0]).await;
         exporter.alert(&record("A"));
         receiver.until(2).await;
-        assert_eq!(exporter.dropped(), [0, 0, 1], "{answer}");
+        assert_eq!(exporter.dropped(), [0, 0, 1, 0], "{answer}");
         assert_eq!(exporter.shutdown(PATIENCE).await, Undelivered::default());
     }
 }

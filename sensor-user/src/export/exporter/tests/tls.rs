@@ -177,7 +177,7 @@ async fn a_key_that_is_none_is_an_error_at_the_start() {
         };
         let connection = Connection::new(&settings, false, &[]).expect("readable");
         let error = Exporter::start(&ExportConfig {
-            otlp: [connection, None, None],
+            otlp: [connection, None, None, None],
             ..ExportConfig::default()
         })
         .expect_err("that is no key");

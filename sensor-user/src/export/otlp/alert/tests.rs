@@ -32,7 +32,13 @@ fn an_alert_and_its_trace_belong_together() {
         (&root.trace_id, &root.span_id)
     );
     assert_ne!(child.span_id, root.span_id);
-    assert_eq!(root.name, "data_access.anomaly bulk-read");
+    assert_eq!(root.name, "alert bulk-read ann");
+    let status = root.status.as_ref().expect("said aloud");
+    assert_eq!(status.code, 2, "red in lists");
+    assert!(
+        status.message.contains("ann accessed 5000 rows"),
+        "{status:?}"
+    );
     assert_eq!(child.name, "SELECT customers");
     assert!(
         child
