@@ -13,6 +13,7 @@ mod volume;
 pub mod clients;
 pub mod otlp;
 pub mod raw;
+pub mod receivers;
 pub mod relay;
 
 pub use environment::{

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,16 +13,22 @@ use sensor_ebpf::record::{ALWAYS, OpenRecord};
 
 use crate::{
     config::Config,
-    console::Console,
+    console::{
+        Console,
+        alerts::Alerts,
+        collect::{Around, snapshot},
+        protocol::{Request as Question, Snapshot},
+        serve::{Ask, Readers},
+    },
     discover,
-    export::{AlertRecord, Exporter, describe},
+    export::{AlertRecord, Exemplars, Exporter, describe},
     ingest::{Clock, Observation, decode},
     inventory::Measured,
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     sql::keys::KeyColumns,
     time::Timestamp,
-    trace::Tracer,
+    trace::{Spans, Tracer},
     volume::{
         ledger::Ledger,
         totals::{SeriesKey, StatementKey},
@@ -49,9 +56,15 @@ pub struct Live {
     pipeline: Pipeline,
     memory: Memory,
     exporter: Exporter,
+    exemplars: Exemplars,
     series: Ledger<SeriesKey>,
     statements: Ledger<StatementKey>,
     console: Option<Console>,
+    /// Readers at the socket.
+    readers: Option<Arc<Readers>>,
+    /// The last alerts, for those.
+    told: Alerts,
+    host: String,
     started: Timestamp,
     servers: Vec<discover::Server>,
     /// Parents of processes that serve connections and belong to no known server; each was looked for once.
@@ -76,9 +89,15 @@ impl Live {
             memory: Memory::start(&config, &mut pipeline)?,
             pipeline,
             exporter,
+            exemplars: Exemplars::default(),
             series: Ledger::new(config.export.max_series),
             statements: Ledger::new(config.export.statement_series),
             console: console.then(Console::default),
+            readers: None,
+            told: Alerts::default(),
+            host: std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|name| name.trim().to_owned())
+                .unwrap_or_default(),
             started: Timestamp::now(),
             servers: Vec::new(),
             strangers: HashSet::new(),
@@ -249,6 +268,7 @@ impl Live {
                 console.erase();
             }
             let _ = writeln!(std::io::stderr(), "\n{}\n", describe(&record));
+            self.told.raised(&record);
             self.exporter.alert(&record);
         }
     }
@@ -271,11 +291,53 @@ impl Live {
             .pipeline
             .tracer
             .take(Timestamp::now(), &self.pipeline.shapes);
-        self.exporter.spans(&spans);
+        self.tell(&spans);
         self.remember();
-        if let Some(console) = &mut self.console {
-            console.tick(&self.pipeline);
+        if self.console.as_ref().is_some_and(Console::is_due) {
+            self.draw();
         }
+    }
+
+    fn tell(&mut self, spans: &Spans) {
+        let spread = &self.pipeline.spread;
+        self.exemplars
+            .offer(spans, |principal| spread.is_apart(principal));
+        self.exporter.spans(spans);
+    }
+
+    fn draw(&mut self) {
+        let snapshot = self.snapshot(&Console::request());
+        if let Some(console) = &mut self.console {
+            console.draw(&snapshot);
+        }
+    }
+
+    /// Readers have attached at the socket.
+    pub fn is_read_by(&mut self, readers: Arc<Readers>) {
+        self.readers = Some(readers);
+    }
+
+    /// Answers a reader, if it is still there.
+    pub fn answer(&self, ask: Ask) {
+        if !ask.answer.is_closed() {
+            let _ = ask.answer.send(self.snapshot(&ask.request));
+        }
+    }
+
+    fn snapshot(&self, question: &Question) -> Snapshot {
+        let around = Around {
+            now: Timestamp::now(),
+            since: self.started,
+            host: self.host.clone(),
+            servers: self
+                .servers
+                .iter()
+                .map(|server| server.name.to_string())
+                .collect(),
+            raised: self.told.count(),
+            lost_detail: self.ring_full,
+        };
+        snapshot(&self.pipeline, &self.told, around, question)
     }
 
     fn discover(&mut self) {
@@ -359,11 +421,9 @@ impl Live {
             .pipeline
             .tracer
             .finish(Timestamp::now(), &self.pipeline.shapes);
-        self.exporter.spans(&spans);
+        self.tell(&spans);
         self.export_metrics();
-        if let Some(console) = &mut self.console {
-            console.draw(&self.pipeline);
-        }
+        self.draw();
         self.memory.finish(&mut self.pipeline, patience);
         let undelivered = self.exporter.shutdown(patience).await;
         let lost = undelivered.alerts - undelivered.saved;

@@ -5,6 +5,7 @@
 
 mod describe;
 mod differences;
+mod exemplars;
 mod exporter;
 pub mod names;
 mod otlp;
@@ -14,9 +15,12 @@ mod resource;
 mod sink;
 
 pub use describe::{describe, visible};
+pub use exemplars::{Exemplar, Exemplars};
 pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
 pub use otlp::{fingerprint, hash};
-pub use point::{AlertRecord, MetricPoint, Value, principal_attributes, volume_points};
+pub use point::{
+    AlertRecord, Batch, HistogramPoint, MetricPoint, Value, principal_attributes, volume_points,
+};
 pub use sink::{
     connection::{Connection, headers_from},
     shown_endpoint,

@@ -21,6 +21,8 @@ pub struct Flight {
     streaming: Option<(u32, u64)>,
     /// Rows that were reported as exact and turned out too many: later rows pay them back.
     debt: u64,
+    /// Rows of the statement under way, of records before its last.
+    open: u64,
 }
 
 impl Flight {
@@ -45,6 +47,12 @@ impl Flight {
         let paid = rows.min(self.debt);
         self.debt -= paid;
         rows - paid
+    }
+
+    /// Rows of a record; those of the whole statement, or statements, when it ends them.
+    pub fn taken(&mut self, rows: u64, ended: bool) -> Option<u64> {
+        self.open += rows;
+        ended.then(|| std::mem::take(&mut self.open))
     }
 
     /// Adds this connection's bytes to those of the client's user.

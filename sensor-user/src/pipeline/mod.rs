@@ -31,6 +31,7 @@ use crate::{
         egress::EgressTotals,
         live::LiveView,
         records::Records,
+        spread::Spread,
         totals::Totals,
     },
 };
@@ -71,6 +72,8 @@ pub struct Pipeline {
     pub keys: Keys,
     /// Distinct records by principal and table.
     pub records: Records,
+    /// Rows a statement by principal.
+    pub spread: Spread,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -145,6 +148,7 @@ impl Pipeline {
             plans: Plans::new(config.detection.keys.clone()),
             keys: Keys::default(),
             records: Records::default(),
+            spread: Spread::new(config.export.histogram_series),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -160,7 +164,7 @@ impl Pipeline {
     /// Takes one observation in.
     pub fn observe(&mut self, observation: &Observation<'_>, clock: Clock) -> Request {
         match observation {
-            Observation::Statement(record) => self.statement(record, clock),
+            Observation::Statement(record) => self.statement(record, clock, true),
             Observation::Progress(record) => self.progress(record, clock),
             Observation::Text {
                 connection,
@@ -297,7 +301,7 @@ impl Pipeline {
             largest_rows: u32::try_from(delta.rows_returned.max(0)).unwrap_or(u32::MAX),
             largest_bytes: u32::try_from(delta.bytes_sent).unwrap_or(u32::MAX),
         };
-        self.statement(&record, clock);
+        self.statement(&record, clock, false);
         let principal = self
             .session(key.connection, clock.convert(delta.time))
             .principal;
@@ -333,7 +337,8 @@ impl Pipeline {
         &mut self.completeness[at]
     }
 
-    fn statement(&mut self, record: &StatementRecord, clock: Clock) {
+    /// `in_detail`: what it says of the largest of several statements is more than a bound.
+    fn statement(&mut self, record: &StatementRecord, clock: Clock, in_detail: bool) {
         let time = clock.convert(record.ended);
         let connection = record.header.connection;
         let session = self.session(connection, time);
@@ -375,6 +380,16 @@ impl Pipeline {
             AccessKind::Completed
         };
         flight.finished(&shape, shape_id);
+        if let Some(rows) = flight.taken(volume.rows(), record.queries > 0) {
+            let largest = in_detail.then_some(record.largest_rows.into());
+            self.spread.observe(
+                session.principal,
+                time,
+                rows,
+                record.queries.into(),
+                largest.filter(|_| record.queries > 1),
+            );
+        }
         let completeness = self.completeness_mut(session.principal);
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
@@ -446,6 +461,7 @@ impl Pipeline {
             bytes_received: record.bytes_received,
             ..Volume::default()
         };
+        flight.taken(volume.rows(), false);
         let completeness = self.completeness_mut(session.principal);
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;

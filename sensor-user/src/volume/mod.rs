@@ -6,7 +6,9 @@ pub mod completeness;
 pub mod egress;
 pub mod ledger;
 pub mod live;
+pub mod recent;
 pub mod records;
+pub mod spread;
 pub mod totals;
 
 use crate::{

@@ -8,7 +8,8 @@ use super::Live;
 use crate::{
     config,
     export::{
-        Connection, ExportConfig, MetricPoint, Value, fingerprint, headers_from,
+        Batch, Connection, ExportConfig, HistogramPoint, MetricPoint, Value, fingerprint,
+        headers_from,
         names::{self, Metric},
         principal_attributes, volume_points,
     },
@@ -51,7 +52,48 @@ impl Live {
         points.extend(self.egress(now));
         points.extend(self.records(now));
         points.extend(self.health(now));
-        self.exporter.metrics(points);
+        let histograms = self.histograms(now);
+        self.exporter.metrics(Batch { points, histograms });
+        self.exemplars.told();
+    }
+
+    /// Rows a statement by principal.
+    fn histograms(&mut self, now: Timestamp) -> Vec<HistogramPoint> {
+        let live = self.pipeline.live.rows();
+        let rows = live.map(|(principal, row)| (principal, row.volume.rows()));
+        self.pipeline.spread.admit(rows, now);
+        let spread = &self.pipeline.spread;
+        let point = |attributes, start, histogram, exemplars| HistogramPoint {
+            metric: &names::ROWS_PER_STATEMENT,
+            attributes,
+            start,
+            time: now,
+            histogram,
+            exemplars,
+        };
+        let mut points: Vec<HistogramPoint> = spread
+            .apart()
+            .iter()
+            .map(|one| {
+                point(
+                    principal_attributes(self.pipeline.resolver.principal(one.principal)),
+                    one.start,
+                    one.histogram,
+                    self.exemplars.of(Some(one.principal)),
+                )
+            })
+            .collect();
+        let other = *spread.other();
+        if other.count() > 0 {
+            let attributes = vec![(names::USER_NAME, Value::from("other"))];
+            points.push(point(
+                attributes,
+                self.started,
+                other,
+                self.exemplars.of(None),
+            ));
+        }
+        points
     }
 
     /// Volumes by principal, database, table and operation.
@@ -281,6 +323,12 @@ impl Live {
             ("series", self.pipeline.records.folded),
         ] {
             points.push(with(&names::LOST_KEYS, names::CAUSE, cause, count));
+        }
+        if let Some(readers) = &self.readers {
+            points.push(point(&names::CONSOLE_READERS, readers.reading()));
+            for (cause, count) in readers.dropped() {
+                points.push(with(&names::CONSOLE_DROPPED, names::CAUSE, cause, count));
+            }
         }
         for (threshold, severity, count) in self.exporter.alerts() {
             points.push(MetricPoint {
