@@ -51,7 +51,7 @@ impl Bench {
         let socket = folder.path().join("run/sensor.sock");
         let configuration = format!(
             "[export]\ninterval = \"1s\"\n[console]\nsocket = \"{}\"\n{console}\n\
-             [[threshold]]\nname = \"four-thousand\"\nmeasure = \"rows\"\nwindow = \"10m\"\nlimit = 4000\n",
+             [[threshold]]\nname = \"four-thousand\"\nseverity = \"critical\"\nmeasure = \"rows\"\nwindow = \"10m\"\nlimit = 4000\n",
             socket.display()
         );
         let sensor = Sensor::start(&turn, &configuration, &[]);
@@ -408,7 +408,7 @@ fn on_a_terminal_of_80_by_24_everything_can_be_reached() {
     // Whoever did most in the last seconds is first; the bar of the limit, the alert.
     tmux.wait_for(&[
         "understood",
-        "1 alerts, last",
+        "alerts: 1, last",
         &format!("{:<13} 127.0.0.1", "bob"),
         "112%",
         &format!("{:<13} 127.0.0.1", "ann"),

@@ -68,7 +68,7 @@ pub fn snapshot(
         let principal = pipeline.resolver.principal(id);
         if filter.is_empty() || holds(principal, row, &filter) {
             let weight = match request.sort {
-                Sort::Rate => rate(&pipeline.live.recent.of(id, now)),
+                Sort::Rate => rate(&pipeline.live.recent.of(id, now).map(u64::from)),
                 Sort::Rows => row.shown() as f64,
                 Sort::Bytes => row.volume.bytes_sent as f64,
                 Sort::Queries => row.volume.queries as f64,
@@ -121,6 +121,7 @@ pub fn snapshot(
             lost_detail: around.lost_detail,
         },
         total: amounts(&total),
+        rows_per_second: rate(&pipeline.live.recent.all(now)),
         matching,
         principals: found.iter().map(|one| row(one.id, one.row)).collect(),
         detail,
@@ -187,7 +188,7 @@ fn described_row(
         server: visible(&principal.server),
         amounts: amounts(&row.volume),
         streaming: row.streaming,
-        rows_per_second: rate(&recent),
+        rows_per_second: rate(&recent.map(u64::from)),
         recent: recent.to_vec(),
         tables: row
             .tables
@@ -288,11 +289,8 @@ fn share(level: &threshold::Level<'_>) -> f64 {
 }
 
 /// Rows a second. The second that is under way is left out: it would make each rate dip.
-fn rate(recent: &[u32; SECONDS]) -> f64 {
-    let rows: u64 = recent[SECONDS - 1 - RATE..SECONDS - 1]
-        .iter()
-        .map(|rows| u64::from(*rows))
-        .sum();
+fn rate(recent: &[u64; SECONDS]) -> f64 {
+    let rows: u64 = recent[SECONDS - 1 - RATE..SECONDS - 1].iter().sum();
     rows as f64 / RATE as f64
 }
 

@@ -138,6 +138,9 @@ pub struct Snapshot {
     pub sensor: Sensor,
     /// Over all principals.
     pub total: Amounts,
+    /// Likewise, mean of the last ten seconds.
+    #[serde(default)]
+    pub rows_per_second: f64,
     /// Principals that the filter leaves.
     pub matching: usize,
     /// Those asked for, in their order.

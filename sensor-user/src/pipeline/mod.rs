@@ -380,14 +380,36 @@ impl Pipeline {
             AccessKind::Completed
         };
         flight.finished(&shape, shape_id);
-        if let Some(rows) = flight.taken(volume.rows(), record.queries > 0) {
-            let largest = in_detail.then_some(record.largest_rows.into());
+        let whole = match kind {
+            AccessKind::Overhead => None,
+            _ if record.queries > 1 => Some(volume),
+            AccessKind::Completed if record.queries == 0 => {
+                // More of it comes: a portal that is fetched from in steps, say.
+                flight
+                    .under_way
+                    .add(record.fingerprint, volume, record.ended);
+                None
+            }
+            _ => {
+                let ended = match record.ended {
+                    // Not known, so now.
+                    0 => u64::MAX,
+                    ended => ended,
+                };
+                let under_way = &mut flight.under_way;
+                Some(under_way.end(record.fingerprint, volume, ended))
+            }
+        };
+        if let Some(whole) = whole
+            && record.queries > 0
+        {
+            let largest = in_detail && record.queries > 1;
             self.spread.observe(
                 session.principal,
                 time,
-                rows,
+                whole.rows(),
                 record.queries.into(),
-                largest.filter(|_| record.queries > 1),
+                largest.then_some(record.largest_rows.into()),
             );
         }
         let completeness = self.completeness_mut(session.principal);
@@ -439,6 +461,7 @@ impl Pipeline {
                 picked: picked.as_ref(),
             },
             record.fingerprint,
+            whole,
         );
     }
 
@@ -461,7 +484,9 @@ impl Pipeline {
             bytes_received: record.bytes_received,
             ..Volume::default()
         };
-        flight.taken(volume.rows(), false);
+        flight
+            .under_way
+            .add(record.fingerprint, volume, record.time);
         let completeness = self.completeness_mut(session.principal);
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
@@ -488,6 +513,7 @@ impl Pipeline {
                 picked: picked.as_ref(),
             },
             record.fingerprint,
+            None,
         );
     }
 
@@ -528,6 +554,7 @@ impl Pipeline {
                 picked: None,
             },
             0,
+            None,
         );
     }
 
@@ -588,7 +615,9 @@ impl Pipeline {
         if let (Some(uid), Some(flight)) = (self.local_uid(&session), &flight) {
             flight.add_to(self.local_users.entry(uid).or_default());
         }
-        if let Some((shape_id, estimated_rows)) = flight.and_then(Flight::unfinished) {
+        let unfinished = flight.as_ref().and_then(Flight::unfinished);
+        if let (Some((shape_id, estimated_rows)), Some(flight)) = (unfinished, flight) {
+            let (fingerprint, whole) = flight.under_way.abandoned().unwrap_or_default();
             // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
             self.completeness_mut(session.principal).estimated_rows += estimated_rows;
             let shape = self.shapes.shape(shape_id).clone();
@@ -605,7 +634,8 @@ impl Pipeline {
                     largest: None,
                     picked: None,
                 },
-                0,
+                fingerprint,
+                Some(whole),
             );
         }
         self.tracer.closed(connection, time);
@@ -619,7 +649,8 @@ impl Pipeline {
         flight.bytes_received += received;
     }
 
-    fn deliver(&mut self, access: Access<'_>, fingerprint: u64) {
+    /// `whole`: all of the statement, or statements, that end with this access.
+    fn deliver(&mut self, access: Access<'_>, fingerprint: u64, whole: Option<Volume>) {
         if let AccessKind::Streaming { estimated_rows } = access.kind
             && let Some(flight) = self.flights.get_mut(&access.session.connection.0)
         {
@@ -630,7 +661,7 @@ impl Pipeline {
         self.records.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
-        self.tracer.observe(&access, &principal, fingerprint);
+        self.tracer.observe(&access, &principal, fingerprint, whole);
         let shape = self.shapes.shape(access.shape_id);
         self.history.observe(&access, &principal, shape);
         let mut alerts = Vec::new();

@@ -10,6 +10,7 @@ pub mod recent;
 pub mod records;
 pub mod spread;
 pub mod totals;
+pub mod under_way;
 
 use crate::{
     principal::{PrincipalId, Session},

@@ -57,6 +57,17 @@ impl Recent {
         rows
     }
 
+    /// The same over all principals that are remembered.
+    pub fn all(&self, now: Timestamp) -> [u64; SECONDS] {
+        let mut sums = [0; SECONDS];
+        for principal in self.of.keys() {
+            for (sum, rows) in sums.iter_mut().zip(self.of(*principal, now)) {
+                *sum += u64::from(rows);
+            }
+        }
+        sums
+    }
+
     /// Those that were idle for a minute go; if all are busy, the less busy half.
     fn make_room(&mut self, second: u64) {
         self.of
@@ -123,6 +134,7 @@ mod tests {
         assert_eq!(seconds(&recent, 1062), []);
         recent.add(PrincipalId(1), Timestamp(1100 * SECOND), 3);
         assert_eq!(seconds(&recent, 1100), [(0, 3)]);
+        assert_eq!(recent.all(Timestamp(1100 * SECOND))[SECONDS - 1], 3);
         // A clock that is behind shows what there is.
         assert_eq!(seconds(&recent, 1099), [(0, 3)]);
         assert_eq!(

@@ -103,14 +103,9 @@ impl Screen {
             // Never rounded up to what it is not.
             (sensor.understood * 1000.0).floor() / 10.0,
         );
-        let rate: f64 = snapshot
-            .principals
-            .iter()
-            .map(|row| row.rows_per_second)
-            .sum();
         let mut second = vec![Span::raw(format!(
             "{} rows/s · {} rows · {} · {} queries",
-            short(rate),
+            short(snapshot.rows_per_second),
             short(snapshot.total.rows() as f64),
             size(snapshot.total.bytes_sent),
             short(snapshot.total.queries as f64),
@@ -118,7 +113,7 @@ impl Screen {
         if let Some(alert) = snapshot.alerts.first() {
             second.push(Span::styled(
                 format!(
-                    " · {} alerts, last {} ago: {}",
+                    " · alerts: {}, last {} ago: {}",
                     sensor.alerts,
                     ago(snapshot.time.saturating_sub(alert.time)),
                     alert.headline
@@ -200,7 +195,7 @@ impl Screen {
             ),
             View::Principal(_) => String::new(),
             View::Alerts => format!(
-                "{} alerts since the start, the last {} are here",
+                "alerts since the start: {}, here: {}",
                 self.snapshot.sensor.alerts,
                 self.snapshot.alerts.len()
             ),

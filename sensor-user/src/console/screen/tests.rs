@@ -120,7 +120,7 @@ fn all_that_matters_is_on_a_small_screen() {
             0,
             "db1 · up 1m00s · 15/main:5432 · 3 connections · 99.9 % understood",
         ),
-        (1, "1 alerts, last 10s ago: user7 accessed"),
+        (1, "alerts: 1, last 10s ago: user7 accessed"),
         (
             2,
             "USER          CLIENT          ROWS/S       ROWS     BYTES LIMIT      LAST MINUTE",
