@@ -161,7 +161,8 @@ fn a_dump_is_flagged_while_it_streams_with_all_that_is_known() {
     let observed: u64 = attribute(&alert.attributes, "data_access.observed")
         .parse()
         .expect("a number");
-    assert!((5000..=6001).contains(&observed), "observed {observed}");
+    // Rows that still stream are an estimate by the first ones' length, and later ids are longer.
+    assert!((5000..=6600).contains(&observed), "observed {observed}");
     let share: f64 = attribute(&alert.attributes, "data_access.table.share")
         .parse()
         .expect("a share");

@@ -92,7 +92,8 @@ impl Family {
         }
     }
 
-    /// Asks the kernel whether it takes them.
+    /// Asks the kernel whether it takes them. What it says begins with "this kernel has no …" where it came too early, and
+    /// with "the kernel refuses …" where it forbids what it has.
     fn refusal(self, btf: &Btf) -> Option<String> {
         if let Some(lacks) = lacks(btf, self) {
             return Some(lacks);
@@ -130,7 +131,7 @@ fn lacks(btf: &Btf, family: Family) -> Option<String> {
         return None;
     }
     ask::fetch_atomics().err().map(|error| {
-        format!("this kernel refuses BPF atomics that return a value, which came with Linux 5.12: {error}")
+        format!("this kernel has no BPF atomics that return a value, which came with Linux 5.12: {error}")
     })
 }
 
