@@ -13,13 +13,7 @@ use sensor_ebpf::record::{ALWAYS, OpenRecord};
 
 use crate::{
     config::Config,
-    console::{
-        Console,
-        alerts::Alerts,
-        collect::{Around, snapshot},
-        protocol::{Request as Question, Snapshot},
-        serve::{Ask, Readers},
-    },
+    console::{Console, alerts::Alerts, serve::Readers},
     discover,
     export::{AlertRecord, Exemplars, Exporter, describe},
     ingest::{Clock, Observation, decode},
@@ -35,6 +29,7 @@ use crate::{
     },
 };
 
+mod looks;
 mod memory;
 mod telemetry;
 
@@ -303,41 +298,6 @@ impl Live {
         self.exemplars
             .offer(spans, |principal| spread.is_apart(principal));
         self.exporter.spans(spans);
-    }
-
-    fn draw(&mut self) {
-        let snapshot = self.snapshot(&Console::request());
-        if let Some(console) = &mut self.console {
-            console.draw(&snapshot);
-        }
-    }
-
-    /// Readers have attached at the socket.
-    pub fn is_read_by(&mut self, readers: Arc<Readers>) {
-        self.readers = Some(readers);
-    }
-
-    /// Answers a reader, if it is still there.
-    pub fn answer(&self, ask: Ask) {
-        if !ask.answer.is_closed() {
-            let _ = ask.answer.send(self.snapshot(&ask.request));
-        }
-    }
-
-    fn snapshot(&self, question: &Question) -> Snapshot {
-        let around = Around {
-            now: Timestamp::now(),
-            since: self.started,
-            host: self.host.clone(),
-            servers: self
-                .servers
-                .iter()
-                .map(|server| server.name.to_string())
-                .collect(),
-            raised: self.told.count(),
-            lost_detail: self.ring_full,
-        };
-        snapshot(&self.pipeline, &self.told, around, question)
     }
 
     fn discover(&mut self) {

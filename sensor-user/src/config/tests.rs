@@ -43,7 +43,12 @@ fn wrong_files_are_refused_with_place_and_hint() {
         (
             "[kernel]\nhooks = \"kprobe\"",
             "sensor.toml:2:9:",
-            "\"tp_btf\" or \"fexit\"",
+            "\"fexit\" or \"sys_exit\"",
+        ),
+        (
+            "[console]\nsocket = \"run/s.sock\"",
+            "sensor.toml:2:10:",
+            "write an absolute path",
         ),
         ("[kernl]\n", "sensor.toml:1:2:", "did you mean `kernel`?"),
         (
