@@ -9,9 +9,15 @@ use std::{hint::black_box, path::Path};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sensor_user::{
     config::Config,
+    console::{
+        alerts::Alerts,
+        collect::{Around, snapshot},
+        protocol::Request,
+    },
     ingest::{Clock, Observation, decode},
     pipeline::Pipeline,
     sql::shapes::Shapes,
+    time::Timestamp,
 };
 use stream::Size;
 
@@ -95,5 +101,41 @@ fn judging(criterion: &mut Criterion) {
     observe(criterion, "judging", stream::pipeline(Size::USUAL));
 }
 
-criterion_group!(steps, ingest, normalisation, aggregation, judging);
+/// What one question of `sensor top` holds the pipeline up for.
+fn console(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("console");
+    group.sample_size(10);
+    for principals in [100, 10_000, 100_000] {
+        let size = Size {
+            principals,
+            connections: principals.min(10_000),
+            ..Size::USUAL
+        };
+        let mut pipeline = stream::pipeline(size);
+        let clock = Clock::now();
+        for index in 0..principals * 2 {
+            pipeline.observe(&Observation::Statement(stream::nth(index, size)), clock);
+        }
+        for filter in ["", "nobody"] {
+            let request = Request {
+                limit: 250,
+                filter: filter.to_owned(),
+                ..Request::default()
+            };
+            let name = format!("{principals} principals, filter `{filter}`");
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    let around = Around {
+                        now: Timestamp::now(),
+                        ..Around::default()
+                    };
+                    snapshot(&pipeline, &Alerts::default(), around, black_box(&request))
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(steps, ingest, normalisation, aggregation, judging, console);
 criterion_main!(steps);

@@ -70,6 +70,8 @@ pub const CLIENTS: &[Need] = &[
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
     installed("libpostgresql-jdbc-java"),
+    // In which `sensor top` is tried.
+    program("tmux", "tmux"),
 ];
 
 /// Virtual machines with other kernels.

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,22 +13,23 @@ use sensor_ebpf::record::{ALWAYS, OpenRecord};
 
 use crate::{
     config::Config,
-    console::Console,
+    console::{Console, alerts::Alerts, serve::Readers},
     discover,
-    export::{AlertRecord, Exporter, describe},
+    export::{AlertRecord, Exemplars, Exporter, describe},
     ingest::{Clock, Observation, decode},
     inventory::Measured,
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     sql::keys::KeyColumns,
     time::Timestamp,
-    trace::Tracer,
+    trace::{Spans, Tracer},
     volume::{
         ledger::Ledger,
         totals::{SeriesKey, StatementKey},
     },
 };
 
+mod looks;
 mod memory;
 mod telemetry;
 
@@ -49,9 +51,15 @@ pub struct Live {
     pipeline: Pipeline,
     memory: Memory,
     exporter: Exporter,
+    exemplars: Exemplars,
     series: Ledger<SeriesKey>,
     statements: Ledger<StatementKey>,
     console: Option<Console>,
+    /// Readers at the socket.
+    readers: Option<Arc<Readers>>,
+    /// The last alerts, for those.
+    told: Alerts,
+    host: String,
     started: Timestamp,
     /// When sketches of records were exported last.
     sketched: Timestamp,
@@ -81,9 +89,15 @@ impl Live {
             memory: Memory::start(&config, &mut pipeline)?,
             pipeline,
             exporter,
+            exemplars: Exemplars::default(),
             series: Ledger::new(config.export.max_series),
             statements: Ledger::new(config.export.statement_series),
             console: console.then(Console::default),
+            readers: None,
+            told: Alerts::default(),
+            host: std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|name| name.trim().to_owned())
+                .unwrap_or_default(),
             started: Timestamp::now(),
             sketched: Timestamp::now(),
             servers: Vec::new(),
@@ -255,6 +269,7 @@ impl Live {
                 console.erase();
             }
             let _ = writeln!(std::io::stderr(), "\n{}\n", describe(&record));
+            self.told.raised(&record);
             self.exporter.alert(&record);
         }
     }
@@ -277,11 +292,18 @@ impl Live {
             .pipeline
             .tracer
             .take(Timestamp::now(), &self.pipeline.shapes);
-        self.exporter.spans(&spans);
+        self.tell(&spans);
         self.remember();
-        if let Some(console) = &mut self.console {
-            console.tick(&self.pipeline);
+        if self.console.as_ref().is_some_and(Console::is_due) {
+            self.draw();
         }
+    }
+
+    fn tell(&mut self, spans: &Spans) {
+        let spread = &self.pipeline.spread;
+        self.exemplars
+            .offer(spans, |principal| spread.is_apart(principal));
+        self.exporter.spans(spans);
     }
 
     fn discover(&mut self) {
@@ -368,12 +390,10 @@ impl Live {
             .pipeline
             .tracer
             .finish(Timestamp::now(), &self.pipeline.shapes);
-        self.exporter.spans(&spans);
+        self.tell(&spans);
         self.export_metrics();
         self.export_sketches(Timestamp::now());
-        if let Some(console) = &mut self.console {
-            console.draw(&self.pipeline);
-        }
+        self.draw();
         self.memory.finish(&mut self.pipeline, patience);
         let undelivered = self.exporter.shutdown(patience).await;
         let lost = undelivered.alerts - undelivered.saved;

@@ -13,6 +13,7 @@ mod live;
 mod place;
 mod replay;
 mod run;
+mod top;
 mod tune;
 
 /// Watches who reads how much of the databases on this host, in the kernel.
@@ -27,6 +28,8 @@ struct Cli {
 enum Verb {
     /// Watch until SIGINT or SIGTERM.
     Run(RunArguments),
+    /// Look at what a running sensor sees, live.
+    Top(top::TopArguments),
     /// Say what this kernel and host offer, and what would be watched.
     Check(CheckArguments),
     /// Run the detector over the history, or over a file of events; print the alerts.
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.verb {
         Verb::Run(arguments) => finish(run::run(&arguments)),
+        Verb::Top(arguments) => finish(top::top(&arguments)),
         Verb::Check(arguments) => match load(arguments.config.as_deref()) {
             Ok(config) => check::check(&config, arguments.json),
             Err(error) => finish(Err(error)),

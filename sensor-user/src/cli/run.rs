@@ -16,6 +16,10 @@ use tokio::{
 use super::{Failure, RunArguments, allocator, live::Live, load};
 use crate::{
     config::{Config, environment},
+    console::{
+        serve,
+        socket::{self, Socket},
+    },
     export::shown_endpoint,
     inventory,
     kernel::{capability, load::Kernel, privileges},
@@ -51,6 +55,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let _lock = lock()?;
     allocator::configure();
     let kernel = Kernel::load(&config)?;
+    let socket = socket::open(&config.console)?;
     // While there is one thread: capabilities belong to threads, and later ones inherit what is left.
     privileges::drop_all_but_needed(arguments.user.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +63,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(watch(config, kernel, arguments))
+    runtime.block_on(watch(config, kernel, socket, arguments))
 }
 
 /// Command line options win over the file.
@@ -95,7 +100,12 @@ fn lock() -> Result<UnixListener, Failure> {
     })
 }
 
-async fn watch(config: Config, kernel: Kernel, arguments: &RunArguments) -> Result<(), Failure> {
+async fn watch(
+    config: Config,
+    kernel: Kernel,
+    socket: Option<Socket>,
+    arguments: &RunArguments,
+) -> Result<(), Failure> {
     // Before anything is attached, so that an early signal is not lost.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -103,6 +113,14 @@ async fn watch(config: Config, kernel: Kernel, arguments: &RunArguments) -> Resu
     let (found, mut measured) = mpsc::channel(16);
     let mut live = Live::new(config.clone(), kernel, arguments.console)?;
     live.start()?;
+    // Without a socket nobody asks.
+    let (_no_asks, mut asked) = mpsc::channel(1);
+    if let Some(socket) = &socket {
+        let listener = socket.listener().context("console: out of descriptors")?;
+        let (asks, readers) = serve::start(listener)?;
+        live.is_read_by(readers);
+        asked = asks;
+    }
     eprintln!("sensor ready");
     tokio::spawn(inventory::measure(config.inventory.clone(), found));
 
@@ -128,10 +146,13 @@ async fn watch(config: Config, kernel: Kernel, arguments: &RunArguments) -> Resu
                 }
             }
             Some(sizes) = measured.recv() => live.measured(sizes),
+            Some(ask) = asked.recv() => live.answer(ask),
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         }
     }
+    // From now on there is nothing to read along with.
+    drop(socket);
     live.finish(FLUSH).await?;
     Ok(())
 }

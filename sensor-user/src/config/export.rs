@@ -32,6 +32,8 @@ pub struct Export {
     pub max_series: usize,
     /// Statement series exported at most.
     pub statement_series: usize,
+    /// Principals with a histogram of rows a statement, at most.
+    pub histogram_series: usize,
     /// Where Prometheus finds the metrics.
     pub prometheus: Option<SocketAddr>,
     /// Statements told as spans by chance, a second; zero: only alerts have traces.
@@ -68,6 +70,7 @@ pub(super) struct Section {
     temporality: Temporality,
     max_series: Option<usize>,
     statement_series: Option<usize>,
+    histogram_series: Option<usize>,
     headers: BTreeMap<String, Secret>,
     headers_file: Option<PathBuf>,
     prometheus: prometheus::Section,
@@ -160,6 +163,7 @@ impl Section {
             otlp_file: self.otlp_file,
             max_series: self.max_series.unwrap_or(10_000),
             statement_series: self.statement_series.unwrap_or(500),
+            histogram_series: self.histogram_series.unwrap_or(200),
             prometheus: self.prometheus.build()?,
             spans_per_second: self.traces.build()?,
             records_interval: self.records.build()?,

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Deserialize;
 
+pub mod console;
 pub mod detection;
 pub mod discover;
 pub mod environment;
@@ -47,6 +48,8 @@ pub struct Config {
     pub history: history::History,
     /// `[export]`.
     pub export: export::Export,
+    /// `[console]`.
+    pub console: console::Console,
     /// What is valid but probably not meant.
     pub warnings: Vec<String>,
 }
@@ -63,6 +66,7 @@ struct File {
     detection: detection::Section,
     history: history::Section,
     export: export::Section,
+    console: console::Section,
 }
 
 impl Default for Config {
@@ -112,6 +116,7 @@ impl Config {
             detection: file.detection.build()?,
             history: file.history.build()?,
             export: file.export.build()?,
+            console: file.console.build()?,
             warnings,
         })
     }

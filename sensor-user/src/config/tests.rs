@@ -50,6 +50,11 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "sensor.toml:2:9:",
             "\"fexit\" or \"sys_exit\"",
         ),
+        (
+            "[console]\nsocket = \"run/s.sock\"",
+            "sensor.toml:2:10:",
+            "write an absolute path",
+        ),
         ("[kernl]\n", "sensor.toml:1:2:", "did you mean `kernel`?"),
         (
             "[[threshold]]\nname = \"a\"\nwindow = \"10m\"\nlimt = 5",

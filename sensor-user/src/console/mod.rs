@@ -1,21 +1,32 @@
-//! The live table of principals.
+//! The running sensor for people at a terminal: [`collect`] makes a snapshot of it, [`protocol`] says how one looks, readers get
+//! it at a [`socket`] ([`serve`]); [`text`] and [`screen`] draw it, of the same [`columns`].
 
 use std::{
-    fmt::Write as _,
     io::{IsTerminal as _, Write as _},
     time::{Duration, Instant},
 };
 
-use crate::{pipeline::Pipeline, volume::live::Row};
+pub mod alerts;
+pub mod collect;
+pub mod columns;
+pub mod protocol;
+pub mod screen;
+pub mod serve;
+pub mod socket;
+pub mod text;
 
-/// Rows shown at most.
+pub use columns::size;
+
+use protocol::{Request, Snapshot, Sort};
+
+/// Principals shown.
 const ROWS: usize = 16;
 /// How often a terminal is redrawn.
 const REDRAW: Duration = Duration::from_millis(500);
 /// How often a snapshot is written where there is no terminal.
 const SNAPSHOT: Duration = Duration::from_secs(5);
 
-/// Draws on standard output: in place on a terminal, one snapshot after the other elsewhere.
+/// `--console`: the table on the sensor's own standard output, in place on a terminal, one after the other elsewhere.
 #[derive(Debug)]
 pub struct Console {
     terminal: bool,
@@ -34,17 +45,24 @@ impl Default for Console {
 }
 
 impl Console {
-    /// Draws when it is time.
-    pub fn tick(&mut self, pipeline: &Pipeline) {
-        let interval = if self.terminal { REDRAW } else { SNAPSHOT };
-        if self.last.is_none_or(|last| last.elapsed() >= interval) {
-            self.draw(pipeline);
+    /// What it shows.
+    pub fn request() -> Request {
+        Request {
+            sort: Sort::Rows,
+            limit: ROWS,
+            ..Request::default()
         }
     }
 
+    /// Is it time to draw?
+    pub fn is_due(&self) -> bool {
+        let interval = if self.terminal { REDRAW } else { SNAPSHOT };
+        self.last.is_none_or(|last| last.elapsed() >= interval)
+    }
+
     /// Draws now.
-    pub fn draw(&mut self, pipeline: &Pipeline) {
-        let table = table(pipeline);
+    pub fn draw(&mut self, snapshot: &Snapshot) {
+        let table = text::table(snapshot);
         self.erase();
         let mut out = std::io::stdout().lock();
         // A closed pipe is no reason to stop watching.
@@ -63,95 +81,5 @@ impl Console {
         }
         self.drawn = 0;
         self.last = None;
-    }
-}
-
-/// The table as text, at most 100 columns wide.
-pub fn table(pipeline: &Pipeline) -> String {
-    let mut rows: Vec<_> = pipeline.live.rows().collect();
-    rows.sort_by_key(|(_, row)| std::cmp::Reverse((shown_rows(row), row.volume.bytes_sent)));
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{:<16} {:<10} {:<15} {:>12} {:>10} {:>9}  TABLES",
-        "USER", "OS USER", "CLIENT", "ROWS", "BYTES", "QUERIES"
-    );
-    for (id, row) in rows.iter().take(ROWS) {
-        let principal = pipeline.resolver.principal(*id);
-        let mark = if row.streaming > 0 { "~" } else { "" };
-        let tables = row
-            .tables
-            .iter()
-            .map(|table| &**table)
-            .collect::<Vec<_>>()
-            .join(" ");
-        let _ = writeln!(
-            text,
-            "{:<16} {:<10} {:<15} {:>12} {:>10} {:>9}  {}",
-            cut(principal.user.as_deref().unwrap_or("(unknown)"), 16),
-            cut(
-                principal.os_user.as_ref().map_or("-", |user| &user.name),
-                10
-            ),
-            cut(&principal.client.to_string(), 15),
-            format!("{mark}{}", shown_rows(row)),
-            size(row.volume.bytes_sent),
-            row.volume.queries,
-            cut(&tables, 20),
-        );
-    }
-    if rows.len() > ROWS {
-        let _ = writeln!(text, "… and {} more principals", rows.len() - ROWS);
-    }
-    text
-}
-
-fn shown_rows(row: &Row) -> u64 {
-    row.volume.rows_returned + row.volume.rows_written + row.streaming
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width - 1).collect();
-    cut.push('…');
-    cut
-}
-
-/// Bytes as people read them.
-pub fn size(bytes: u64) -> String {
-    let mut unit = 0;
-    let mut whole = bytes;
-    let mut tenths = 0;
-    while whole >= 1024 && unit < 4 {
-        tenths = whole % 1024 * 10 / 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    let name = ["B", "KiB", "MiB", "GiB", "TiB"][unit];
-    if unit == 0 {
-        format!("{whole} {name}")
-    } else {
-        format!("{whole}.{tenths} {name}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_readable() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1023), "1023 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(5 << 30), "5.0 GiB");
-    }
-
-    #[test]
-    fn long_names_are_cut() {
-        assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(cut("äöü", 3), "äöü");
     }
 }

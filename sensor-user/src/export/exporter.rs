@@ -18,7 +18,7 @@ use journal::Journal;
 use queue::{Bounds, Queue};
 
 use super::{
-    AlertRecord, Connection, MetricPoint,
+    AlertRecord, Batch, Connection,
     differences::Differences,
     otlp::{Messages, Sketch},
     prometheus, resource,
@@ -142,17 +142,17 @@ impl Exporter {
     }
 
     /// Exports metrics. A batch that still waits is replaced where they are cumulative.
-    pub fn metrics(&self, points: Vec<MetricPoint>) {
-        let points: Arc<[MetricPoint]> = points.into();
+    pub fn metrics(&self, batch: impl Into<Batch>) {
+        let all = Arc::new(batch.into());
         if let Some(endpoint) = &self.prometheus {
-            endpoint.publish(points.clone());
+            endpoint.publish(all.clone());
         }
         if self.lanes.is_empty() {
             return;
         }
-        let batch = |points: &[MetricPoint], temporality| -> Vec<_> {
+        let messages = |batch: &Batch, temporality| -> Vec<_> {
             self.messages
-                .metrics(points, temporality)
+                .metrics(batch, temporality)
                 .into_iter()
                 .map(|request| Arc::new(Message::Metrics(request)))
                 .collect()
@@ -162,14 +162,14 @@ impl Exporter {
             lanes.any(|lane| lane.temporality == temporality)
         };
         let cumulative = if of(Temporality::Cumulative) {
-            batch(&points, Temporality::Cumulative)
+            messages(&all, Temporality::Cumulative)
         } else {
             Vec::new()
         };
         let differences = match &self.differences {
             Some(differences) => {
                 let mut differences = differences.lock().unwrap_or_else(PoisonError::into_inner);
-                batch(&differences.since_last(&points), Temporality::Delta)
+                messages(&differences.since_last(&all), Temporality::Delta)
             }
             None => Vec::new(),
         };

@@ -5,6 +5,7 @@
 
 mod describe;
 mod differences;
+mod exemplars;
 mod exporter;
 pub mod names;
 mod otlp;
@@ -14,9 +15,13 @@ mod resource;
 mod sink;
 
 pub use describe::{describe, visible};
+pub use exemplars::{Exemplar, Exemplars};
 pub use exporter::{Counts, ExportConfig, Exporter, Health, Undelivered};
 pub use otlp::{Sketch, fingerprint, hash};
-pub use point::{AlertRecord, Attributes, MetricPoint, Value, principal_attributes, volume_points};
+pub use point::{
+    AlertRecord, Attributes, Batch, HistogramPoint, MetricPoint, Value, principal_attributes,
+    volume_points,
+};
 pub use sink::{
     connection::{Connection, headers_from},
     shown_endpoint,

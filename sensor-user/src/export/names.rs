@@ -15,6 +15,8 @@ pub enum Kind {
     Sum,
     /// The value as it is now.
     Gauge,
+    /// Cumulative counts by bucket.
+    Histogram,
 }
 
 /// A metric.
@@ -253,6 +255,18 @@ const EGRESS_SERIES: &[&str] = &[
     LOGIN_USER_NAME,
 ];
 
+const SPREAD_SERIES: &[&str] = &[
+    DB_SYSTEM_NAME,
+    USER_NAME,
+    CLIENT_ADDRESS,
+    SERVER,
+    SERVER_PORT,
+    PROCESS_USER_ID,
+    PROCESS_USER_NAME,
+    LOGIN_USER_ID,
+    LOGIN_USER_NAME,
+];
+
 series! {
     STATEMENT, STATEMENT_DIRECTION:
     DB_SYSTEM_NAME,
@@ -292,6 +306,7 @@ metrics! {
     STATEMENT_ROWS = "data_access.statement.rows", "{row}", Sum, STATEMENT_DIRECTION, "Rows by statement shape.";
     STATEMENT_BYTES = "data_access.statement.bytes", "By", Sum, STATEMENT_DIRECTION, "Bytes by statement shape.";
     STATEMENT_QUERIES = "data_access.statement.queries", "{query}", Sum, STATEMENT, "Statements completed by shape.";
+    ROWS_PER_STATEMENT = "data_access.rows_per_statement", "{row}", Histogram, SPREAD_SERIES, "Rows that one statement returned and wrote, by principal; exemplars lead to spans. Of equal small statements that the kernel has added up, number, sum and largest are exact, the others have the mean of what it leaves.";
     RECORDS = "data_access.records", "{record}", Gauge, RECORD_SERIES, "Distinct records that statements picked by key, since the sensor began to see them; of tables whose key columns are known. Exact up to 512, within some 4 % beyond.";
     EGRESS_QUERIES = "data_access.egress.queries", "{query}", Sum, EGRESS_SERIES, "Statements by which data left through the server's own hands (a file, a program, another server).";
     USER_BYTES = "data_access.user.bytes", "By", Sum, &[PROCESS_USER_ID, PROCESS_USER_NAME, DIRECTION], "Bytes that processes of this host's users exchanged with watched servers.";
@@ -328,5 +343,7 @@ metrics! {
     HISTORY_PRUNED = "data_access.sensor.history.pruned_rows", "{row}", Sum, &[], "Rows forgotten before their time because the history had reached its size.";
     HISTORY_WRITTEN = "data_access.sensor.history.transactions", "{transaction}", Sum, &[], "Transactions written to the history.";
     HISTORY_SIZE = "data_access.sensor.history.size", "By", Gauge, &[], "Size of the history's file.";
+    CONSOLE_READERS = "data_access.sensor.console.readers", "{reader}", Gauge, &[], "Readers at the console's socket (`sensor top`).";
+    CONSOLE_DROPPED = "data_access.sensor.console.dropped", "{reader}", Sum, &[CAUSE], "Readers that were dropped: they took too long, asked nothing for a minute or what makes no sense, or there were too many.";
     ALERTS_SUPPRESSED = "data_access.sensor.alerts.suppressed", "{alert}", Sum, &[], "Alerts kept silent by an acknowledgement.";
 }

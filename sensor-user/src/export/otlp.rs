@@ -6,25 +6,26 @@ use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value},
     metrics::v1::{
-        AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
-        metric, number_data_point,
+        AggregationTemporality, Exemplar, Gauge, Histogram, HistogramDataPoint, Metric,
+        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric, number_data_point,
     },
     resource::v1::Resource,
 };
 use prost::Message as _;
 
 use super::{
-    MetricPoint, Value,
+    Batch, HistogramPoint, MetricPoint, Value,
     names::{self, Kind},
     point::Attributes,
 };
-use crate::config::otlp::Temporality;
+use crate::{config::otlp::Temporality, volume::spread::BOUNDS};
 
 mod alert;
 mod records;
 mod spans;
 
 pub use records::Sketch;
+pub use spans::hexadecimal;
 
 /// Receivers take 4 MiB in one gRPC message unless told otherwise; half of it leaves room for the resource and for
 /// collectors in between that add to it.
@@ -32,7 +33,28 @@ const LARGEST_REQUEST: usize = 2 << 20;
 /// Tag and length of a data point, and its share of what is around it.
 const POINT_OVERHEAD: usize = 16;
 
-type ByMetric = BTreeMap<&'static str, (&'static names::Metric, Vec<NumberDataPoint>)>;
+type ByMetric = BTreeMap<&'static str, (&'static names::Metric, Points)>;
+
+/// Of one metric.
+#[derive(Debug, Default)]
+struct Points {
+    numbers: Vec<NumberDataPoint>,
+    histograms: Vec<HistogramDataPoint>,
+}
+
+enum Encoded {
+    Number(NumberDataPoint),
+    Histogram(HistogramDataPoint),
+}
+
+impl Encoded {
+    fn length(&self) -> usize {
+        match self {
+            Self::Number(point) => point.encoded_len(),
+            Self::Histogram(point) => point.encoded_len(),
+        }
+    }
+}
 
 /// Turns what is exported into OTLP messages.
 #[derive(Debug)]
@@ -66,25 +88,30 @@ impl Messages {
     /// Metrics, in requests that each stay below what receivers take.
     pub fn metrics(
         &self,
-        points: &[MetricPoint],
+        batch: &Batch,
         temporality: Temporality,
     ) -> Vec<ExportMetricsServiceRequest> {
         let mut requests = Vec::new();
         let mut by_metric = ByMetric::new();
         let mut size = 0;
-        for point in points {
-            let encoded = data_point(point);
-            let length = encoded.encoded_len() + POINT_OVERHEAD;
+        let numbers = batch.points.iter();
+        let numbers = numbers.map(|point| (point.metric, Encoded::Number(data_point(point))));
+        let histograms = batch.histograms.iter();
+        let histograms =
+            histograms.map(|point| (point.metric, Encoded::Histogram(histogram_point(point))));
+        for (metric, encoded) in numbers.chain(histograms) {
+            let length = encoded.length() + POINT_OVERHEAD;
             if size + length > LARGEST_REQUEST {
                 requests.push(self.request(std::mem::take(&mut by_metric), temporality));
                 size = 0;
             }
             size += length;
-            by_metric
-                .entry(point.metric.name)
-                .or_insert_with(|| (point.metric, Vec::new()))
-                .1
-                .push(encoded);
+            let of = by_metric.entry(metric.name);
+            let points = &mut of.or_insert_with(|| (metric, Points::default())).1;
+            match encoded {
+                Encoded::Number(point) => points.numbers.push(point),
+                Encoded::Histogram(point) => points.histograms.push(point),
+            }
         }
         if !by_metric.is_empty() {
             requests.push(self.request(by_metric, temporality));
@@ -122,17 +149,23 @@ impl Messages {
         };
         let metrics = by_metric
             .into_values()
-            .map(|(definition, data_points)| Metric {
+            .map(|(definition, points)| Metric {
                 name: definition.name.to_owned(),
                 description: definition.description.to_owned(),
                 unit: definition.unit.to_owned(),
                 data: Some(match definition.kind {
                     Kind::Sum => metric::Data::Sum(Sum {
-                        data_points,
+                        data_points: points.numbers,
                         aggregation_temporality: temporality as i32,
                         is_monotonic: true,
                     }),
-                    Kind::Gauge => metric::Data::Gauge(Gauge { data_points }),
+                    Kind::Gauge => metric::Data::Gauge(Gauge {
+                        data_points: points.numbers,
+                    }),
+                    Kind::Histogram => metric::Data::Histogram(Histogram {
+                        data_points: points.histograms,
+                        aggregation_temporality: temporality as i32,
+                    }),
                 }),
                 ..Metric::default()
             })
@@ -156,7 +189,7 @@ fn data_point(point: &MetricPoint) -> NumberDataPoint {
         attributes: key_values(&point.attributes),
         // A gauge has no beginning.
         start_time_unix_nano: match point.metric.kind {
-            Kind::Sum => point.start.0,
+            Kind::Sum | Kind::Histogram => point.start.0,
             Kind::Gauge => 0,
         },
         time_unix_nano: point.time.0,
@@ -164,6 +197,34 @@ fn data_point(point: &MetricPoint) -> NumberDataPoint {
             i64::try_from(point.value).unwrap_or(i64::MAX),
         )),
         ..NumberDataPoint::default()
+    }
+}
+
+fn histogram_point(point: &HistogramPoint) -> HistogramDataPoint {
+    HistogramDataPoint {
+        attributes: key_values(&point.attributes),
+        start_time_unix_nano: point.start.0,
+        time_unix_nano: point.time.0,
+        count: point.histogram.count(),
+        sum: Some(point.histogram.sum as f64),
+        bucket_counts: point.histogram.buckets.to_vec(),
+        explicit_bounds: BOUNDS.iter().map(|bound| *bound as f64).collect(),
+        // Each is told once.
+        exemplars: point
+            .exemplars
+            .iter()
+            .filter(|exemplar| exemplar.fresh)
+            .map(|exemplar| Exemplar {
+                time_unix_nano: exemplar.time.0,
+                span_id: exemplar.context.span.to_vec(),
+                trace_id: exemplar.context.trace.to_vec(),
+                value: Some(exemplar::Value::AsInt(
+                    i64::try_from(exemplar.rows).unwrap_or(i64::MAX),
+                )),
+                ..Exemplar::default()
+            })
+            .collect(),
+        ..HistogramDataPoint::default()
     }
 }
 
@@ -242,7 +303,7 @@ mod tests {
     #[test]
     fn each_request_is_smaller_than_receivers_take() {
         let points: Vec<_> = (0..60_000).map(|i| point(&names::ROWS, i)).collect();
-        let requests = Messages::new(&[]).metrics(&points, Temporality::Cumulative);
+        let requests = Messages::new(&[]).metrics(&points.into(), Temporality::Cumulative);
         let mut count = 0;
         for request in &requests {
             assert!(request.encoded_len() < 4 << 20);
@@ -259,8 +320,16 @@ mod tests {
 
     #[test]
     fn sums_have_a_beginning_gauges_none_and_json_has_no_null() {
-        let points = [point(&names::ROWS, 1), point(&names::MEMORY, 2)];
-        let [request] = &*Messages::new(&[]).metrics(&points, Temporality::Cumulative) else {
+        let mut batch = Batch::from(vec![point(&names::ROWS, 1), point(&names::MEMORY, 2)]);
+        batch.histograms.push(HistogramPoint {
+            metric: &names::ROWS_PER_STATEMENT,
+            attributes: Vec::new(),
+            start: Timestamp(1),
+            time: Timestamp(2),
+            histogram: crate::volume::spread::Histogram::default(),
+            exemplars: Vec::new(),
+        });
+        let [request] = &*Messages::new(&[]).metrics(&batch, Temporality::Cumulative) else {
             panic!("one request");
         };
         for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
@@ -270,11 +339,17 @@ mod tests {
                     (1, sum.data_points[0].start_time_unix_nano)
                 }
                 metric::Data::Gauge(gauge) => (0, gauge.data_points[0].start_time_unix_nano),
+                metric::Data::Histogram(histogram) => {
+                    let point = &histogram.data_points[0];
+                    assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                    (1, point.start_time_unix_nano)
+                }
                 other => panic!("{other:?}"),
             };
             assert_eq!(start.0, start.1, "{}", metric.name);
         }
-        let json = serde_json::to_string(request).expect("JSON");
+        let json = crate::export::sink::file::metrics_json(request).expect("JSON");
+        let json = String::from_utf8(json).expect("text");
         assert!(!json.contains("null"), "OTLP JSON knows no null: {json}");
     }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::names::{self, Metric};
+use super::{
+    exemplars::Exemplar,
+    names::{self, Metric},
+};
 use crate::{
     detect::Alert,
     principal::{Principal, Session},
     time::Timestamp,
     trace::SpanContext,
-    volume::{Volume, completeness::Completeness},
+    volume::{Volume, completeness::Completeness, spread::Histogram},
 };
 
 /// An attribute's value.
@@ -58,6 +61,41 @@ pub struct MetricPoint {
     pub time: Timestamp,
     /// The value.
     pub value: u64,
+}
+
+/// One histogram of one series.
+#[derive(Clone, Debug)]
+pub struct HistogramPoint {
+    /// Metric.
+    pub metric: &'static Metric,
+    /// Attributes of the series.
+    pub attributes: Attributes,
+    /// Since when it counts.
+    pub start: Timestamp,
+    /// As of when.
+    pub time: Timestamp,
+    /// What it is.
+    pub histogram: Histogram,
+    /// Statements that stand for its buckets, smallest first.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// All metrics as of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Sums and gauges.
+    pub points: Vec<MetricPoint>,
+    /// Histograms.
+    pub histograms: Vec<HistogramPoint>,
+}
+
+impl From<Vec<MetricPoint>> for Batch {
+    fn from(points: Vec<MetricPoint>) -> Self {
+        Self {
+            points,
+            histograms: Vec::new(),
+        }
+    }
 }
 
 /// An alert with all that is needed to explain it.

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::UserBytes;
-use crate::sql::{Cursor, Shape, shapes::Shapes};
+use crate::{
+    sql::{Cursor, Shape, shapes::Shapes},
+    volume::under_way::UnderWay,
+};
 
 /// Cursors remembered a connection.
 const CURSORS: usize = 64;
@@ -21,6 +24,8 @@ pub struct Flight {
     streaming: Option<(u32, u64)>,
     /// Rows that were reported as exact and turned out too many: later rows pay them back.
     debt: u64,
+    /// What has come of statements that are not over.
+    pub under_way: UnderWay,
 }
 
 impl Flight {
@@ -77,7 +82,7 @@ impl Flight {
     }
 
     /// The statement that was under way when the connection ended, with the rows that only an estimate covers.
-    pub fn unfinished(self) -> Option<(u32, u64)> {
+    pub fn unfinished(&self) -> Option<(u32, u64)> {
         self.streaming
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         egress::EgressTotals,
         live::LiveView,
         records::Records,
+        spread::Spread,
         totals::Totals,
     },
 };
@@ -71,6 +72,8 @@ pub struct Pipeline {
     pub keys: Keys,
     /// Distinct records by principal and table.
     pub records: Records,
+    /// Rows a statement by principal.
+    pub spread: Spread,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -145,6 +148,7 @@ impl Pipeline {
             plans: Plans::new(config.detection.keys.clone()),
             keys: Keys::default(),
             records: Records::default(),
+            spread: Spread::new(config.export.histogram_series),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -160,7 +164,7 @@ impl Pipeline {
     /// Takes one observation in.
     pub fn observe(&mut self, observation: &Observation<'_>, clock: Clock) -> Request {
         match observation {
-            Observation::Statement(record) => self.statement(record, clock),
+            Observation::Statement(record) => self.statement(record, clock, true),
             Observation::Progress(record) => self.progress(record, clock),
             Observation::Text {
                 connection,
@@ -297,7 +301,7 @@ impl Pipeline {
             largest_rows: u32::try_from(delta.rows_returned.max(0)).unwrap_or(u32::MAX),
             largest_bytes: u32::try_from(delta.bytes_sent).unwrap_or(u32::MAX),
         };
-        self.statement(&record, clock);
+        self.statement(&record, clock, false);
         let principal = self
             .session(key.connection, clock.convert(delta.time))
             .principal;
@@ -333,7 +337,8 @@ impl Pipeline {
         &mut self.completeness[at]
     }
 
-    fn statement(&mut self, record: &StatementRecord, clock: Clock) {
+    /// `in_detail`: what it says of the largest of several statements is more than a bound.
+    fn statement(&mut self, record: &StatementRecord, clock: Clock, in_detail: bool) {
         let time = clock.convert(record.ended);
         let connection = record.header.connection;
         let session = self.session(connection, time);
@@ -375,6 +380,38 @@ impl Pipeline {
             AccessKind::Completed
         };
         flight.finished(&shape, shape_id);
+        let whole = match kind {
+            AccessKind::Overhead => None,
+            _ if record.queries > 1 => Some(volume),
+            AccessKind::Completed if record.queries == 0 => {
+                // More of it comes: a portal that is fetched from in steps, say.
+                flight
+                    .under_way
+                    .add(record.fingerprint, volume, record.ended);
+                None
+            }
+            _ => {
+                let ended = match record.ended {
+                    // Not known, so now.
+                    0 => u64::MAX,
+                    ended => ended,
+                };
+                let under_way = &mut flight.under_way;
+                Some(under_way.end(record.fingerprint, volume, ended))
+            }
+        };
+        if let Some(whole) = whole
+            && record.queries > 0
+        {
+            let largest = in_detail && record.queries > 1;
+            self.spread.observe(
+                session.principal,
+                time,
+                whole.rows(),
+                record.queries.into(),
+                largest.then_some(record.largest_rows.into()),
+            );
+        }
         let completeness = self.completeness_mut(session.principal);
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
@@ -424,6 +461,7 @@ impl Pipeline {
                 picked: picked.as_ref(),
             },
             record.fingerprint,
+            whole,
         );
     }
 
@@ -446,6 +484,9 @@ impl Pipeline {
             bytes_received: record.bytes_received,
             ..Volume::default()
         };
+        flight
+            .under_way
+            .add(record.fingerprint, volume, record.time);
         let completeness = self.completeness_mut(session.principal);
         completeness.bytes_seen += volume.bytes_sent + volume.bytes_received;
         completeness.bytes_parsed += volume.bytes_sent + volume.bytes_received;
@@ -472,6 +513,7 @@ impl Pipeline {
                 picked: picked.as_ref(),
             },
             record.fingerprint,
+            None,
         );
     }
 
@@ -512,6 +554,7 @@ impl Pipeline {
                 picked: None,
             },
             0,
+            None,
         );
     }
 
@@ -572,7 +615,9 @@ impl Pipeline {
         if let (Some(uid), Some(flight)) = (self.local_uid(&session), &flight) {
             flight.add_to(self.local_users.entry(uid).or_default());
         }
-        if let Some((shape_id, estimated_rows)) = flight.and_then(Flight::unfinished) {
+        let unfinished = flight.as_ref().and_then(Flight::unfinished);
+        if let (Some((shape_id, estimated_rows)), Some(flight)) = (unfinished, flight) {
+            let (fingerprint, whole) = flight.under_way.abandoned().unwrap_or_default();
             // The server process vanished in the middle of a result: what was estimated is all that will ever be known.
             self.completeness_mut(session.principal).estimated_rows += estimated_rows;
             let shape = self.shapes.shape(shape_id).clone();
@@ -589,7 +634,8 @@ impl Pipeline {
                     largest: None,
                     picked: None,
                 },
-                0,
+                fingerprint,
+                Some(whole),
             );
         }
         self.tracer.closed(connection, time);
@@ -603,7 +649,8 @@ impl Pipeline {
         flight.bytes_received += received;
     }
 
-    fn deliver(&mut self, access: Access<'_>, fingerprint: u64) {
+    /// `whole`: all of the statement, or statements, that end with this access.
+    fn deliver(&mut self, access: Access<'_>, fingerprint: u64, whole: Option<Volume>) {
         if let AccessKind::Streaming { estimated_rows } = access.kind
             && let Some(flight) = self.flights.get_mut(&access.session.connection.0)
         {
@@ -614,7 +661,7 @@ impl Pipeline {
         self.records.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
-        self.tracer.observe(&access, &principal, fingerprint);
+        self.tracer.observe(&access, &principal, fingerprint, whole);
         let shape = self.shapes.shape(access.shape_id);
         self.history.observe(&access, &principal, shape);
         let mut alerts = Vec::new();

@@ -163,10 +163,10 @@ struct Trail {
     previous: Option<SpanContext>,
     /// Statements of this part.
     volume: Volume,
-    /// Increments of the statement under way.
-    open: Volume,
-    /// The statement under way belongs to this alert.
-    alert: Option<Arc<str>>,
+    /// Fingerprint of a statement that is under way.
+    under_way: Option<u64>,
+    /// The statement with this fingerprint, under way, belongs to this alert.
+    alert: Option<(u64, Arc<str>)>,
     told: u32,
 }
 
@@ -221,8 +221,15 @@ impl Tracer {
         }
     }
 
-    /// Takes an increment in. `fingerprint` leads to what the application said.
-    pub fn observe(&mut self, access: &Access<'_>, principal: &Arc<Principal>, fingerprint: u64) {
+    /// Takes an increment in. `fingerprint` leads to what the application said; `whole` is all of the statement, or
+    /// statements, that end with it.
+    pub fn observe(
+        &mut self,
+        access: &Access<'_>,
+        principal: &Arc<Principal>,
+        fingerprint: u64,
+        whole: Option<Volume>,
+    ) {
         if self.budget == 0 || access.kind == AccessKind::Overhead {
             return;
         }
@@ -234,7 +241,7 @@ impl Tracer {
             part_began: access.session.since.min(access.started),
             previous: None,
             volume: Volume::default(),
-            open: Volume::default(),
+            under_way: None,
             alert: None,
             told: 0,
         });
@@ -243,15 +250,21 @@ impl Tracer {
             trail.session = Arc::new(access.session.clone());
         }
         trail.volume += access.volume;
-        trail.open += access.volume;
         let failed = matches!(access.kind, AccessKind::Failed { .. });
-        if matches!(access.kind, AccessKind::Streaming { .. }) || trail.open.queries == 0 && !failed
-        {
-            // More of it comes: a portal that is fetched from in steps, say.
+        let Some(volume) = whole else {
+            trail.under_way = Some(fingerprint);
             return;
-        }
-        let volume = std::mem::take(&mut trail.open);
-        let alert = trail.alert.take();
+        };
+        // Small ones before it may be told while it streams (docs/decisions/merging.md).
+        let is_it = trail.under_way == Some(fingerprint) && access.largest.is_none();
+        trail.under_way = trail.under_way.filter(|_| !is_it);
+        let alert = match trail.alert.take() {
+            Some((of, id)) if of == fingerprint && is_it => Some(id),
+            other => {
+                trail.alert = other;
+                None
+            }
+        };
         let application = if self.contexts.is_empty() {
             None
         } else {
@@ -309,8 +322,8 @@ impl Tracer {
         }
         let seed = self.seed;
         let trail = self.trails.get_mut(&alert.connection.0)?;
-        if trail.open != Volume::default() {
-            trail.alert = Some(alert.id.clone());
+        if let Some(fingerprint) = trail.under_way {
+            trail.alert = Some((fingerprint, alert.id.clone()));
         }
         // Its session is told, whatever else is.
         trail.told += 1;

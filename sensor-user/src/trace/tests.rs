@@ -29,6 +29,19 @@ impl Bench {
     }
 
     fn access(&mut self, connection: u64, rows: u64, queries: u64, kind: AccessKind) {
+        let whole = (queries > 0).then_some(rows);
+        self.part(connection, 5, (rows, queries), kind, whole);
+    }
+
+    /// A record of a statement with some fingerprint; `whole`: rows of all of it, if it ends with this.
+    fn part(
+        &mut self,
+        connection: u64,
+        fingerprint: u64,
+        (rows, queries): (u64, u64),
+        kind: AccessKind,
+        whole: Option<u64>,
+    ) {
         let session = Session::for_tests(ConnectionId(connection), PrincipalId(0), "crm");
         let started = Timestamp(self.time);
         self.time += 1000;
@@ -50,7 +63,12 @@ impl Bench {
                 picked: None,
             },
             &self.principal,
-            5,
+            fingerprint,
+            whole.map(|rows_returned| Volume {
+                rows_returned,
+                queries,
+                ..Volume::default()
+            }),
         );
     }
 
@@ -181,12 +199,20 @@ fn statements_of_an_alert_are_told_once_with_its_id() {
         assert_eq!(span.parent, session);
     }
     // The one under way is told when it ends.
-    bench.access(1, 70, 0, AccessKind::Streaming { estimated_rows: 9 });
+    let streaming = AccessKind::Streaming { estimated_rows: 9 };
+    bench.part(1, 7, (70, 0), streaming, None);
     bench.tracer.alerted(&bench.alert("A2", 1));
-    bench.access(1, 30, 1, AccessKind::Completed);
+    // A small one before it is told after its first rows.
+    bench.part(1, 5, (2, 1), AccessKind::Completed, Some(2));
+    bench.part(1, 7, (30, 1), AccessKind::Completed, Some(100));
     let spans = bench.take();
-    assert_eq!(rows(&spans), [100]);
-    assert_eq!(spans.statements[0].reason, Reason::Alert("A2".into()));
+    let told = |rows: u64| {
+        let mut spans = spans.statements.iter();
+        let span = spans.find(|span| span.volume.rows_returned == rows);
+        span.map(|span| span.reason.clone())
+    };
+    assert_eq!(told(100), Some(Reason::Alert("A2".into())));
+    assert_eq!(told(2), Some(Reason::Largest));
 }
 
 #[test]

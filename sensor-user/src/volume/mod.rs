@@ -6,8 +6,11 @@ pub mod completeness;
 pub mod egress;
 pub mod ledger;
 pub mod live;
+pub mod recent;
 pub mod records;
+pub mod spread;
 pub mod totals;
+pub mod under_way;
 
 use crate::{
     principal::{PrincipalId, Session},

@@ -8,8 +8,8 @@ use super::Live;
 use crate::{
     config,
     export::{
-        Attributes, Connection, ExportConfig, MetricPoint, Sketch, Value, fingerprint,
-        headers_from,
+        Attributes, Batch, Connection, ExportConfig, HistogramPoint, MetricPoint, Sketch, Value,
+        fingerprint, headers_from,
         names::{self, Metric},
         principal_attributes, volume_points,
     },
@@ -54,7 +54,9 @@ impl Live {
         points.extend(self.egress(now));
         points.extend(self.records(now));
         points.extend(self.health(now));
-        self.exporter.metrics(points);
+        let histograms = self.histograms(now);
+        self.exporter.metrics(Batch { points, histograms });
+        self.exemplars.told();
         if let Some(interval) = self.config.export.records_interval
             && now >= self.sketched + interval
         {
@@ -79,6 +81,45 @@ impl Live {
             })
             .collect();
         self.exporter.records(&sketches);
+    }
+
+    /// Rows a statement by principal.
+    fn histograms(&mut self, now: Timestamp) -> Vec<HistogramPoint> {
+        let live = self.pipeline.live.rows();
+        let rows = live.map(|(principal, row)| (principal, row.volume.rows()));
+        self.pipeline.spread.admit(rows, now);
+        let spread = &self.pipeline.spread;
+        let point = |attributes, start, histogram, exemplars| HistogramPoint {
+            metric: &names::ROWS_PER_STATEMENT,
+            attributes,
+            start,
+            time: now,
+            histogram,
+            exemplars,
+        };
+        let mut points: Vec<HistogramPoint> = spread
+            .apart()
+            .iter()
+            .map(|one| {
+                point(
+                    principal_attributes(self.pipeline.resolver.principal(one.principal)),
+                    one.start,
+                    one.histogram,
+                    self.exemplars.of(Some(one.principal)),
+                )
+            })
+            .collect();
+        let other = *spread.other();
+        if other.count() > 0 {
+            let attributes = vec![(names::USER_NAME, Value::from("other"))];
+            points.push(point(
+                attributes,
+                self.started,
+                other,
+                self.exemplars.of(None),
+            ));
+        }
+        points
     }
 
     /// Volumes by principal, database, table and operation.
@@ -306,6 +347,12 @@ impl Live {
             ("series", self.pipeline.records.folded),
         ] {
             points.push(with(&names::LOST_KEYS, names::CAUSE, cause, count));
+        }
+        if let Some(readers) = &self.readers {
+            points.push(point(&names::CONSOLE_READERS, readers.reading()));
+            for (cause, count) in readers.dropped() {
+                points.push(with(&names::CONSOLE_DROPPED, names::CAUSE, cause, count));
+            }
         }
         for (threshold, severity, count) in self.exporter.alerts() {
             points.push(MetricPoint {

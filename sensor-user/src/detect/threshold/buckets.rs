@@ -33,6 +33,13 @@ impl Buckets {
         self.sum
     }
 
+    /// What the sum will be once time reaches this bucket, if nothing is added.
+    pub fn sum_at(&self, number: u64) -> u64 {
+        let oldest = (number + 1).saturating_sub(self.length);
+        let kept = self.filled.iter().filter(|(number, _)| *number >= oldest);
+        kept.map(|(_, amount)| amount).sum()
+    }
+
     /// Time reaches a bucket: those that are too old for it go.
     pub fn advance(&mut self, number: u64) {
         if number <= self.newest {
@@ -108,6 +115,9 @@ mod tests {
                 buckets.advance(number);
                 buckets.add(number, amount);
                 prop_assert_eq!(buckets.sum(), all.iter().sum::<u64>());
+                prop_assert_eq!(buckets.sum_at(newest), buckets.sum());
+                let later = usize::try_from(newest + 3 + 1).expect("fits").saturating_sub(usize::try_from(length).expect("fits"));
+                prop_assert_eq!(buckets.sum_at(newest + 3), all[later.min(200)..].iter().sum::<u64>());
                 prop_assert!(buckets.filled.len() as u64 <= length);
                 prop_assert!(!buckets.is_over(newest));
                 prop_assert!(buckets.is_over(newest + length));

@@ -16,10 +16,12 @@ use crate::{
 mod buckets;
 mod classes;
 pub mod id;
+mod levels;
 pub mod recall;
 mod window;
 
 use classes::Classes;
+pub use levels::Level;
 use window::Sliding;
 
 /// All thresholds and their windows.
@@ -67,6 +69,8 @@ struct State {
     in_flight: Vec<(ConnectionId, u64)>,
     /// Time and amount of the last alert.
     alerted: Option<(Timestamp, u64)>,
+    /// What it was held against last; a share is that of a table's size.
+    limit: u64,
 }
 
 /// Matches remembered: classes are few, unless somebody works at it.
@@ -250,7 +254,9 @@ impl ThresholdLane {
             window: Sliding::new(span),
             in_flight: Vec::new(),
             alerted: None,
+            limit,
         });
+        state.limit = limit;
         state.window.add(access, amount + lasting);
         if estimated > 0 {
             let connection = access.session.connection;

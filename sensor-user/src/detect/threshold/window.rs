@@ -57,6 +57,11 @@ impl Sliding {
         self.buckets.sum()
     }
 
+    /// What it will hold by `now`, if nothing is added.
+    pub fn sum_at(&self, now: Timestamp) -> u64 {
+        self.buckets.sum_at(self.number(now))
+    }
+
     /// Since when its content has been accumulating.
     pub fn since(&self) -> Timestamp {
         self.since

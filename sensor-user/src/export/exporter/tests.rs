@@ -5,7 +5,11 @@ use super::{
     receiver::{HttpReceiver, Receiver, Trouble},
     *,
 };
-use crate::{config::otlp::Protocol, export::names, time::Timestamp};
+use crate::{
+    config::otlp::Protocol,
+    export::{MetricPoint, names},
+    time::Timestamp,
+};
 
 mod durable;
 mod end;

@@ -98,7 +98,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`.",
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`.",
     },
     Attribute {
         key: PROGRAM,

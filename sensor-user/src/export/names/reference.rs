@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::volume::spread::BOUNDS;
+
 use super::{ANOMALY, ATTRIBUTES, Kind, METRICS, PICKED, PROBABILITY, SAMPLED_BY, STATEMENTS};
 
 /// docs/metrics.md.
@@ -12,13 +14,16 @@ fn reference_markdown() -> String {
          sensor-user` rewrites this file).\n\nNames follow the OpenTelemetry semantic conventions where they have one; \
          own names are all under `data_access.`.\n\n## Metrics\n\nSums are monotonic and cumulative. \
          Volumes that have no series of their own (`max_series`, `statement_series`) are in one with the user `other`: the \
-         sum over the series is always all there is.\n\n\
+         sum over the series is always all there is. Buckets of histograms (`histogram_series`) end with BOUNDS.\n\n\
          | metric | unit | kind | what it says | attributes |\n| --- | --- | --- | --- | --- |\n",
     );
+    let bounds: Vec<String> = BOUNDS.iter().map(u64::to_string).collect();
+    text = text.replace("BOUNDS", &bounds.join(", "));
     for metric in METRICS {
         let kind = match metric.kind {
             Kind::Sum => "sum",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let attributes = metric
             .attributes

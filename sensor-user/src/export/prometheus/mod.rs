@@ -23,7 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle, time::timeout};
 
-use super::MetricPoint;
+use super::Batch;
 
 mod text;
 
@@ -50,7 +50,7 @@ pub struct Endpoint {
 /// What requests are answered from.
 struct Published {
     resource: Vec<(String, String)>,
-    last: Mutex<Option<(Instant, Arc<[MetricPoint]>)>>,
+    last: Mutex<Option<(Instant, Arc<Batch>)>>,
     patience: Duration,
 }
 
@@ -94,12 +94,12 @@ impl Endpoint {
     }
 
     /// From now on these are served.
-    pub fn publish(&self, points: Arc<[MetricPoint]>) {
+    pub fn publish(&self, batch: Arc<Batch>) {
         *self
             .published
             .last
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), points));
+            .unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), batch));
     }
 }
 
@@ -168,7 +168,7 @@ impl Published {
         }
     }
 
-    fn last(&self) -> Option<(Instant, Arc<[MetricPoint]>)> {
+    fn last(&self) -> Option<(Instant, Arc<Batch>)> {
         self.last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -176,13 +176,13 @@ impl Published {
     }
 
     fn metrics(&self, format: Format) -> Response<Full<Bytes>> {
-        let Some((_, points)) = self.last() else {
+        let Some((_, batch)) = self.last() else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n");
         };
         answer(
             StatusCode::OK,
             format.content_type(),
-            text::render(&self.resource, &points, format),
+            text::render(&self.resource, &batch, format),
         )
     }
 

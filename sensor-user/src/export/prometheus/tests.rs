@@ -6,7 +6,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{export::names, time::Timestamp};
+use crate::{
+    export::{MetricPoint, names},
+    time::Timestamp,
+};
 
 async fn started() -> Endpoint {
     Endpoint::start(
@@ -17,14 +20,15 @@ async fn started() -> Endpoint {
     .expect("listens")
 }
 
-fn points() -> Arc<[MetricPoint]> {
-    Arc::new([MetricPoint {
+fn points() -> Arc<Batch> {
+    let points = vec![MetricPoint {
         metric: &names::MEMORY,
         attributes: Vec::new(),
         start: Timestamp(1),
         time: Timestamp(2),
         value: 77,
-    }])
+    }];
+    Arc::new(points.into())
 }
 
 /// Sends a request; the whole answer as text.

@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::export::{
-    MetricPoint, Value,
-    names::{Kind, Metric},
+use crate::{
+    export::{
+        Batch, Exemplar, HistogramPoint, MetricPoint, Value,
+        names::{Kind, Metric},
+        otlp::hexadecimal,
+        point::Attributes,
+    },
+    volume::spread::{BOUNDS, Histogram},
 };
 
 /// The two forms that Prometheus asks for.
@@ -84,16 +89,24 @@ fn identifier(name: &str) -> String {
 }
 
 /// All of it as one page.
-pub fn render(resource: &[(String, String)], points: &[MetricPoint], format: Format) -> String {
+pub fn render(resource: &[(String, String)], batch: &Batch, format: Format) -> String {
     // Each family in one piece, in an order that does not change.
     let mut families: BTreeMap<&str, Vec<&MetricPoint>> = BTreeMap::new();
-    for point in points {
+    for point in &batch.points {
         families.entry(point.metric.name).or_default().push(point);
     }
-    let mut page = String::with_capacity(points.len() * 320 + 4096);
+    let mut histograms: BTreeMap<&str, Vec<&HistogramPoint>> = BTreeMap::new();
+    for point in &batch.histograms {
+        histograms.entry(point.metric.name).or_default().push(point);
+    }
+    let size = batch.points.len() * 320 + batch.histograms.len() * 320 * (BOUNDS.len() + 3);
+    let mut page = String::with_capacity(size + 4096);
     target_info(&mut page, resource, format);
     for points in families.values() {
         family(&mut page, points, format);
+    }
+    for points in histograms.values() {
+        histogram_family(&mut page, points, format);
     }
     if format == Format::OpenMetrics {
         page.push_str("# EOF\n");
@@ -126,13 +139,73 @@ fn family(page: &mut String, points: &[&MetricPoint], format: Format) {
         return;
     };
     let name = metric_name(metric);
+    describe(page, metric, format);
+    for point in points {
+        page.push_str(&name);
+        labels(page, &point.attributes, None);
+        let _ = writeln!(page, " {}", point.value);
+    }
+}
+
+/// Buckets, of which each counts all that are smaller, too; exemplars where the format has a place for them.
+fn histogram_family(page: &mut String, points: &[&HistogramPoint], format: Format) {
+    let Some(metric) = points.first().map(|point| point.metric) else {
+        return;
+    };
+    let name = metric_name(metric);
+    describe(page, metric, format);
+    for point in points {
+        let mut so_far = 0;
+        for (at, count) in point.histogram.buckets.iter().enumerate() {
+            so_far += count;
+            // Written alike in both formats: it is part of the series' name.
+            let end = BOUNDS
+                .get(at)
+                .map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound}.0"));
+            page.push_str(&name);
+            page.push_str("_bucket");
+            labels(page, &point.attributes, Some(&end));
+            let _ = write!(page, " {so_far}");
+            let mut of_bucket = point.exemplars.iter();
+            if format == Format::OpenMetrics
+                && let Some(one) = of_bucket.find(|one| Histogram::bucket(one.rows) == at)
+            {
+                exemplar(page, one);
+            }
+            page.push('\n');
+        }
+        for (suffix, value) in [("_sum", point.histogram.sum), ("_count", so_far)] {
+            page.push_str(&name);
+            page.push_str(suffix);
+            labels(page, &point.attributes, None);
+            let _ = writeln!(page, " {value}");
+        }
+    }
+}
+
+fn exemplar(page: &mut String, exemplar: &Exemplar) {
+    let millis = exemplar.time.0 / 1_000_000;
+    let _ = write!(
+        page,
+        " # {{trace_id=\"{}\",span_id=\"{}\"}} {} {}.{:03}",
+        hexadecimal(&exemplar.context.trace),
+        hexadecimal(&exemplar.context.span),
+        exemplar.rows,
+        millis / 1000,
+        millis % 1000
+    );
+}
+
+/// Help, type and unit of a family.
+fn describe(page: &mut String, metric: &Metric, format: Format) {
     let family = match format {
-        Format::Text => name.clone(),
+        Format::Text => metric_name(metric),
         Format::OpenMetrics => family_name(metric),
     };
     let kind = match metric.kind {
         Kind::Sum => "counter",
         Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
     };
     let _ = writeln!(
         page,
@@ -145,21 +218,26 @@ fn family(page: &mut String, points: &[&MetricPoint], format: Format) {
     {
         let _ = writeln!(page, "# UNIT {family} {unit}");
     }
-    for point in points {
-        page.push_str(&name);
-        page.push('{');
-        for (key, value) in &point.attributes {
-            label(page, &identifier(key), &shown(value));
-            page.push(',');
-        }
-        let _ = writeln!(
-            page,
-            "otel_scope_name=\"{}\",otel_scope_version=\"{}\"}} {}",
-            env!("CARGO_PKG_NAME"),
-            env!("CARGO_PKG_VERSION"),
-            point.value
-        );
+}
+
+/// In braces: attributes, the scope, and the end of a bucket.
+fn labels(page: &mut String, attributes: &Attributes, bucket: Option<&str>) {
+    page.push('{');
+    for (key, value) in attributes {
+        label(page, &identifier(key), &shown(value));
+        page.push(',');
     }
+    let _ = write!(
+        page,
+        "otel_scope_name=\"{}\",otel_scope_version=\"{}\"",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION"),
+    );
+    if let Some(end) = bucket {
+        page.push(',');
+        label(page, "le", end);
+    }
+    page.push('}');
 }
 
 fn label(page: &mut String, key: &str, value: &str) {
@@ -194,6 +272,7 @@ mod tests {
     use crate::{
         export::names::{self, METRICS},
         time::Timestamp,
+        trace::SpanContext,
     };
 
     fn point(metric: &'static Metric, user: &str, value: u64) -> MetricPoint {
@@ -259,7 +338,8 @@ mod tests {
             point(&names::ROWS, "ann", 2),
         ];
         let resource = [("host.name".to_owned(), "db\"1".to_owned())];
-        let text = render(&resource, &points, Format::Text);
+        let batch = Batch::from(points.to_vec());
+        let text = render(&resource, &batch, Format::Text);
         assert!(
             text.contains("target_info{host_name=\"db\\\"1\"} 1\n"),
             "{text}"
@@ -275,12 +355,62 @@ mod tests {
         );
         assert!(text.contains(&rows), "{text}");
         assert!(!text.contains("# EOF"));
-        let open = render(&resource, &points, Format::OpenMetrics);
+        let open = render(&resource, &batch, Format::OpenMetrics);
         assert!(open.ends_with("# EOF\n"), "{open}");
         assert!(open.contains("# TYPE data_access_rows counter\n"), "{open}");
         assert!(
             open.contains("# UNIT data_access_sensor_memory_bytes bytes\n"),
             "{open}"
         );
+    }
+
+    #[test]
+    fn buckets_add_up_and_exemplars_stand_beside_theirs() {
+        let mut histogram = Histogram::default();
+        (histogram.buckets[1], histogram.buckets[4], histogram.sum) = (3, 1, 12);
+        let point = HistogramPoint {
+            metric: &names::ROWS_PER_STATEMENT,
+            attributes: vec![(names::USER_NAME, "ann".into())],
+            start: Timestamp(1),
+            time: Timestamp(2),
+            histogram,
+            exemplars: vec![Exemplar {
+                rows: 9,
+                time: Timestamp(1_700_000_000_250_000_000),
+                context: SpanContext {
+                    trace: [0xab; 16],
+                    span: [0x01; 8],
+                },
+                fresh: false,
+            }],
+        };
+        let batch = Batch {
+            points: Vec::new(),
+            histograms: vec![point],
+        };
+        let scope = format!(
+            "otel_scope_name=\"sensor-user\",otel_scope_version=\"{}\"",
+            env!("CARGO_PKG_VERSION")
+        );
+        let name = "data_access_rows_per_statement";
+        let exemplar = format!(
+            " # {{trace_id=\"{}\",span_id=\"{}\"}} 9 1700000000.250",
+            "ab".repeat(16),
+            "01".repeat(8)
+        );
+        for (format, exemplar) in [(Format::Text, ""), (Format::OpenMetrics, &*exemplar)] {
+            let page = render(&[], &batch, format);
+            for line in [
+                format!("# TYPE {name} histogram"),
+                format!("{name}_bucket{{user_name=\"ann\",{scope},le=\"0.0\"}} 0"),
+                format!("{name}_bucket{{user_name=\"ann\",{scope},le=\"5.0\"}} 3"),
+                format!("{name}_bucket{{user_name=\"ann\",{scope},le=\"10.0\"}} 4{exemplar}"),
+                format!("{name}_bucket{{user_name=\"ann\",{scope},le=\"+Inf\"}} 4"),
+                format!("{name}_sum{{user_name=\"ann\",{scope}}} 12"),
+                format!("{name}_count{{user_name=\"ann\",{scope}}} 4"),
+            ] {
+                assert!(page.lines().any(|one| one == line), "{line} in\n{page}");
+            }
+        }
     }
 }
