@@ -20,6 +20,10 @@ pub struct Calibration {
     pub growth: f32,
     /// The newest active days whose innovations are no measure of the own spread yet.
     pub spread_lag: usize,
+    /// Own innovations before they say anything of the own spread.
+    pub spread_days: usize,
+    /// How much a young level is doubted; zero where it is known.
+    pub doubt: f32,
     /// Excess over what is expected below which a drift is not worth a look: rows or records a day, and in proportion.
     pub least_excess: f64,
     /// See `least_excess`.
@@ -34,9 +38,11 @@ impl Default for Calibration {
     fn default() -> Self {
         Self {
             spread_lag: 12,
+            spread_days: 4,
+            doubt: 1.0,
             lateness: 2 * 3600,
             leap: 3 * 86_400,
-            drift_odds: 100_000.0,
+            drift_odds: 500_000.0,
             group_odds: 10_000.0,
             own_days: 15,
             lag: 10,

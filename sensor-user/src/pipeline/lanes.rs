@@ -137,7 +137,7 @@ impl Lanes {
             Some(picked) => (Keys::Hashes(&picked.hashes), picked.others, picked.walks),
         };
         let observation = Observation {
-            time: access.time,
+            time: self.time(access.time),
             principal: user,
             group: self.config.group(user),
             host: &host,
@@ -172,10 +172,17 @@ impl Lanes {
         }
     }
 
+    /// What the lanes take a time for.
+    fn time(&self, time: Timestamp) -> Timestamp {
+        self.config
+            .fast_motion
+            .map_or(time, |fast_motion| fast_motion.time(time))
+    }
+
     /// Time passes: days that are over are judged.
     pub fn advance(&mut self, time: Timestamp) {
         if self.config.enabled {
-            self.detector.advance(time, &mut self.verdicts);
+            self.detector.advance(self.time(time), &mut self.verdicts);
         }
     }
 

@@ -30,11 +30,11 @@ impl Detector {
     pub(super) fn judge_day(&mut self, day: u32, findings: &mut Vec<Finding>) {
         let mut active = std::mem::take(&mut self.state.active[(day & 1) as usize]);
         active.sort_unstable();
-        let [totals, ..] =
-            Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
+        let totals = Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
         let time = self.end_of(day);
         self.judge_displaced(day, &active, &totals, findings);
-        self.judge_groups(day, time, &active, &totals, findings);
+        let [records, ..] = totals;
+        self.judge_groups(day, time, &active, &records, findings);
         for id in &active {
             let principal = &mut self.state.principals[*id as usize];
             principal.fade();

@@ -193,8 +193,11 @@ impl Detector {
         findings: &mut Vec<Finding>,
     ) {
         let usual = &self.state.usual[Quantity::Records as usize];
+        // What its accounts let expect is the level of a place.
         let calibration = Calibration {
             own_days: 1,
+            spread_days: usize::from(OWN_DAYS),
+            doubt: 0.0,
             ..self.calibration.clone()
         };
         let lent = Lent {
@@ -206,7 +209,7 @@ impl Detector {
                 common: 0.0,
                 peers_level: Some(0.0),
                 spread: usual.spread,
-                memory: 0.2,
+                memory: 0.1,
                 pool: &usual.pool,
             },
             totals,

@@ -120,7 +120,8 @@ struct State {
     hosts: Places,
     os_users: Places,
     statements: Statements,
-    displaced: Pool,
+    off_hours: Pool,
+    new_hosts: Pool,
     counters: Counters,
 }
 
