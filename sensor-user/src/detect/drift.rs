@@ -74,6 +74,8 @@ const GAP: u32 = 5;
 const REBASE: f32 = 1.5;
 /// Share of a day in where residuals have been lately.
 const LATELY: f32 = 0.06;
+/// Residuals count up to so many standard deviations in the autocorrelation: the first days of a change are none.
+const APART: f32 = 1.5;
 /// Nobody is steadier than this (natural logarithm).
 const LEAST_SPREAD: f32 = 0.12;
 /// Normal scores are cut here: what is beyond is for other lanes, and a single day proves no drift.
@@ -276,7 +278,7 @@ impl Series {
         let (mut product, mut square) = (0.0, 0.0);
         self.lately += LATELY * (residual.clamp(-3.0 * spread, 3.0 * spread) - self.lately);
         if connected {
-            let apart = |residual: f32| ((residual - self.lately) / spread).clamp(-3.0, 3.0);
+            let apart = |residual: f32| ((residual - self.lately) / spread).clamp(-APART, APART);
             product = apart(residual) * apart(self.residual);
             square = apart(self.residual).powi(2);
             // A memory of some sixty days.

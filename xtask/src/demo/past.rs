@@ -48,7 +48,7 @@ fn events(first_live: u32, customers: u64) -> String {
                     .collect();
                 let _ = writeln!(
                     text,
-                    "{},{},{},root,support,customers,SELECT,00000000000000a1,1,{rows},{},{rows},{}",
+                    "{},{},{},{},support,customers,SELECT,00000000000000a1,1,{rows},{},{rows},{}",
                     u64::from(day) * 86_400 + (last.hour * 3600.0) as u64,
                     agent(index),
                     if desk::local(index) {
@@ -56,6 +56,7 @@ fn events(first_live: u32, customers: u64) -> String {
                     } else {
                         "127.0.0.1"
                     },
+                    desk::uid(index),
                     hour.len() * 150,
                     keys.join(" "),
                     rows = hour.len(),
@@ -79,7 +80,7 @@ mod tests {
             let cells: Vec<&str> = line.split(',').collect();
             assert_eq!(cells.len(), columns);
             let time: u64 = cells[0].parse().expect("seconds");
-            assert!(time < 20_000 * 86_400 && time >= (20_000 - 70) * 86_400);
+            assert!(((20_000 - 70) * 86_400..20_000 * 86_400).contains(&time));
             assert_ne!(cells[1], agent(desk::HIRE));
         }
     }

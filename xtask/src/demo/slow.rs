@@ -290,12 +290,12 @@ fn play(
         tell(screen, live, &plans);
         let failure = Mutex::new(None);
         thread::scope(|scope| {
-            for (client, plan) in people.iter_mut().zip(&plans) {
+            for ((client, plan), index) in people.iter_mut().zip(&plans).zip(1..) {
                 let failure = &failure;
                 scope.spawn(move || {
-                    if let Some(client) = client
-                        && let Err(error) = work(client, plan, clock, first + live)
-                    {
+                    let worked = sit_down(client, address, index)
+                        .and_then(|client| work(client, plan, clock, first + live));
+                    if let Err(error) = worked {
                         failure
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
@@ -307,7 +307,7 @@ fn play(
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        for (at, index) in [desk::DRIFTER, desk::HIRE].into_iter().enumerate() {
+        for (at, index) in [desk::DRIFTER, HIRE].into_iter().enumerate() {
             let today = plans[index - 1].iter().filter(|one| one.stolen).count() as u64;
             stolen[at] += today;
             days_of_theft[at] += u32::from(today > 0);
@@ -364,6 +364,30 @@ fn tell(screen: &Screen, live: u32, plans: &[Vec<LookUp>]) {
         plans[HIRE - 1].len(),
         usual[AGENTS / 2],
     ));
+}
+
+/// Makes this thread an OS user of its own, and gives the agent's connection, which is made on the first day.
+fn sit_down<'a>(
+    client: &'a mut Option<postgres::Client>,
+    address: &Address,
+    index: usize,
+) -> Result<&'a mut postgres::Client> {
+    let uid = desk::uid(index);
+    // The system call itself is about this thread alone; the C library's function would be about all.
+    // SAFETY: takes three numbers.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error()).context("cannot become another OS user");
+    }
+    match client {
+        Some(client) => Ok(client),
+        None => Ok(client.insert(address.connect(
+            &data::agent(index),
+            "support",
+            "helpdesk",
+            desk::local(index),
+        )?)),
+    }
 }
 
 /// One agent's day: each look-up at its hour, or as soon as can be.

@@ -33,7 +33,8 @@ impl Detector {
         let totals = Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
         let time = self.end_of(day);
         self.judge_displaced(day, &active, &totals, findings);
-        let [records, ..] = totals;
+        let [records, rows, ..] = totals;
+        self.judge_shared(day, &rows, findings);
         self.judge_groups(day, time, &active, &records, findings);
         for id in &active {
             let principal = &mut self.state.principals[*id as usize];

@@ -27,7 +27,7 @@ const MOST: usize = 200_000;
 const OFFSET: f64 = 20.0;
 /// Active days for which a place is held to what its accounts let expect.
 const OWN_DAYS: u16 = 20;
-/// A share of the excess above which it is one account's affair.
+/// A share of the day's excess above which it is one account's affair.
 const ONE_ALONE: f64 = 0.7;
 /// Names in an alert.
 const NAMED: usize = 8;
@@ -147,7 +147,7 @@ impl Places {
             }
             let since = *series.since();
             excess.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            let all: f64 = excess.iter().map(|(excess, _)| excess.max(0.0)).sum();
+            let all: f64 = observed - expected;
             let alone = excess
                 .first()
                 .is_some_and(|(largest, _)| *largest > ONE_ALONE * all);
