@@ -80,7 +80,7 @@ impl Detector {
         findings: &mut Vec<Finding>,
     ) {
         let parity = (day & 1) as usize;
-        let needed = self.calibration.drift_odds.ln() as f32;
+        let needed = self.calibration.drift_odds_large.ln() as f32;
         let [rows, statements] =
             [Quantity::Rows, Quantity::Statements].map(|q| &totals[q as usize]);
         let (mut off_hours, mut new_hosts) = (Vec::new(), Vec::new());

@@ -151,7 +151,7 @@ impl Places {
             let alone = excess
                 .first()
                 .is_some_and(|(largest, _)| *largest > ONE_ALONE * all);
-            if f64::from(series.log()) < lent.calibration.group_odds.ln() || alone {
+            if f64::from(series.log()) < lent.calibration.place_odds.ln() || alone {
                 continue;
             }
             let log_odds = series.log();
