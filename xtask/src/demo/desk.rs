@@ -60,12 +60,6 @@ pub fn local(index: usize) -> bool {
     index.is_multiple_of(2) || index == HIRE
 }
 
-/// Each agent works as an OS user of his own.
-pub fn uid(index: usize) -> u32 {
-    // Below a million: there are few agents.
-    20_000 + index as u32
-}
-
 /// The names of the two who steal.
 pub fn thieves() -> [String; 2] {
     [agent(DRIFTER), agent(HIRE)]

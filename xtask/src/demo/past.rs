@@ -48,7 +48,7 @@ fn events(first_live: u32, customers: u64) -> String {
                     .collect();
                 let _ = writeln!(
                     text,
-                    "{},{},{},{},support,customers,SELECT,00000000000000a1,1,{rows},{},{rows},{}",
+                    "{},{},{},root,support,customers,SELECT,00000000000000a1,1,{rows},{},{rows},{}",
                     u64::from(day) * 86_400 + (last.hour * 3600.0) as u64,
                     agent(index),
                     if desk::local(index) {
@@ -56,7 +56,6 @@ fn events(first_live: u32, customers: u64) -> String {
                     } else {
                         "127.0.0.1"
                     },
-                    desk::uid(index),
                     hour.len() * 150,
                     keys.join(" "),
                     rows = hour.len(),

@@ -120,7 +120,7 @@ fn verdict(played: &Played, alerts: &[Alert]) -> Result<()> {
         );
     }
     println!(
-        "✓ nobody else, in {} live days of {HIRE} agents",
+        "✓ nobody else by an alert of his own, in {} live days of {HIRE} agents",
         played.days
     );
     println!("✓ every number of the live days agrees with the server's own");
@@ -366,19 +366,12 @@ fn tell(screen: &Screen, live: u32, plans: &[Vec<LookUp>]) {
     ));
 }
 
-/// Makes this thread an OS user of its own, and gives the agent's connection, which is made on the first day.
+/// The agent's connection, which is made on the first day.
 fn sit_down<'a>(
     client: &'a mut Option<postgres::Client>,
     address: &Address,
     index: usize,
 ) -> Result<&'a mut postgres::Client> {
-    let uid = desk::uid(index);
-    // The system call itself is about this thread alone; the C library's function would be about all.
-    // SAFETY: takes three numbers.
-    let result = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
-    if result != 0 {
-        return Err(std::io::Error::last_os_error()).context("cannot become another OS user");
-    }
     match client {
         Some(client) => Ok(client),
         None => Ok(client.insert(address.connect(
