@@ -20,8 +20,11 @@ use crate::{
 
 mod data;
 mod day;
+mod desk;
+mod past;
 mod screen;
 mod sensor;
+mod slow;
 mod truth;
 
 use day::Theft;
@@ -56,7 +59,7 @@ pub struct Arguments {
     /// What the insider does.
     #[arg(long, value_enum, default_value_t = Insider::Bulk)]
     insider: Insider,
-    /// Length of the day.
+    /// Length of the day of the insider who reads it all.
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=3_600))]
     fast_seconds: u64,
 }
@@ -66,6 +69,8 @@ pub struct Arguments {
 enum Insider {
     /// Reads the whole table with one statement.
     Bulk,
+    /// Looks up a hundred customers more than the job needs, day after day. Weeks go by in a minute.
+    Slow,
 }
 
 /// How many rows there are.
@@ -78,7 +83,6 @@ struct Size {
 /// Plays it. An error unless all numbers agree and the insider was reported in time.
 pub fn demo(arguments: &Arguments) -> Result<()> {
     workspace::require_root_and_btf("demo")?;
-    let Insider::Bulk = arguments.insider;
     let size = Size {
         customers: arguments.customers,
         tickets: (arguments.customers / 4).min(500_000),
@@ -97,7 +101,10 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
     })?;
     let server = server.ok_or_else(|| anyhow!("no server"))?;
     let guard = Guard::start(server.pid());
-    let result = show(arguments, size, &binary, &server, &progress);
+    let result = match arguments.insider {
+        Insider::Bulk => show(arguments, size, &binary, &server, &progress),
+        Insider::Slow => slow::show(size, &binary, &server, &progress),
+    };
     if !signal::interrupted() && arguments.keep {
         keep(&binary, &server);
     }
@@ -134,7 +141,7 @@ fn show(
     let screen = Screen::default();
     let mut sensor = None;
     progress.loud("the sensor", || {
-        sensor = Some(Sensor::start(binary, &configuration, &screen)?);
+        sensor = Some(Sensor::start(binary, &configuration, &screen, true)?);
         Ok(format!(
             "watches, configured by {}",
             configuration.display()

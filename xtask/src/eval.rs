@@ -14,6 +14,7 @@ mod attack;
 mod baseline;
 mod calendar;
 mod campaign;
+mod check;
 mod csv;
 mod disturb;
 mod evader;
@@ -21,7 +22,7 @@ mod metrics;
 mod own;
 mod picture;
 mod program;
-mod random;
+pub mod random;
 mod record;
 mod report;
 mod robust;
@@ -34,6 +35,7 @@ mod truth;
 mod world;
 
 use campaign::Teller;
+pub use check::check;
 use evader::Search;
 use report::Report;
 use scenario::{Plan, Scenario};
@@ -70,6 +72,9 @@ pub struct Arguments {
     /// A smaller measurement: a dozen runs, two populations without thieves, no search.
     #[arg(long)]
     quick: bool,
+    /// The few minutes of `cargo xtask test` instead: fails when the detector has become worse.
+    #[arg(long)]
+    check: bool,
     /// Variants of the desk where assumptions do not hold, instead.
     #[arg(long)]
     robustness: bool,
@@ -106,6 +111,9 @@ pub fn eval(arguments: &Arguments) -> Result<()> {
         Some(binary) => binary.clone(),
         None => build::build(&build::Arguments::default())?,
     };
+    if arguments.check {
+        return check(&progress, &binary);
+    }
     let folder = workspace::eval();
     workspace::directory(&folder)?;
     let sensor = Sensor::new(binary, arguments.config.as_deref(), &folder, &scenario)?;
@@ -171,6 +179,7 @@ fn measure(
         sensor,
         scenario,
         disturbance: disturb::Kind::None,
+        restart_every: None,
         count_from: scenario.evaluation.clean_from,
     };
     let detectors = campaign::detectors();

@@ -47,6 +47,9 @@ pub struct ReplayArguments {
     /// Hold the limits of [[threshold]] as well; each row counts as one statement.
     #[arg(long)]
     limits: bool,
+    /// Store the detector's state and take it up again after each so many events, as after a kill: the alerts stay the same.
+    #[arg(long, value_name = "EVENTS", conflicts_with = "from", value_parser = clap::value_parser!(u64).range(1..))]
+    restart_every: Option<u64>,
     /// Write alerts as JSON lines to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
@@ -97,6 +100,7 @@ pub fn replay(arguments: &ReplayArguments) -> Result<(), Failure> {
     let mut limits = arguments.limits.then(|| Limits::new(&config));
     let mut statistics = Statistics::default();
     let mut verdicts = Vec::new();
+    let mut events = 0u64;
     let mut record = csv::ByteRecord::new();
     loop {
         match reader.read_byte_record(&mut record) {
@@ -116,6 +120,14 @@ pub fn replay(arguments: &ReplayArguments) -> Result<(), Failure> {
             })
             .map_err(|problem| anyhow!("events, line {line}: {problem}"))?;
         write(&mut alerts, &mut verdicts, &mut statistics)?;
+        events += 1;
+        if arguments
+            .restart_every
+            .is_some_and(|every| events.is_multiple_of(every))
+        {
+            detector = Detector::restore(&config.detection, &config.tables, &detector.snapshot())
+                .map_err(|error| anyhow!("events, line {line}: {error}"))?;
+        }
     }
     detector.finish(&mut verdicts);
     write(&mut alerts, &mut verdicts, &mut statistics)?;

@@ -6,9 +6,9 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::error::Problem;
+use super::{error::Problem, units};
 use crate::{
-    detect::{Severity, finding::Lane},
+    detect::{Severity, calendar::FastMotion, finding::Lane},
     sql::keys::KeyColumns,
 };
 
@@ -29,6 +29,8 @@ pub struct Detection {
     pub utc_offset: i64,
     /// Columns that pick records.
     pub keys: KeyColumns,
+    /// Days that last seconds, in demonstrations.
+    pub fast_motion: Option<FastMotion>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,10 +43,45 @@ pub(super) struct Section {
     severity: HashMap<String, Spanned<Severity>>,
     groups: HashMap<String, Vec<Spanned<String>>>,
     keys: BTreeMap<String, Spanned<BTreeSet<String>>>,
+    fast_motion: Option<FastMotionSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FastMotionSection {
+    begins: Spanned<toml::value::Datetime>,
+    stands_for: Spanned<toml::value::Datetime>,
+    seconds_a_day: Spanned<f64>,
+}
+
+impl FastMotionSection {
+    fn build(&self, warnings: &mut Vec<String>) -> Result<FastMotion, Problem> {
+        let seconds = *self.seconds_a_day.get_ref();
+        if !(1.0..=86_400.0).contains(&seconds) {
+            return Err(Problem::new(
+                self.seconds_a_day.span(),
+                format!("{seconds} is out of range"),
+                "allowed: 1 to 86400 seconds a day",
+            ));
+        }
+        let (begins, stands_for) = (
+            units::moment(&self.begins)?,
+            units::moment(&self.stands_for)?,
+        );
+        warnings.push(format!(
+            "[detection.fast_motion]: from {begins} on the lanes take {seconds} s for a day, counted from {stands_for} on; this is \
+             for demonstrations, leave it out on a host that is to be watched"
+        ));
+        Ok(FastMotion {
+            begins,
+            stands_for,
+            seconds_a_day: seconds,
+        })
+    }
 }
 
 impl Section {
-    pub fn build(self) -> Result<Detection, Problem> {
+    pub fn build(self, warnings: &mut Vec<String>) -> Result<Detection, Problem> {
         let alerts_per_day = match self.alerts_per_day {
             None => 10,
             Some(value) if (1..=10_000).contains(value.get_ref()) => value.into_inner(),
@@ -126,6 +163,10 @@ impl Section {
             groups,
             utc_offset,
             keys: KeyColumns::new(keys),
+            fast_motion: match &self.fast_motion {
+                Some(section) => Some(section.build(warnings)?),
+                None => None,
+            },
         })
     }
 }

@@ -113,7 +113,7 @@ impl Config {
             thresholds,
             tables,
             inventory: file.inventory.build()?,
-            detection: file.detection.build()?,
+            detection: file.detection.build(&mut warnings)?,
             history: file.history.build()?,
             export: file.export.build()?,
             console: file.console.build()?,

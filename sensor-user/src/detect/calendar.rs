@@ -48,9 +48,44 @@ impl Calendar {
     }
 }
 
+/// Days that last seconds: for who wants to see weeks go by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FastMotion {
+    /// When it begins.
+    pub begins: Timestamp,
+    /// What that moment is taken for.
+    pub stands_for: Timestamp,
+    /// How long a day lasts.
+    pub seconds_a_day: f64,
+}
+
+impl FastMotion {
+    /// What a time is taken for; times before the beginning are what they are.
+    pub fn time(&self, time: Timestamp) -> Timestamp {
+        if time < self.begins {
+            return time;
+        }
+        let factor = DAY as f64 / self.seconds_a_day;
+        self.stands_for + time.since(self.begins).mul_f64(factor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_fast_motion_a_day_lasts_seconds() {
+        let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
+        let fast = FastMotion {
+            begins: at(1_000_000),
+            stands_for: at(500_000),
+            seconds_a_day: 4.0,
+        };
+        assert_eq!(fast.time(at(400_000)), at(400_000));
+        assert_eq!(fast.time(at(1_000_000)), at(500_000));
+        assert_eq!(fast.time(at(1_000_006)), at(500_000 + 86_400 * 3 / 2));
+    }
 
     #[test]
     fn days_begin_at_local_midnight() {

@@ -204,7 +204,7 @@ impl Coverage {
             let own = above - self.anchor;
             let excess = if !anchored {
                 let enough = window == MONTH && newcomer && active >= 5;
-                (enough && z >= 2.6 && above >= 2.5f32.ln()).then(|| Excess {
+                (enough && z >= 2.3 && above >= 2.5f32.ln()).then(|| Excess {
                     window,
                     rate,
                     expected: expected_of_peers,

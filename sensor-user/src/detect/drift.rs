@@ -74,6 +74,8 @@ const GAP: u32 = 5;
 const REBASE: f32 = 1.5;
 /// Share of a day in where residuals have been lately.
 const LATELY: f32 = 0.06;
+/// Residuals count up to so many standard deviations in the autocorrelation: the first days of a change are none.
+const APART: f32 = 1.5;
 /// Nobody is steadier than this (natural logarithm).
 const LEAST_SPREAD: f32 = 0.12;
 /// Normal scores are cut here: what is beyond is for other lanes, and a single day proves no drift.
@@ -250,12 +252,13 @@ impl Series {
         let connected = day.day.saturating_sub(day.previous) <= GAP;
         let memory = if connected { self.memory(day) } else { 0.0 };
         let innovation = residual - memory * self.residual;
-        let spread = self.spread(day.spread, calibration.spread_lag);
+        let spread = self.spread(day.spread, calibration);
         let score = innovation / spread;
         if day.pool.is_ready() {
             let p = day.pool.p_value(score, tie);
             let p = p.max(self.own_p(innovation, calibration.spread_lag, p));
-            let z = normal_score(p).clamp(-MOST, MOST) as f32 - self.doubt(calibration.lag);
+            let z = normal_score(p).clamp(-MOST, MOST) as f32
+                - calibration.doubt * self.doubt(calibration.lag);
             self.mixture.update(z);
             self.climb = (self.climb + z - 0.4).max(0.0);
             if self.climb == 0.0 {
@@ -275,7 +278,7 @@ impl Series {
         let (mut product, mut square) = (0.0, 0.0);
         self.lately += LATELY * (residual.clamp(-3.0 * spread, 3.0 * spread) - self.lately);
         if connected {
-            let apart = |residual: f32| ((residual - self.lately) / spread).clamp(-3.0, 3.0);
+            let apart = |residual: f32| ((residual - self.lately) / spread).clamp(-APART, APART);
             product = apart(residual) * apart(self.residual);
             square = apart(self.residual).powi(2);
             // A memory of some sixty days.
@@ -296,11 +299,11 @@ impl Series {
     }
 
     /// Spread of the innovations, mixed with everybody's while there are few.
-    fn spread(&self, common: f32, lag: usize) -> f32 {
-        let mut own: Vec<f32> = self.older_innovations(lag).collect();
+    fn spread(&self, common: f32, calibration: &Calibration) -> f32 {
+        let mut own: Vec<f32> = self.older_innovations(calibration.spread_lag).collect();
         let count = own.len() as f32;
         let common = common.max(LEAST_SPREAD);
-        if own.len() < 4 {
+        if own.len() < calibration.spread_days {
             return common;
         }
         // The upper tail is what alarms come from: it must not be thinner than it is.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 const KNOWN: usize = 3;
 /// An unused host is forgotten, and a used one is known, after so many days.
 const SETTLES: u16 = 3;
+/// An account whose hosts were all seen within so many days is shared.
+const SHARED_WITHIN: u32 = 2;
 /// A share of a group's rows below which an hour is off its hours.
 const OFF_HOURS: f32 = 0.003;
 /// Days of a group before its hours are known.
@@ -102,6 +104,13 @@ impl Habits {
     /// Notes a host. New: first seen within the last days, by somebody who had others before.
     pub fn host(&mut self, host: u32, day: u32) -> bool {
         note(&mut self.hosts, host, day)
+    }
+
+    /// Several hosts at about the same time, day after day: several people.
+    pub fn shared(&self, day: u32) -> bool {
+        self.hosts
+            .iter()
+            .all(|habit| habit.of != 0 && u32::from(habit.last_day) + SHARED_WITHIN >= day)
     }
 
     /// Notes a table, likewise.

@@ -144,7 +144,7 @@ fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
     }
     let _ = write!(
         text,
-        " To silence it: accept it as the new normal, or except {who} until a date; it stays silent by itself while it is no worse than three times this."
+        " To silence it: acknowledge it as expected until a date, as the new normal, or as false (sensor alerts acknowledge); it stays silent by itself while it is no worse than three times this."
     );
     text
 }

@@ -137,7 +137,7 @@ impl Lanes {
             Some(picked) => (Keys::Hashes(&picked.hashes), picked.others, picked.walks),
         };
         let observation = Observation {
-            time: access.time,
+            time: self.time(access.time),
             principal: user,
             group: self.config.group(user),
             host: &host,
@@ -172,10 +172,17 @@ impl Lanes {
         }
     }
 
+    /// What the lanes take a time for.
+    fn time(&self, time: Timestamp) -> Timestamp {
+        self.config
+            .fast_motion
+            .map_or(time, |fast_motion| fast_motion.time(time))
+    }
+
     /// Time passes: days that are over are judged.
     pub fn advance(&mut self, time: Timestamp) {
         if self.config.enabled {
-            self.detector.advance(time, &mut self.verdicts);
+            self.detector.advance(self.time(time), &mut self.verdicts);
         }
     }
 
@@ -213,15 +220,21 @@ impl Lanes {
         self.verdicts.is_empty()
     }
 
-    fn alert(&self, verdict: Verdict, session: &Session, shapes: &Shapes) -> Alert {
+    fn alert(&self, mut verdict: Verdict, session: &Session, shapes: &Shapes) -> Alert {
         let window = Duration::from_secs(verdict.window_seconds);
         let since = verdict.time - window;
+        let shape_of = |fingerprint: &str| {
+            let hash = u64::from_str_radix(fingerprint, 16).ok()?;
+            self.shapes.get(&hash).copied()
+        };
+        verdict
+            .statements
+            .sort_by_key(|statement| shape_of(&statement.fingerprint).is_none());
         let statements: Vec<StatementShare> = verdict
             .statements
             .iter()
             .filter_map(|statement| {
-                let hash = u64::from_str_radix(&statement.fingerprint, 16).ok()?;
-                let shape_id = *self.shapes.get(&hash)?;
+                let shape_id = shape_of(&statement.fingerprint)?;
                 let shape = shapes.shape(shape_id);
                 Some(StatementShare {
                     shape_id,
@@ -233,6 +246,13 @@ impl Lanes {
                 })
             })
             .collect();
+        // A detector knows statements by their fingerprints, people by their text.
+        for (statement, shape) in verdict.statements.iter().zip(&statements) {
+            verdict.explanation =
+                verdict
+                    .explanation
+                    .replacen(&statement.fingerprint, &quoted(&shape.text), 1);
+        }
         Alert {
             id: ulid(verdict.time, self.seed, self.raised),
             time: verdict.time,
@@ -265,6 +285,16 @@ impl Lanes {
             verdict: Some(Arc::new(verdict)),
         }
     }
+}
+
+/// A statement's text as a sentence holds it.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 120;
+    if text.chars().count() <= MOST {
+        return format!("`{text}`");
+    }
+    let beginning: String = text.chars().take(MOST).collect();
+    format!("`{beginning} …`")
 }
 
 /// Somebody who is known from before a restart and has not been seen since: only his name is known.
@@ -371,7 +401,7 @@ mod tests {
             "ALERT WARNING drift: u11 ",
             "to be expected",
             "1 in ",
-            "of customers",
+            "by `SELECT * FROM customers WHERE id = ?` (",
         ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }

@@ -48,7 +48,8 @@ const INDEXES: &str = "
 /// Makes database, roles and rows.
 pub fn load(server: &Server, size: Size) -> Result<()> {
     let mut admin = server.connect("postgres", "postgres", true)?;
-    let agents = (1..=AGENTS).map(agent);
+    // One more than there are: somebody may be hired.
+    let agents = (1..=AGENTS + 1).map(agent);
     let names: Vec<String> = agents
         .chain(["analyst", "backup", "sensor_inventory"].map(str::to_owned))
         .collect();

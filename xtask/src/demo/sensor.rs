@@ -105,8 +105,13 @@ interval = "1s"
 }
 
 impl Sensor {
-    /// Starts it and waits until it watches.
-    pub fn start(binary: &Path, configuration: &Path, screen: &Screen) -> Result<Self> {
+    /// Starts it, with its live table or without, and waits until it watches.
+    pub fn start(
+        binary: &Path,
+        configuration: &Path,
+        screen: &Screen,
+        table: bool,
+    ) -> Result<Self> {
         let otlp = workspace::demo().join("otlp.jsonl");
         if otlp.exists() {
             fs::remove_file(&otlp).with_context(|| format!("cannot remove {}", otlp.display()))?;
@@ -116,7 +121,9 @@ impl Sensor {
         let mut child = command("setpriv")
             .args(["--pdeathsig", "INT", "--"])
             .arg(binary)
-            .args(["run", "--console", "--config"])
+            .arg("run")
+            .args(table.then_some("--console"))
+            .arg("--config")
             .arg(configuration)
             .arg("--otlp-file")
             .arg(&otlp)

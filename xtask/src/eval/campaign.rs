@@ -66,6 +66,8 @@ pub struct Teller<'a> {
     pub sensor: &'a Sensor,
     pub scenario: &'a Scenario,
     pub disturbance: Kind,
+    /// The sensor is killed and started again after so many events.
+    pub restart_every: Option<u64>,
     /// First day whose principal-days and false alerts count.
     pub count_from: u32,
 }
@@ -80,7 +82,7 @@ impl Teller<'_> {
         let mut days = BTreeMap::new();
         let mut seen: Vec<u32> = vec![u32::MAX; world.accounts.len()];
         let name = format!("population-{:?}-{}", self.disturbance, telling.population);
-        let mut replay = self.sensor.start(&name, None)?;
+        let mut replay = self.sensor.start(&name, None, self.restart_every)?;
         let input = replay.input()?;
         let fed = (|| -> Result<()> {
             let mut writer = csv::Writer::new(input, true)?;

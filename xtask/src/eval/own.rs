@@ -30,7 +30,7 @@ struct History {
 pub fn evaluate(sensor: &Sensor, events: &Path, scenario: &Scenario) -> Result<String> {
     let history = read(events)?;
     let names: HashMap<String, u32> = history.names.iter().cloned().zip(0..).collect();
-    let replay = sensor.start("own", Some(events))?;
+    let replay = sensor.start("own", Some(events), None)?;
     let found = replay.finish(&Names::of_accounts(names), Ok(()))?;
     let days = history.principal_days as f64;
     let mut text = format!(

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::{
     campaign::{BUDGETED, SENSOR},
     evader::Evaded,
+    metrics::Rate,
     robust::Robust,
     scale::Scale,
     summary::{Falsehood, Line, Speed, round},
+    truth::Situation,
 };
 
 /// Everything that was found out.
@@ -220,9 +222,7 @@ fn rates(text: &mut String, report: &Report) {
          a person, which makes the truth wider]. The sensor, all alerts, and within its budget.\n\n",
     );
     let (all, budgeted) = (&report.falsehoods[SENSOR], &report.falsehoods[BUDGETED]);
-    let cell = |rate: &super::metrics::Rate| {
-        format!("{:.3} [{:.3} {:.3}]", rate.rate, rate.low, rate.high)
-    };
+    let cell = |rate: &Rate| format!("{:.3} [{:.3} {:.3}]", rate.rate, rate.low, rate.high);
     let against = |rate: f64, target: f64| {
         if rate <= target {
             format!("≤ {target}: met")
@@ -247,6 +247,23 @@ fn rates(text: &mut String, report: &Report) {
         cell(&all.all),
         cell(&budgeted.all),
         against(all.all.rate, ALL_TARGET),
+    ]);
+    // A role that has changed is a change, and told of rightly: how many are left without them?
+    let without = |one: &Falsehood| {
+        let roles = Situation::RoleChange.as_str();
+        let changed = one.situations.iter().find(|(name, _)| *name == roles);
+        Rate::new(
+            one.all.count - changed.map_or(0, |(_, rate)| rate.count),
+            one.all.days,
+        )
+    };
+    let rest = without(all);
+    rows.push(vec![
+        "all lanes, without role changes".to_owned(),
+        rest.count.to_string(),
+        cell(&rest),
+        cell(&without(budgeted)),
+        String::new(),
     ]);
     for ((situation, rate), (_, within)) in all.situations.iter().zip(&budgeted.situations) {
         rows.push(vec![

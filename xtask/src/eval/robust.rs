@@ -32,13 +32,18 @@ struct Variant {
     name: &'static str,
     change: fn(&mut Scenario),
     disturbance: Kind,
+    restart_every: Option<u64>,
 }
 
-const VARIANTS: [Variant; 10] = [
+/// Events between two kills: some thirty a history.
+const KILL_EVERY: u64 = 100_003;
+
+const VARIANTS: [Variant; 11] = [
     Variant {
         name: "as it is",
         change: |_| {},
         disturbance: Kind::None,
+        restart_every: None,
     },
     Variant {
         name: "AR(0.9), spread 0.4",
@@ -47,16 +52,19 @@ const VARIANTS: [Variant; 10] = [
             scenario.agents.personal_sd = 0.4;
         },
         disturbance: Kind::None,
+        restart_every: None,
     },
     Variant {
         name: "random walk of 0.03 a day",
         change: |scenario| scenario.agents.drift = 0.03,
         disturbance: Kind::None,
+        restart_every: None,
     },
     Variant {
         name: "half the people change their role in a year",
         change: |scenario| scenario.agents.role_changes_a_year = 0.5,
         disturbance: Kind::None,
+        restart_every: None,
     },
     Variant {
         name: "three quarter's ends, three migrations, storms of 0.3",
@@ -66,31 +74,43 @@ const VARIANTS: [Variant; 10] = [
             scenario.agents.storm_sd = 0.3;
         },
         disturbance: Kind::None,
+        restart_every: None,
     },
     Variant {
         name: "6 % a month come and go",
         change: |scenario| scenario.agents.hires_a_month = 0.06,
         disturbance: Kind::None,
+        restart_every: None,
     },
     Variant {
         name: "clocks step",
         change: |_| {},
         disturbance: Kind::ClockSteps,
+        restart_every: None,
     },
     Variant {
         name: "late records",
         change: |_| {},
         disturbance: Kind::Late,
+        restart_every: None,
     },
     Variant {
         name: "one record in a hundred twice",
         change: |_| {},
         disturbance: Kind::Duplicates,
+        restart_every: None,
     },
     Variant {
         name: "three hosts merged",
         change: |_| {},
         disturbance: Kind::ThreeHosts,
+        restart_every: None,
+    },
+    Variant {
+        name: "killed and started again every 100,000 events",
+        change: |_| {},
+        disturbance: Kind::None,
+        restart_every: Some(KILL_EVERY),
     },
 ];
 
@@ -127,6 +147,7 @@ pub fn robust(
             sensor,
             scenario: &changed,
             disturbance: variant.disturbance,
+            restart_every: variant.restart_every,
             count_from: changed.evaluation.clean_from,
         };
         let detections = campaign::attacked(&teller, seed, &plans, runs)?;
@@ -139,7 +160,8 @@ pub fn robust(
             fine: false,
         };
         let mut same = String::new();
-        if variant.disturbance != Kind::None || undisturbed.is_none() {
+        let is_same_desk = variant.disturbance != Kind::None || variant.restart_every.is_some();
+        if is_same_desk || undisturbed.is_none() {
             let alerts = teller.tell(telling, &plans)?.alerts.swap_remove(SENSOR);
             match &undisturbed {
                 None => undisturbed = Some(alerts),

@@ -38,7 +38,7 @@ pub fn scale(
     };
     let mut world = World::new(scenario, telling, &[]);
     let names = Names::new(&world);
-    let mut replay = sensor.start("scale", None)?;
+    let mut replay = sensor.start("scale", None, None)?;
     let input = replay.input()?;
     let fed = (|| -> Result<()> {
         let mut writer = csv::Writer::new(input, keys)?;

@@ -85,8 +85,14 @@ impl Sensor {
         self.folder.join(format!("{name}.alerts.jsonl"))
     }
 
-    /// Starts one; `events` is a file, or standard input.
-    pub fn start(&self, name: &str, events: Option<&Path>) -> Result<Replay> {
+    /// Starts one; `events` is a file, or standard input. With `restart_every`, its state is stored and taken up again after
+    /// so many events.
+    pub fn start(
+        &self,
+        name: &str,
+        events: Option<&Path>,
+        restart_every: Option<u64>,
+    ) -> Result<Replay> {
         let alerts = self.alerts(name);
         let stats = self.folder.join(format!("{name}.stats.json"));
         let errors = self.folder.join(format!("{name}.log"));
@@ -98,6 +104,7 @@ impl Sensor {
             .arg(events.unwrap_or(Path::new("-")))
             .arg("--config")
             .arg(&self.config)
+            .args(restart_every.map(|events| format!("--restart-every={events}")))
             .arg("--alerts")
             .arg(&alerts)
             .arg("--stats")

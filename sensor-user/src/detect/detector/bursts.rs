@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Detector;
+use super::{Detector, principal::Displaced};
 use crate::{
     detect::{
         drift::Quantity,
@@ -90,7 +90,7 @@ impl Detector {
         })
     }
 
-    /// Evidence of an observation; says whether its rows are off the usual hours and hosts.
+    /// Evidence of an observation; says whether its rows are off the usual hours or hosts.
     pub(super) fn note(
         &mut self,
         id: u32,
@@ -98,7 +98,7 @@ impl Detector {
         host: u32,
         table: (u32, u32),
         observation: &Observation<'_>,
-    ) -> bool {
+    ) -> Displaced {
         let hour = self.calendar.hour(observation.time);
         let principal = &mut self.state.principals[id as usize];
         let group = principal.group;
@@ -130,7 +130,10 @@ impl Detector {
                 principal.witness(evidence, day);
             }
         }
-        off_hours || new_host
+        Displaced {
+            off_hours,
+            new_host,
+        }
     }
 
     /// What the day teaches about bursts and hours.

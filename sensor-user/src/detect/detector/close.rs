@@ -30,11 +30,12 @@ impl Detector {
     pub(super) fn judge_day(&mut self, day: u32, findings: &mut Vec<Finding>) {
         let mut active = std::mem::take(&mut self.state.active[(day & 1) as usize]);
         active.sort_unstable();
-        let [totals, ..] =
-            Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
+        let totals = Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
         let time = self.end_of(day);
         self.judge_displaced(day, &active, &totals, findings);
-        self.judge_groups(day, time, &active, &totals, findings);
+        let [records, rows, ..] = totals;
+        self.judge_shared(day, &rows, findings);
+        self.judge_groups(day, time, &active, &records, findings);
         for id in &active {
             let principal = &mut self.state.principals[*id as usize];
             principal.fade();
@@ -170,7 +171,8 @@ impl Detector {
         let principal = &mut self.state.principals[id as usize];
         let logs: [f32; Quantity::ALL.len()] = std::array::from_fn(|at| principal.series[at].log());
         let log = log_mean_exp(logs);
-        if f64::from(log) < self.calibration.drift_odds.ln() {
+        let passes = |odds: f64| f64::from(log) >= odds.ln();
+        if !passes(self.calibration.drift_odds_large) {
             return;
         }
         // Of those that say about the same, the one that people understand best.
@@ -189,8 +191,10 @@ impl Detector {
                 f64::from(since.observed - since.expected) >= self.calibration.least_excess * days
             }
         };
+        let ratio = f64::from(since.observed) / f64::from(since.expected).max(1.0);
         if !worth
-            || f64::from(since.observed) < f64::from(since.expected) * self.calibration.least_ratio
+            || ratio < self.calibration.least_ratio
+            || (ratio < self.calibration.large && !passes(self.calibration.drift_odds))
         {
             return;
         }

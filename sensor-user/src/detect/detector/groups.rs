@@ -27,7 +27,7 @@ const MOST: usize = 200_000;
 const OFFSET: f64 = 20.0;
 /// Active days for which a place is held to what its accounts let expect.
 const OWN_DAYS: u16 = 20;
-/// A share of the excess above which it is one account's affair.
+/// A share of the day's excess above which it is one account's affair.
 const ONE_ALONE: f64 = 0.7;
 /// Names in an alert.
 const NAMED: usize = 8;
@@ -147,11 +147,11 @@ impl Places {
             }
             let since = *series.since();
             excess.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            let all: f64 = excess.iter().map(|(excess, _)| excess.max(0.0)).sum();
+            let all: f64 = observed - expected;
             let alone = excess
                 .first()
                 .is_some_and(|(largest, _)| *largest > ONE_ALONE * all);
-            if f64::from(series.log()) < lent.calibration.group_odds.ln() || alone {
+            if f64::from(series.log()) < lent.calibration.place_odds.ln() || alone {
                 continue;
             }
             let log_odds = series.log();
@@ -193,8 +193,11 @@ impl Detector {
         findings: &mut Vec<Finding>,
     ) {
         let usual = &self.state.usual[Quantity::Records as usize];
+        // What its accounts let expect is the level of a place.
         let calibration = Calibration {
             own_days: 1,
+            spread_days: usize::from(OWN_DAYS),
+            doubt: 0.0,
             ..self.calibration.clone()
         };
         let lent = Lent {
@@ -206,7 +209,7 @@ impl Detector {
                 common: 0.0,
                 peers_level: Some(0.0),
                 spread: usual.spread,
-                memory: 0.2,
+                memory: 0.1,
                 pool: &usual.pool,
             },
             totals,

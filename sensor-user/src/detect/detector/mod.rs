@@ -30,6 +30,7 @@ mod groups;
 mod order;
 mod principal;
 mod room;
+mod shared;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ mod tests;
 use groups::Places;
 use order::{Place, Watermark};
 pub use principal::{PrincipalState, Recent};
+use shared::Shared;
 pub use snapshot::{SnapshotError, VERSION as SNAPSHOT_VERSION};
 
 /// Databases and tables that are told apart.
@@ -120,7 +122,9 @@ struct State {
     hosts: Places,
     os_users: Places,
     statements: Statements,
-    displaced: Pool,
+    off_hours: Pool,
+    new_hosts: Pool,
+    shared: Shared,
     counters: Counters,
 }
 
@@ -243,6 +247,9 @@ impl Detector {
         let host = self.state.hosts.add(observation.host, id, day);
         if !observation.os_user.is_empty() {
             self.state.os_users.add(observation.os_user, id, day);
+        }
+        if self.state.principals[id as usize].habits.shared(day) {
+            self.state.shared.add(id, host, day, observation.rows);
         }
         let displaced = self.note(id, day, host, table, &observation);
         let principal = &mut self.state.principals[id as usize];

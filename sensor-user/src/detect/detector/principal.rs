@@ -38,8 +38,8 @@ pub struct PrincipalState {
     pub fast: Fast,
     /// Hosts and tables it is known for.
     pub habits: Habits,
-    /// The test of rows off the usual hours and hosts.
-    pub displaced: Mixture,
+    /// The test of rows off the usual hours.
+    pub off_hours: Mixture,
     /// Evidence of the last days, and the newest day of it.
     pub evidence: (EvidenceSet, u32),
     /// What it has seen of sensitive tables.
@@ -59,12 +59,23 @@ pub struct Tally {
     pub queries: u32,
     /// Bytes.
     pub bytes: u64,
-    /// Rows off the usual hours and hosts.
-    pub displaced: u32,
+    /// Rows off the usual hours.
+    pub off_hours: u32,
+    /// Rows by client hosts that are new to it.
+    pub new_hosts: u32,
     /// Records that only a count is known of.
     pub counted: u32,
     /// Records whose hashes are known.
     pub keys: Option<Box<Distinct>>,
+}
+
+/// What is not as usual about where and when an observation comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Displaced {
+    /// At an hour when its group does next to nothing.
+    pub off_hours: bool,
+    /// From a client host that is new to it.
+    pub new_host: bool,
 }
 
 /// A statement shape's part in what was read lately.
@@ -85,11 +96,14 @@ fn add(sum: &mut u32, amount: u64) {
 
 impl Tally {
     /// Adds an observation.
-    pub fn add(&mut self, observation: &Observation<'_>, displaced: bool) {
+    pub fn add(&mut self, observation: &Observation<'_>, displaced: Displaced) {
         add(&mut self.rows, observation.rows);
         add(&mut self.queries, observation.queries);
-        if displaced {
-            add(&mut self.displaced, observation.rows);
+        if displaced.off_hours {
+            add(&mut self.off_hours, observation.rows);
+        }
+        if displaced.new_host {
+            add(&mut self.new_hosts, observation.rows);
         }
         self.bytes += observation.bytes;
         match observation.keys {

@@ -59,6 +59,7 @@ impl State {
         self.hosts.renumber(renumber);
         self.os_users.renumber(renumber);
         self.statements.renumber(renumber);
+        self.shared.renumber(renumber);
         self.arbitration.renumber(|subject| match subject {
             Subject::Principal(id) => renumber(id).map(Subject::Principal),
             other => Some(other),

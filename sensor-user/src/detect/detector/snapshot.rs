@@ -11,7 +11,7 @@ use crate::{
 /// The first bytes: what it is.
 const MAGIC: [u8; 6] = *b"DETECT";
 /// The layout; raised with every change of what is stored.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Magic, version, checksum.
 const HEADER: usize = MAGIC.len() + 2 + 8;
 
@@ -79,7 +79,8 @@ impl Detector {
         for usual in &mut state.usual {
             usual.pool.sort();
         }
-        state.displaced.sort();
+        state.off_hours.sort();
+        state.new_hosts.sort();
         Ok(Self {
             state,
             ..Self::new(config, sizes)

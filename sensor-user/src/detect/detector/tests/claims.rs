@@ -144,6 +144,87 @@ fn an_alert_explains_itself() {
 }
 
 #[test]
+fn alerts_of_every_lane_explain_themselves() {
+    let mut people = People::new(PEOPLE, 0.3, 0.4, 21);
+    let (mut detector, mut verdicts) = (detector(), Vec::new());
+    let extra = |who: usize,
+                 host: &str,
+                 day: u32,
+                 rows: u64,
+                 detector: &mut Detector,
+                 verdicts: &mut Vec<Verdict>| {
+        let (name, group) = (format!("p{who:03}"), format!("g{}", who % 4));
+        Read {
+            who: &name,
+            group: &group,
+            host,
+            day: FIRST + day,
+            hour: 15,
+            rows,
+        }
+        .feed(detector, verdicts);
+    };
+    for day in 0..165 {
+        // One begins to take more, another has come a short while ago and takes much from the first day.
+        people.day(
+            day,
+            &mut detector,
+            &mut verdicts,
+            |who, day, usual| match who {
+                3 if day >= 140 => usual + 300.0,
+                10 if day < 120 => 0.0,
+                10 => 420.0,
+                _ => usual,
+            },
+        );
+        if day >= 140 && (FIRST + day + 3) % 7 < 5 {
+            for who in [4, 13, 22, 35, 46] {
+                extra(who, "evil", day, 60, &mut detector, &mut verdicts);
+            }
+        }
+        if day == 150 {
+            extra(20, "h20", day, 50_000, &mut detector, &mut verdicts);
+        }
+    }
+    let lanes: std::collections::BTreeSet<&str> =
+        verdicts.iter().map(|verdict| verdict.lane).collect();
+    assert_eq!(
+        lanes.into_iter().collect::<Vec<_>>(),
+        ["coverage", "drift", "fast", "group"]
+    );
+    for verdict in &verdicts {
+        let whom = verdict
+            .principal
+            .as_ref()
+            .or(verdict.host.as_ref())
+            .or(verdict.group.as_ref());
+        let whom = whom.expect("somebody").to_string();
+        for part in [
+            whom.as_str(),
+            "to be expected",
+            "By chance",
+            "1 in ",
+            "To silence it",
+        ] {
+            assert!(
+                verdict.explanation.contains(part),
+                "`{part}` is not in: {}",
+                verdict.explanation
+            );
+        }
+        assert!(
+            verdict.odds >= 100 && verdict.window_seconds > 0,
+            "{verdict:#?}"
+        );
+        assert!(verdict.observed > verdict.expected, "{verdict:#?}");
+        assert!(
+            !verdict.statements.is_empty() || !verdict.principals.is_empty(),
+            "{verdict:#?}"
+        );
+    }
+}
+
+#[test]
 fn the_new_normal_is_silent_from_then_on() {
     let mut people = People::new(PEOPLE, 0.3, 0.35, 12);
     let (mut detector, mut verdicts) = (detector(), Vec::new());
