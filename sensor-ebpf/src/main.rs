@@ -139,27 +139,19 @@ mod programs {
 mod programs {
     use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
-    use crate::{
-        floor::steps,
-        hook::{Direction, sys_exit},
-        server, task,
-    };
+    use crate::{floor::steps, hook::sys_exit, server, task};
 
     /// Every system call's end.
     #[raw_tracepoint(tracepoint = "sys_exit")]
     pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-        let Some((direction, length)) = sys_exit::call(&ctx) else {
+        let Some((registers, number, length)) = sys_exit::call(&ctx) else {
             return 0;
         };
-        if task::is_server() {
-            let next = steps::step_server();
-            if next == steps::RECEIVED {
-                steps::step_received();
-            } else if next == steps::SENT && steps::step_sent() == steps::WALKS {
-                steps::step_walk();
-            }
-        } else if direction == Direction::Sent && length > 0 {
-            steps::step_client();
+        let next = steps::step_operation(registers, number, length);
+        if next == steps::RECEIVED {
+            steps::step_received();
+        } else if next == steps::SENT && steps::step_sent() == steps::WALKS {
+            steps::step_walk();
         }
         0
     }

@@ -1,10 +1,10 @@
 //! The task that runs: is it a database server's, and fields of it by offset.
 
-#[cfg(floor)]
-use aya_ebpf::helpers::generated::bpf_get_current_task;
 #[cfg(not(floor))]
 use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+#[cfg(floor)]
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_current_task};
 use core::ffi::c_void;
 use sensor_ebpf::settings::COMMANDS;
 
@@ -92,10 +92,7 @@ pub fn probe_to(place: &mut u64, address: u64, offset: u32) {
 /// First of all checks, so that it costs every other process on the host a few instructions a socket operation.
 #[inline(always)]
 pub fn is_server() -> bool {
-    let task = current();
-    let comm = setting!(offsets.task_comm);
-    let low: u64 = load(task, comm);
-    let high: u64 = load(task, comm + 8);
+    let [low, high] = command();
     let mut i = 0;
     while i < COMMANDS {
         let a = setting!(commands[i][0]);
@@ -109,6 +106,26 @@ pub fn is_server() -> bool {
         i += 1;
     }
     false
+}
+
+/// Its command name, NUL-padded.
+#[cfg(not(floor))]
+#[inline(always)]
+fn command() -> [u64; 2] {
+    let task = current();
+    let comm = setting!(offsets.task_comm);
+    [load(task, comm), load(task, comm + 8)]
+}
+
+/// Its command name, NUL-padded by the helper: before Linux 5.17, the end of a longer name that the process had before it
+/// executed another program stays behind the NUL.
+#[cfg(floor)]
+#[inline(always)]
+fn command() -> [u64; 2] {
+    let mut name = [0; 2];
+    // SAFETY: writes sixteen bytes to a local of sixteen.
+    unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), size_of_val(&name) as u32) };
+    name
 }
 
 /// Process id (tgid) of the current task, as the host sees it.

@@ -8,9 +8,10 @@ use sensor_ebpf::protocol::{Surroundings as _, postgres};
 use super::{here, served};
 use crate::{
     client,
-    hook::sys_exit,
+    hook::{Direction, sys_exit},
     server,
     surroundings::{hash_literals, hash_parameters},
+    task,
 };
 
 /// Nothing more to do.
@@ -22,24 +23,24 @@ pub const SENT: u32 = 2;
 /// What it sent is to be taken apart message by message.
 pub const WALKS: u32 = 3;
 
-/// Finds out whose operation it is, and what is to be done next.
+/// Takes in a system call with these registers, finds out whose operation it is, and what is to be done next.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn step_server() -> u32 {
-    if let Some((operation, direction)) = sys_exit::operation() {
-        server::operation(&operation, direction);
-    }
-    here().map_or(NOTHING, |here| here.next)
-}
-
-/// Looks at what a process sent that is no server.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn step_client() -> u32 {
-    if let Some((operation, _)) = sys_exit::operation() {
+pub extern "C" fn step_operation(registers: u64, number: u32, length: i32) -> u32 {
+    let Some(direction) = sys_exit::take_in(registers, number, length) else {
+        return NOTHING;
+    };
+    if task::is_server() {
+        if let Some((operation, direction)) = sys_exit::operation() {
+            server::operation(&operation, direction);
+        }
+    } else if direction == Direction::Sent
+        && length > 0
+        && let Some((operation, _)) = sys_exit::operation()
+    {
         client::sent(&operation);
     }
-    NOTHING
+    here().map_or(NOTHING, |here| here.next)
 }
 
 /// See [`RECEIVED`].

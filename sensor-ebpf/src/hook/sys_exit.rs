@@ -16,29 +16,37 @@ use crate::{
     task::{self, load, probe},
 };
 
-/// Takes in the arguments of `sys_exit(regs, ret)`: which way the call's bytes went, and its result. `None` for calls that
-/// neither read nor write, and for peeks.
+/// Arguments of `sys_exit(regs, ret)`: registers, number of the call, and its result; `None` for calls that neither read nor
+/// write.
 #[inline(always)]
-pub fn call(ctx: &RawTracePointContext) -> Option<(Direction, i32)> {
+pub fn call(ctx: &RawTracePointContext) -> Option<(u64, u32, i32)> {
     let registers: u64 = ctx.arg(0);
-    // Nearly all calls of the host end here.
     let number = registers::number(registers);
-    let direction = match number {
-        calls::READ | calls::READV | calls::RECVFROM | calls::RECVMSG => Direction::Received,
-        calls::WRITE | calls::WRITEV | calls::SENDTO | calls::SENDMSG => Direction::Sent,
-        _ => return None,
-    };
-    let length = ctx.arg::<i64>(1) as i32;
+    // Nearly all calls of the host end here.
+    direction(number)?;
+    Some((registers, number, ctx.arg::<i64>(1) as i32))
+}
+
+#[inline(always)]
+fn direction(number: u32) -> Option<Direction> {
+    match number {
+        calls::READ | calls::READV | calls::RECVFROM | calls::RECVMSG => Some(Direction::Received),
+        calls::WRITE | calls::WRITEV | calls::SENDTO | calls::SENDMSG => Some(Direction::Sent),
+        _ => None,
+    }
+}
+
+/// Takes in the whole call; which way its bytes went, `None` for peeks.
+#[inline(always)]
+pub fn take_in(registers: u64, number: u32, length: i32) -> Option<Direction> {
+    let direction = direction(number)?;
     let call = floor::take_in(registers, number, direction, length)?;
     let flags = match number {
         calls::RECVFROM => call.fourth,
         calls::RECVMSG => call.third,
         _ => 0,
     };
-    if flags as i32 & MSG_PEEK != 0 {
-        return None;
-    }
-    Some((direction, length))
+    (flags as i32 & MSG_PEEK == 0).then_some(direction)
 }
 
 /// `S_IFMT` and `S_IFSOCK`.

@@ -214,7 +214,7 @@ impl<S: Surroundings> Messages<'_, S> {
         false
     }
 
-    /// Where the stack is short, what is to be taken is left to [`taken`], which is called from a shallower place.
+    /// Where the stack is short, what is to be taken is left to `taken`, which is called from a shallower place.
     #[inline(always)]
     fn take(&mut self, kind: u8, body: u32, end: u32) {
         #[cfg(not(floor))]
