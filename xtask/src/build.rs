@@ -15,6 +15,8 @@ use crate::{
     setup::{self, For},
 };
 
+mod stack;
+
 /// Arguments of `cargo xtask build`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
@@ -25,8 +27,8 @@ pub struct Arguments {
 
 /// Section where the compiler puts code it thinks never runs: panics. The verifier refuses programs that reach into it.
 const PANICS: &[u8] = b".text.unlikely.";
-/// Name of the kernel programs' object in the build script's output.
-const OBJECT: &str = "sensor-bpf";
+/// Names of the kernel programs' objects in the build script's output.
+const OBJECTS: [&str; 2] = ["sensor-bpf", "sensor-bpf-floor"];
 
 /// Sets up what building takes, builds, and returns where the sensor is.
 pub fn build(_: &Arguments) -> Result<PathBuf> {
@@ -44,14 +46,23 @@ pub fn release(progress: &Progress) -> Result<PathBuf> {
     })?;
     let built = built.ok_or_else(|| anyhow!("cargo said nothing about what it built"))?;
     progress.quiet("kernel programs have no path into a panic", || {
-        check(&built.object)
+        let sizes: Result<Vec<_>> = built.objects.iter().map(|object| check(object)).collect();
+        Ok(sizes?.join(" and "))
+    })?;
+    progress.quiet("stack of nested calls in the kernel programs", || {
+        let sizes: Result<Vec<_>> = built
+            .objects
+            .iter()
+            .map(|object| check_stack(object))
+            .collect();
+        Ok(sizes?.join(" and "))
     })?;
     Ok(built.sensor)
 }
 
 struct Built {
     sensor: PathBuf,
-    object: PathBuf,
+    objects: Vec<PathBuf>,
 }
 
 fn compile() -> Result<Built> {
@@ -65,21 +76,25 @@ fn compile() -> Result<Built> {
         "json-render-diagnostics",
     ]);
     let messages = command::shown_cargo(&mut cargo, Stdio::piped())?;
-    let object = parsed(&messages)
-        .filter(|message| {
-            message["reason"] == "build-script-executed"
-                && message["package_id"]
-                    .as_str()
-                    .is_some_and(|id| id.contains("sensor-user"))
-        })
-        .find_map(|message| Some(Path::new(message["out_dir"].as_str()?).join(OBJECT)));
     Ok(Built {
         sensor: executable(&messages, "sensor")
             .ok_or_else(|| anyhow!("cargo built no binary `sensor` in package sensor-user"))?,
-        object: object.ok_or_else(|| {
+        objects: objects(&messages).ok_or_else(|| {
             anyhow!("sensor-user's build script, which compiles the kernel programs, did not run")
         })?,
     })
+}
+
+/// Where the kernel programs' objects are, by cargo's messages.
+pub fn objects(messages: &str) -> Option<Vec<PathBuf>> {
+    let script = parsed(messages).find(|message| {
+        message["reason"] == "build-script-executed"
+            && message["package_id"]
+                .as_str()
+                .is_some_and(|id| id.contains("sensor-user"))
+    })?;
+    let folder = Path::new(script["out_dir"].as_str()?);
+    Some(OBJECTS.map(|name| folder.join(name)).to_vec())
 }
 
 /// Where the binary of this name is, by cargo's messages.
@@ -117,6 +132,24 @@ pub fn check(object: &Path) -> Result<String> {
         );
     }
     Ok(format!("{} KiB", bytes.len() / 1024))
+}
+
+/// Refuses an object whose nested calls take more stack than kernels before 6.13 give.
+fn check_stack(object: &Path) -> Result<String> {
+    let bytes = fs::read(object)
+        .with_context(|| format!("cannot read the kernel programs, {}", object.display()))?;
+    let deepest = stack::deepest(&bytes)?;
+    if deepest.is_too_deep() {
+        bail!(
+            "nested calls of {} take {} bytes of stack in {} functions: kernels before 6.13 give 512, in 8\n\
+             do: keep what is alive across the deepest calls in a map, or call from a shallower place \
+             (docs/decisions/hooks.md)",
+            object.display(),
+            deepest.bytes,
+            deepest.frames
+        );
+    }
+    Ok(format!("{} bytes", deepest.bytes))
 }
 
 #[cfg(test)]

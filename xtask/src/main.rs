@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod ci;
 mod command;
+mod cross;
 mod demo;
 mod eval;
 mod look;
@@ -43,6 +44,8 @@ enum Verb {
     Run(run::Arguments),
     /// Play a day of a support team on a throwaway PostgreSQL, with an insider, and check the sensor's numbers.
     Demo(demo::Arguments),
+    /// Build the sensor for aarch64, to see that it builds.
+    Cross,
     /// Formatting, lints, documentation, build and all tests.
     Test(test::Arguments),
     /// Measure what the sensor costs a database.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::build(&arguments).map(drop),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Demo(arguments) => demo::demo(&arguments),
+        Verb::Cross => cross::cross(),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),

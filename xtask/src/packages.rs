@@ -33,6 +33,12 @@ pub const BUILD: &[Need] = &[
     installed("libclang-dev"),
 ];
 
+/// The same for aarch64: headers and libraries come with the compiler.
+pub const CROSS: &[Need] = &[
+    program("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
+    installed("libc6-dev-arm64-cross"),
+];
+
 /// A Rust toolchain that carries the standard library's source, for where rustup offers none.
 pub const BPF_TOOLCHAIN: &[Need] = &[
     installed("rustc-web"),

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{packages, progress::Progress};
 
 mod clients;
+pub mod cross;
 mod debian;
 mod linker;
 mod toolchain;
@@ -21,11 +22,13 @@ pub struct Arguments {
     purpose: For,
 }
 
-/// What a machine is set up for. `Demo` includes `Build`, `Bench` and `Test` include `Demo`.
+/// What a machine is set up for. All include `Build`, and `Bench` and `Test` include `Demo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum For {
     /// Compilers and linker.
     Build,
+    /// The same for another processor.
+    Cross,
     /// A PostgreSQL server.
     Demo,
     /// What the sensor is compared with.
@@ -52,6 +55,10 @@ pub fn trace_page(progress: &Progress) -> Result<PathBuf> {
 /// Installs what is missing, as part of another verb.
 pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     let mut needs = packages::BUILD.to_vec();
+    let cross = purpose == For::Cross;
+    if cross {
+        needs.extend(packages::CROSS);
+    }
     if purpose >= For::Demo {
         needs.extend(packages::POSTGRESQL);
     }
@@ -65,6 +72,9 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     progress.quiet("Debian packages", || debian::install(&needs))?;
     progress.quiet("Rust toolchain for the kernel programs", toolchain::install)?;
     progress.quiet("bpf-linker", linker::install)?;
+    if cross {
+        progress.quiet("Rust for aarch64", cross::install)?;
+    }
     if purpose >= For::Test {
         progress.quiet("Python clients", clients::python)?;
         progress.quiet("Node clients", clients::node)?;

@@ -27,11 +27,6 @@ impl Version {
     /// All.
     pub const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7_2];
 
-    /// Has it what the sensor's programs need? Where it has not, only what the sensor says of that is tested.
-    pub fn is_watchable(self) -> bool {
-        self != Self::V5_10
-    }
-
     /// The Debian release that carries it.
     pub fn suite(self) -> &'static str {
         match self {
