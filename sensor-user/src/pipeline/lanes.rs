@@ -251,7 +251,7 @@ impl Lanes {
             verdict.explanation =
                 verdict
                     .explanation
-                    .replacen(&statement.fingerprint, &quoted(&shape.text), 1);
+                    .replacen(&statement.fingerprint, &quoted(shape), 1);
         }
         Alert {
             id: ulid(verdict.time, self.seed, self.raised),
@@ -287,9 +287,14 @@ impl Lanes {
     }
 }
 
-/// A statement's text as a sentence holds it.
-fn quoted(text: &str) -> String {
+/// A statement as a sentence holds it: its text, or what is known instead.
+fn quoted(shape: &StatementShare) -> String {
     const MOST: usize = 120;
+    let text = if shape.text.is_empty() {
+        &shape.summary
+    } else {
+        &shape.text
+    };
     if text.chars().count() <= MOST {
         return format!("`{text}`");
     }
@@ -401,7 +406,7 @@ mod tests {
             "ALERT WARNING drift: u11 ",
             "to be expected",
             "1 in ",
-            "by `SELECT * FROM customers WHERE id = ?` (",
+            "by `unknown statement` (",
         ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }

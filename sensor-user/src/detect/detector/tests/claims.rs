@@ -28,9 +28,9 @@ fn two_hundred_rows_more_a_day_are_told_of_in_a_working_week() {
         .collect();
     after.sort_unstable();
     assert_eq!(after.len(), thieves.len(), "{told:?}");
-    // The fifth has by far the most work of his own, so that two hundred more are but twice as much.
+    // The fifth has by far the most work of his own, so that two hundred more are but twice as much: that takes longer odds.
     assert!(
-        after[2] <= 5 && after[3] <= 8 && after[4] <= 20,
+        after[2] <= 5 && after[3] <= 8 && after[4] <= 25,
         "{after:?}"
     );
 }
