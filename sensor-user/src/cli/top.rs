@@ -134,12 +134,12 @@ impl Drop for Terminal {
 
 fn watch(mut link: Link, arguments: &TopArguments, interval: Duration) -> Result<(), Failure> {
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGHUP,
-    ] {
-        signal_hook::flag::register(signal, ended.clone()).context("cannot listen for signals")?;
+    // SIGHUP is left alone: with the terminal gone there is none to put back, and reading it would never end. Asked a second
+    // time, it ends at once.
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, ended.clone())
+            .and_then(|_| signal_hook::flag::register(signal, ended.clone()))
+            .context("cannot listen for signals")?;
     }
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut screen = Screen::new(
