@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, command, eval,
+    build, command,
     progress::Progress,
     setup::{self, For},
     vm, workspace,
@@ -48,9 +48,6 @@ pub fn test(arguments: &Arguments) -> Result<()> {
     let sensor = build::release(&progress)?;
     if !arguments.no_vm && arguments.arguments.is_empty() {
         vm::smoke(&progress, &sensor)?;
-    }
-    if arguments.arguments.is_empty() {
-        eval::check(&progress, &sensor)?;
     }
 
     let mut tests = command::cargo();
