@@ -54,7 +54,10 @@ fn read(server: &Postgres, user: &str, queries: u64, rows: u64) -> Volume {
 }
 
 fn ask(server: &Postgres, user: &str, texts: impl Iterator<Item = String>) -> Volume {
-    let mut client = Raw::start(&server.ipv4(), user, "postgres");
+    ask_as(Raw::start(&server.ipv4(), user, "postgres"), texts)
+}
+
+fn ask_as(mut client: Raw, texts: impl Iterator<Item = String>) -> Volume {
     let mut volume = Volume::default();
     for text in texts {
         volume += client.query(&text).volume();
@@ -273,10 +276,13 @@ fn a_ring_that_is_too_small_loses_detail_but_no_volume() {
     let clients: Vec<Volume> = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
-                scope.spawn(|| {
+                let client = Raw::start(&server.ipv4(), "ann", "postgres");
+                scope.spawn(move || {
+                    // Who it is has left: a start that finds the ring full leaves its volume without a name.
+                    thread::sleep(Duration::from_millis(1500));
                     // Many statements in turn: of one, the kernel would make a record a drain.
                     let text = |n| format!("SELECT id AS c{}x FROM items WHERE id <= 3", n % 64);
-                    ask(&server, "ann", (0..1500).map(text))
+                    ask_as(client, (0..1500).map(text))
                 })
             })
             .collect();

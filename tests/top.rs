@@ -454,3 +454,23 @@ fn on_a_terminal_of_80_by_24_everything_can_be_reached() {
     tmux.keys(&["q"]);
     tmux.wait_for(&["ended with 0"]);
 }
+
+/// A leftover of this test's sibling once spun for an hour on a terminal that was gone.
+#[test]
+fn it_ends_with_its_terminal() {
+    let bench = Bench::start("");
+    bench.read("ann", 3, 7);
+    let command = format!(
+        "exec {} top --socket {}",
+        readable_sensor().display(),
+        bench.socket.display()
+    );
+    let tmux = Tmux::start(&command);
+    tmux.wait_for(&["principals by rows/s"]);
+    let pid = tmux.run(&["display-message", "-p", "#{pane_pid}"]);
+    let stat = Path::new("/proc").join(pid.trim()).join("stat");
+    let runs = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(runs());
+    drop(tmux);
+    wait_until("the end of sensor top", || !runs());
+}
