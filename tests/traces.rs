@@ -219,7 +219,7 @@ fn a_session_is_a_trace_and_the_alert_leads_there() {
     ));
     let root = spans.iter().find(|span| context(span) == context(alert));
     let root = root.unwrap_or_else(|| panic!("no span {:?}", context(alert)));
-    assert_eq!(root["name"], "data_access.anomaly hundred");
+    assert_eq!(root["name"], "alert hundred ann");
     assert_eq!(links(root), [context(&session)]);
     let told = of("alert");
     let rows: Vec<f64> = told
