@@ -9,6 +9,8 @@ pub mod loops;
 pub mod merged;
 pub mod picked;
 pub mod protocol;
+#[cfg(test)]
+mod random;
 pub mod record;
 pub mod scratch;
 pub mod settings;

@@ -82,7 +82,7 @@ impl Choice {
     }
 }
 
-/// Tests that are run on other kernels with every `cargo xtask test`: on two of them, both on the rung in the middle or above,
+/// Tests that are run on other kernels with every `cargo xtask test`: on two of them, one for each of the upper rungs,
 /// within some minutes without KVM. `cargo xtask vm --kernel all` runs all tests on all of them.
 const SMOKE: [&str; 3] = [
     "every_statement_under_its_own_fingerprint",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{bytes::BASE, fingerprint::fingerprint};
+use crate::{bytes::BASE, fingerprint::fingerprint, random::draws};
 
 const KEYS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 42];
 
@@ -308,18 +308,12 @@ fn literals_are_counted_as_the_fingerprint_does() {
         "é5",
         "SELECT name FROM customers WHERE id IN (",
     ];
-    let mut random = 88_172_645_463_325_252u64;
+    let mut draw = draws();
     for _ in 0..20_000 {
         let mut text = String::new();
-        for _ in 0..(random >> 20) % 12 {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            text += parts[(random >> 8) as usize % parts.len()];
+        for _ in 0..draw(12) {
+            text += parts[draw(parts.len())];
         }
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
         let found = groups(text.as_bytes());
         let count = found.last().map_or(0, |literal| literal.group + 1);
         assert_eq!(count, placeholders(&text), "`{text}`: {found:?}");

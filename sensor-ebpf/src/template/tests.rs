@@ -1,5 +1,5 @@
 use super::*;
-use crate::{bytes::BASE, fingerprint::fingerprint};
+use crate::{bytes::BASE, fingerprint::fingerprint, random::draws};
 
 const KEYS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 42];
 
@@ -171,13 +171,7 @@ fn never_another_hash_than_the_lexers() {
         "'",
         "_",
     ];
-    let mut random = 88_172_645_463_325_252u64;
-    let mut draw = move |count: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 8) as usize % count
-    };
+    let mut draw = draws();
     let mut recognised = 0;
     for _ in 0..30_000 {
         // What leads to a template, then parts; in variants literals become others, sometimes of the other kind, and
