@@ -9,7 +9,6 @@ use crate::{
     bytes::{Window, barrier, swar},
     loops::{Step, repeat},
     scratch::Scratch,
-    template::Places,
 };
 
 /// Bytes of a statement that are hashed and captured.
@@ -57,8 +56,6 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
-    /// Where literals are, for [`crate::template`].
-    pub places: Places,
     #[cfg(test)]
     placeholders: u32,
 }
@@ -80,10 +77,6 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
-            places: Places {
-                count: 0,
-                at: self.places.at,
-            },
             #[cfg(test)]
             placeholders: 0,
         };
@@ -180,13 +173,6 @@ impl Pass<'_> {
         }
     }
 
-    /// A literal is at hand whose content changes nothing of what follows.
-    #[inline(always)]
-    fn place(&mut self) {
-        let position = self.position;
-        self.places.add(position);
-    }
-
     /// Hashes the code in front of what a run ended at, then looks at that.
     #[inline(always)]
     fn code(&mut self) -> bool {
@@ -235,7 +221,6 @@ impl Pass<'_> {
     fn stop(&mut self, byte: u8, next: u8) -> bool {
         if byte.is_ascii_digit() {
             if !self.in_word {
-                self.place();
                 self.literal();
                 self.mode = Mode::Number;
                 return true;
@@ -250,7 +235,6 @@ impl Pass<'_> {
             self.mode = if escape {
                 Mode::EscapeQuote
             } else {
-                self.place();
                 Mode::Quote
             };
             self.literal();

@@ -14,4 +14,3 @@ mod random;
 pub mod record;
 pub mod scratch;
 pub mod settings;
-pub mod template;

@@ -16,10 +16,7 @@ use sensor_ebpf::{
     settings::Settings,
 };
 #[cfg(not(floor))]
-use sensor_ebpf::{
-    merged::{Merged, WAYS},
-    template::{self, Template},
-};
+use sensor_ebpf::merged::{Merged, WAYS};
 
 /// Records to userspace. The loader sets the size.
 #[btf_map]
@@ -137,11 +134,6 @@ pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 /// Working memory.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
-
-/// Statements that this CPU has seen again and again.
-#[cfg(not(floor))]
-#[btf_map]
-pub static TEMPLATES: PerCpuArray<Template, { template::TEMPLATES as usize }> = PerCpuArray::new();
 
 /// A text on its way into the ring, header in front.
 #[btf_map]

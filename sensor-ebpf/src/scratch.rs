@@ -9,7 +9,6 @@ use crate::{
     picked::{Keyer, Walked},
     protocol::Walk,
     record::OverflowKey,
-    template::Comparison,
 };
 
 /// See the module.
@@ -21,8 +20,6 @@ pub struct Scratch {
     pub lexer: Lexer,
     /// What its pass over a text found.
     pub hashed: Hashed,
-    /// The comparison of a text with a template.
-    pub comparison: Comparison,
     /// Of the requests that are being taken off: an error came before.
     #[cfg(floor)]
     pub failed: bool,

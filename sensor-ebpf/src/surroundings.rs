@@ -7,8 +7,6 @@ use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-#[cfg(not(floor))]
-use sensor_ebpf::template;
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
@@ -20,8 +18,6 @@ use sensor_ebpf::{
     scratch::Scratch,
 };
 
-#[cfg(not(floor))]
-use crate::maps::TEMPLATES;
 use crate::{
     hook::registers::{Buffer, read_user},
     identity,
@@ -398,18 +394,6 @@ pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
     let scratch = unsafe { &mut *scratch };
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
-    #[cfg(not(floor))]
-    if let Some(template) = TEMPLATES.get_ptr_mut(template::place(&mut scratch.window, start, end))
-    {
-        // SAFETY: this CPU's, as the working memory is.
-        let template = unsafe { &mut *template };
-        if template::recognise(scratch, template, start, end) {
-            return 1;
-        }
-        scratch.hashed = fingerprint(scratch, start, end, keys);
-        template::learn(scratch, template, start, end);
-        return 1;
-    }
     scratch.hashed = fingerprint(scratch, start, end, keys);
     1
 }

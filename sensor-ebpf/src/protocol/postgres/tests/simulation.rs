@@ -10,7 +10,6 @@ use crate::{
     picked::{self, Pick, Picker, Plan},
     protocol::{Completion, Outcome, Surroundings, postgres},
     scratch::Scratch,
-    template::{self, TEMPLATES, Template},
 };
 
 /// What left the parser.
@@ -45,7 +44,6 @@ const ADDRESS: u64 = 0x7f00_0000_0000;
 
 struct Memory {
     scratch: Box<Scratch>,
-    templates: Vec<Template>,
     operation: Vec<u8>,
     /// The server's buffer, which each send fills from the front.
     buffer: Vec<u8>,
@@ -66,7 +64,6 @@ impl Simulation {
             connection: Connection::NEW,
             surroundings: Memory {
                 scratch: Scratch::boxed(),
-                templates: vec![Template::NONE; TEMPLATES as usize],
                 operation: Vec::new(),
                 buffer: Vec::new(),
                 clock: 0,
@@ -276,12 +273,7 @@ impl Surroundings for Memory {
     fn fingerprint(&mut self, start: u32, end: u32) -> Hashed {
         let keys = self.keys();
         let scratch = &mut self.scratch;
-        let template =
-            &mut self.templates[template::place(&mut scratch.window, start, end) as usize];
-        if !template::recognise(scratch, template, start, end) {
-            scratch.hashed = fingerprint(scratch, start, end, keys);
-            template::learn(scratch, template, start, end);
-        }
+        scratch.hashed = fingerprint(scratch, start, end, keys);
         scratch.hashed
     }
 
