@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+mod alternate;
 mod bed;
+mod bpf;
 mod fixture;
 mod growth;
 mod kernel_time;
@@ -16,6 +18,7 @@ mod programs;
 mod report;
 mod soak;
 mod statistics;
+mod switch;
 mod tool;
 mod turn;
 mod variant;
@@ -31,8 +34,9 @@ pub struct Arguments {
 enum Verb {
     /// Throughput kept with the sensor, and with what people use instead, by slices in turn: on, off, off, on, …
     ///
-    /// Takes hours in full. Each pair of slices gives a ratio; the table has their median and its 95 % interval by order
-    /// statistics. The run time of kernel programs, which costs something to count, is counted in slices of its own.
+    /// Takes an hour in full. What is made of programs on sockets is attached and detached every 25 ms under a load that
+    /// never stops, and ten seconds of that are a pair; others have slices of two seconds. Each pair gives a ratio; the
+    /// table has their median and its 95 % interval by order statistics. The run time of kernel programs, which costs something to count, is counted in slices of its own.
     Overhead(overhead::Arguments),
     /// Nanoseconds a query that the sensor's kernel programs take, beside empty ones that are attached at the same time.
     KernelTime(kernel_time::Arguments),

@@ -113,9 +113,14 @@ impl Live {
     }
 
     /// Finds the servers that run, then attaches.
-    pub fn start(&mut self) -> Result<()> {
+    pub fn start(&mut self, detached: bool) -> Result<()> {
         // Ports first: from the first operation on, clients of running servers are told from others.
         self.discover();
+        if detached {
+            self.kernel.attach_to_processes()?;
+            log::warn!("--detached: nothing is seen until another process attaches the programs");
+            return Ok(());
+        }
         self.kernel.attach()?;
         log::info!("attached: {}", self.kernel.family.place());
         if let Some(lost) = self.kernel.family.lost() {

@@ -83,6 +83,10 @@ pub struct RunArguments {
     /// Become this user once the kernel programs are loaded; its files must be writable to it.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Load the programs on sockets, but leave it to another process to attach them: for benchmarks, which attach and
+    /// detach them every few milliseconds.
+    #[arg(long, hide = true)]
+    detached: bool,
 }
 
 /// Arguments of `sensor check`.

@@ -112,7 +112,7 @@ async fn watch(
 
     let (found, mut measured) = mpsc::channel(16);
     let mut live = Live::new(config.clone(), kernel, arguments.console)?;
-    live.start()?;
+    live.start(arguments.detached)?;
     // Without a socket nobody asks.
     let (_no_asks, mut asked) = mpsc::channel(1);
     if let Some(socket) = &socket {

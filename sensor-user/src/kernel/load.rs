@@ -160,7 +160,19 @@ impl Kernel {
     /// # Errors
     /// When a hook can't be attached.
     pub fn attach(&mut self) -> Result<()> {
-        for name in programs(self.family) {
+        self.attach_each(programs(self.family))
+    }
+
+    /// Attaches all but the programs on sockets.
+    ///
+    /// # Errors
+    /// When a hook can't be attached.
+    pub fn attach_to_processes(&mut self) -> Result<()> {
+        self.attach_each(PROCESSES.into_iter())
+    }
+
+    fn attach_each(&mut self, names: impl Iterator<Item = &'static str>) -> Result<()> {
+        for name in names {
             match program(&mut self.ebpf, name)? {
                 Program::BtfTracePoint(program) => program.attach().map(drop),
                 Program::FExit(program) => program.attach().map(drop),

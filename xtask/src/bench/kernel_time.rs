@@ -10,7 +10,7 @@ use super::{
     load::{self, Done},
     programs::{self, Counting, Usages},
     report::figure,
-    tool::Tool,
+    tool::{Attached, Tool},
     variant::Variant,
 };
 use crate::{progress::Progress, signal, workspace};
@@ -90,7 +90,7 @@ pub fn kernel_time(arguments: &Arguments) -> Result<()> {
         &arguments.load
     };
     let ours = Tool::sensor(bed.sensor()?)?;
-    let empty = Tool::fixture(bed.fixtures()?, &bed.fixtures()?.floor)?;
+    let empty = Tool::fixture(bed.fixtures()?, &bed.fixtures()?.floor, Attached::ByItself)?;
     let counting = Counting::begin()?;
     let mut text = header();
     for case in cases {

@@ -14,7 +14,7 @@ use super::{
     bed::Bed,
     load::{self, DATABASE},
     machine::Machine,
-    tool::{self, Tool},
+    tool::{self, Attached, Tool},
     variant::Variant,
 };
 use crate::{postgresql::Server, progress::Progress, signal, workspace};
@@ -42,7 +42,7 @@ pub fn latency(arguments: &Arguments) -> Result<()> {
     let rule = format!(
         "[[threshold]]\nname = \"{RULE}\"\nper = \"statement\"\nlimit = {LIMIT}\nuser = \"{USER}\"\n"
     );
-    let sensor = Tool::sensor_with(bed.sensor()?, &rule)?;
+    let sensor = Tool::sensor_with(bed.sensor()?, &rule, Attached::ByItself)?;
     let server = bed.plain();
     let count = arguments.statements;
     // Long enough for all statements; ended when they are done.

@@ -1,6 +1,9 @@
 //! What the database is made to do.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -52,6 +55,26 @@ impl Load {
         if self == Self::Copy { "row" } else { "query" }
     }
 
+    /// Arguments of pgbench.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::SimpleUnix | Self::SimpleTcp => &["--select-only"],
+            Self::PreparedUnix | Self::PreparedTcp => &["--select-only", "--protocol", "prepared"],
+            Self::Connect => &["--select-only", "--connect"],
+            Self::Tpcb | Self::Copy => &[],
+        }
+    }
+
+    /// By unix socket or by TCP.
+    fn is_unix(self) -> bool {
+        !matches!(self, Self::SimpleTcp | Self::PreparedTcp)
+    }
+
+    /// Statements of a transaction.
+    fn statements(self) -> u64 {
+        if self == Self::Tpcb { TPCB } else { 1 }
+    }
+
     /// As the table shows it.
     pub fn name(self) -> &'static str {
         match self {
@@ -87,19 +110,34 @@ pub fn prepare(server: &Server) -> Result<String> {
 
 /// Runs a load for a while.
 pub fn run(load: Load, server: &Server, slice: Duration, copy_rows: u64) -> Result<Done> {
-    let timed = |unix: bool, more: &[&str]| timed(server, unix, slice, more);
-    match load {
-        Load::SimpleUnix => timed(true, &["--select-only"]),
-        Load::SimpleTcp => timed(false, &["--select-only"]),
-        Load::PreparedUnix => timed(true, &["--select-only", "--protocol", "prepared"]),
-        Load::PreparedTcp => timed(false, &["--select-only", "--protocol", "prepared"]),
-        Load::Tpcb => timed(true, &[]).map(|done| Done {
-            count: done.count * TPCB,
-            ..done
-        }),
-        Load::Connect => timed(true, &["--select-only", "--connect"]),
-        Load::Copy => copy(server, copy_rows),
+    if load == Load::Copy {
+        return copy(server, copy_rows);
     }
+    let done = timed(server, load.is_unix(), slice, load.arguments())?;
+    Ok(Done {
+        count: done.count * load.statements(),
+        ..done
+    })
+}
+
+/// Runs a load of transactions for a while; pgbench notes a share of them in files whose names begin with `prefix`.
+pub fn logged(
+    load: Load,
+    server: &Server,
+    length: Duration,
+    sampled: f64,
+    prefix: &Path,
+) -> Result<Done> {
+    let (sampled, prefix) = (sampled.to_string(), prefix.display().to_string());
+    let mut arguments = load.arguments().to_vec();
+    arguments.extend([
+        "--log",
+        "--sampling-rate",
+        &sampled,
+        "--log-prefix",
+        &prefix,
+    ]);
+    timed(server, load.is_unix(), length, &arguments)
 }
 
 /// Runs pgbench with these arguments for a while, both processors busy. Each transaction counts as a query.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::{
+    alternate,
     bed::Bed,
     load::{self, Done, Load},
     machine::Machine,
     programs::{self, Counting},
     report::{self, InKernel, Measured, Report},
     statistics,
-    tool::Tool,
+    tool::{Attached, Tool},
     variant::{On, Variant},
 };
 use crate::{
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// Seconds of each slice [default: 2]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
     slice: Option<u64>,
+    /// Seconds under a running load that are a pair, where slices are of milliseconds [default: 10]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
+    block: Option<u64>,
     /// Rows of the `COPY` [default: 10000000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     copy_rows: Option<u64>,
@@ -61,6 +65,7 @@ struct Size {
     pairs: u32,
     counted: u32,
     slice: Duration,
+    block: Duration,
     copy_rows: u64,
 }
 
@@ -71,6 +76,7 @@ impl Arguments {
             pairs: self.pairs.unwrap_or(if self.quick { 2 } else { PUBLISHED }),
             counted: if self.quick { 1 } else { COUNTED },
             slice: Duration::from_secs(self.slice.unwrap_or(or(2, 1))),
+            block: Duration::from_secs(self.block.unwrap_or(or(10, 2))),
             copy_rows: self.copy_rows.unwrap_or(or(10_000_000, 300_000)),
         }
     }
@@ -95,14 +101,14 @@ pub fn overhead(arguments: &Arguments) -> Result<()> {
         machine: Machine::read(),
         pairs: size.pairs,
         slice: size.slice,
+        block: size.block,
         copy_rows: size.copy_rows,
         is_try: size.pairs < PUBLISHED,
         measured: Vec::new(),
     };
     eprintln!(
-        "{} pairs of slices of {} s for each load and variant: about {}",
+        "{} pairs for each load and variant: about {}",
         size.pairs,
-        size.slice.as_secs(),
         progress::duration(estimate(size, &plan))
     );
     let result = measure_all(&plan, size, &bed, &progress, &mut report);
@@ -119,15 +125,18 @@ fn chosen<'a, T>(wanted: &'a [T], all: &'a [T]) -> &'a [T] {
 /// How long it may take, by experience: each process of a slice needs a moment to begin.
 fn estimate(size: Size, plan: &[(Load, Vec<Variant>)]) -> Duration {
     let slice = SETTLE.as_secs_f64() + size.slice.as_secs_f64() + 0.4;
-    let each = |variant: &Variant| {
+    let each = |load: Load, variant: Variant| {
         let counted = if variant.in_kernel() { size.counted } else { 0 };
-        f64::from(size.pairs) * (2.0 * slice + variant.switching())
-            + f64::from(counted) * (slice + variant.switching())
+        let pair = if is_alternated(load, variant) {
+            size.block.as_secs_f64()
+        } else {
+            2.0 * slice + variant.switching()
+        };
+        f64::from(size.pairs) * pair + f64::from(counted) * (slice + variant.switching())
     };
     let all: f64 = plan
         .iter()
-        .flat_map(|(_, variants)| variants)
-        .map(each)
+        .flat_map(|(load, variants)| variants.iter().map(|variant| each(*load, *variant)))
         .sum();
     Duration::from_secs_f64(all)
 }
@@ -160,7 +169,36 @@ fn measure_all(
     Ok(())
 }
 
+/// Whether slices are of milliseconds, under a load that never stops: it has to consist of many transactions.
+fn is_alternated(load: Load, variant: Variant) -> bool {
+    load != Load::Copy && variant.is_attached()
+}
+
 fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measured> {
+    let slices = if is_alternated(load, variant) {
+        alternate::measure(load, variant, bed, size.pairs, size.block)?
+    } else {
+        pairs(load, variant, bed, size)?
+    };
+    let in_kernel = if variant.in_kernel() {
+        Some(count(load, variant, bed, size)?)
+    } else {
+        None
+    };
+    let median = |values: Vec<f64>| statistics::median(&values).context("no slices");
+    Ok(Measured {
+        load,
+        variant,
+        kept: median(slices.iter().map(|(off, on)| on / off).collect())?,
+        without: median(slices.iter().map(|(off, _)| *off).collect())?.median,
+        with: median(slices.iter().map(|(_, on)| *on).collect())?.median,
+        slices,
+        in_kernel,
+    })
+}
+
+/// Pairs of slices of seconds: throughput without and with.
+fn pairs(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Vec<(f64, f64)>> {
     let without = || settled(load, bed.plain(), size);
     let with = || {
         let on = On::switch(variant, bed)?;
@@ -182,21 +220,7 @@ fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measur
         };
         slices.push((off.rate, on.rate));
     }
-    let in_kernel = if variant.in_kernel() {
-        Some(count(load, variant, bed, size)?)
-    } else {
-        None
-    };
-    let median = |values: Vec<f64>| statistics::median(&values).context("no slices");
-    Ok(Measured {
-        load,
-        variant,
-        kept: median(slices.iter().map(|(off, on)| on / off).collect())?,
-        without: median(slices.iter().map(|(off, _)| *off).collect())?.median,
-        with: median(slices.iter().map(|(_, on)| *on).collect())?.median,
-        slices,
-        in_kernel,
-    })
+    Ok(slices)
 }
 
 /// A slice. Switching disturbs for a moment (programs are compiled, servers looked for), and so does the other side's load:
@@ -213,7 +237,11 @@ fn count(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<InKernel
         signal::check()?;
         let on = On::switch(variant, bed)?;
         let floor = if variant.above_floor() {
-            Some(Tool::fixture(bed.fixtures()?, &bed.fixtures()?.floor)?)
+            Some(Tool::fixture(
+                bed.fixtures()?,
+                &bed.fixtures()?.floor,
+                Attached::ByItself,
+            )?)
         } else {
             None
         };

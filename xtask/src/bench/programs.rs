@@ -2,19 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-/// Commands of bpf(2).
-const GET_FD_BY_ID: libc::c_long = 13;
-const GET_INFO_BY_FD: libc::c_long = 15;
-const ENABLE_STATS: libc::c_long = 32;
-/// Where `struct bpf_prog_info` has the name, and how long that is at most.
-const NAME: usize = 64;
-const NAME_LENGTH: usize = 16;
+use super::bpf;
+
 /// Switches the same counting on for everybody, and costs the measured slices something.
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
@@ -28,9 +23,7 @@ pub struct Counting {
 impl Counting {
     /// Begins.
     pub fn begin() -> Result<Self> {
-        // `type` of the attributes: BPF_STATS_RUN_TIME is 0.
-        let mut attributes = [0u32; 1];
-        let descriptor = bpf(ENABLE_STATS, &mut attributes)
+        let descriptor = bpf::count_run_time()
             .context("cannot have the kernel count the run time of BPF programs")?;
         Ok(Self {
             _descriptor: descriptor,
@@ -61,18 +54,23 @@ pub struct Usage {
 /// Usage by name of program, which the kernel cuts after 15 bytes; programs of the same name are summed up.
 pub type Usages = BTreeMap<String, Usage>;
 
-/// What the programs that this process holds have used so far.
-pub fn of(pid: u32) -> Result<Usages> {
+/// What /proc says of each of a process's descriptors.
+pub fn descriptors(pid: u32) -> Result<Vec<String>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
-    let mut programs = BTreeMap::new();
-    for entry in entries.flatten() {
-        // A descriptor may be closed meanwhile.
-        let text = fs::read_to_string(entry.path()).unwrap_or_default();
-        if let Some((id, usage)) = parse(&text) {
-            programs.insert(id, usage);
-        }
-    }
+    // A descriptor may be closed meanwhile.
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .collect())
+}
+
+/// What the programs that this process holds have used so far.
+pub fn of(pid: u32) -> Result<Usages> {
+    let programs: BTreeMap<u32, Usage> = descriptors(pid)?
+        .iter()
+        .filter_map(|text| parse(text))
+        .collect();
     if programs.is_empty() {
         bail!("process {pid} holds no BPF programs");
     }
@@ -122,49 +120,7 @@ fn parse(text: &str) -> Option<(u32, Usage)> {
 }
 
 fn name(id: u32) -> Result<String> {
-    let program =
-        bpf(GET_FD_BY_ID, &mut [id]).with_context(|| format!("cannot open BPF program {id}"))?;
-    let mut info = [0u8; NAME + NAME_LENGTH];
-    let address = info.as_mut_ptr() as u64;
-    // bpf_fd, info_len, info.
-    let mut attributes = [
-        u32::try_from(program.as_raw_fd()).context("a descriptor")?,
-        u32::try_from(info.len()).context("a length")?,
-        (address & u64::from(u32::MAX)) as u32,
-        (address >> 32) as u32,
-    ];
-    call(GET_INFO_BY_FD, &mut attributes)
-        .with_context(|| format!("cannot ask for the name of BPF program {id}"))?;
-    let name = &info[NAME..];
-    let length = name
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(name.len());
-    Ok(String::from_utf8_lossy(&name[..length]).into_owned())
-}
-
-/// bpf(2) for a command that opens something.
-fn bpf(command: libc::c_long, attributes: &mut [u32]) -> io::Result<OwnedFd> {
-    let descriptor = call(command, attributes)?;
-    // SAFETY: just opened, ours.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-fn call(command: libc::c_long, attributes: &mut [u32]) -> io::Result<libc::c_int> {
-    // SAFETY: the attributes are valid for their length, which the kernel extends with zeros; an address in them is that
-    // of a buffer which outlives the call and is as long as they say.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            attributes.as_mut_ptr(),
-            size_of_val(attributes),
-        )
-    };
-    match i32::try_from(result) {
-        Ok(result) if result >= 0 => Ok(result),
-        _ => Err(io::Error::last_os_error()),
-    }
+    bpf::program_name(bpf::program(id)?.as_fd())
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ pub struct Report {
     pub machine: Machine,
     /// Pairs of slices for each load and variant.
     pub pairs: u32,
-    /// Length of a slice.
+    /// Length of a slice, where it is of seconds.
     pub slice: Duration,
+    /// Time that is a pair, where slices are of milliseconds.
+    pub block: Duration,
     /// Rows of a `COPY`.
     pub copy_rows: u64,
     /// Whether it was too short to be called a measurement.
@@ -119,9 +121,11 @@ pub fn table(report: &Report) -> String {
     }
     let _ = write!(
         text,
-        "\n{} pairs of slices of {} s, fsync off; {}; written to {}",
+        "\n{} pairs (of slices of {} s; of sensor, empty programs and naive events of {} s with slices of milliseconds, but \
+         for COPY), fsync off; {}; written to {}",
         report.pairs,
         report.slice.as_secs(),
+        report.block.as_secs(),
         place(&report.machine),
         workspace::bench().join("overhead.{json,svg}").display()
     );
@@ -166,6 +170,7 @@ fn json(report: &Report) -> Value {
         "try": report.is_try,
         "pairs": report.pairs,
         "slice_seconds": report.slice.as_secs(),
+        "block_seconds": report.block.as_secs(),
         "copy_rows": report.copy_rows,
         "measured": measured,
     })
@@ -218,6 +223,7 @@ pub mod tests {
             machine: Machine::default(),
             pairs: 2,
             slice: Duration::from_secs(1),
+            block: Duration::from_secs(10),
             copy_rows: 5,
             is_try: true,
             measured: vec![

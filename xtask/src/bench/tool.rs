@@ -25,6 +25,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the bpftrace script is shown until it prints it.
 const POKE: &str = "SELECT 'is bpftrace attached?'";
 
+/// Who attaches the programs on sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// The process that loads them.
+    ByItself,
+    /// This one: see [`super::switch`].
+    ByUs,
+}
+
+impl Attached {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::ByItself => &[],
+            Self::ByUs => &["--detached"],
+        }
+    }
+}
+
 /// A running one; ended when dropped.
 #[derive(Debug)]
 pub struct Tool {
@@ -36,11 +54,11 @@ pub struct Tool {
 impl Tool {
     /// The sensor, exporting to a file.
     pub fn sensor(binary: &Path) -> Result<Self> {
-        Self::sensor_with(binary, "")
+        Self::sensor_with(binary, "", Attached::ByItself)
     }
 
     /// The same with more in its configuration.
-    pub fn sensor_with(binary: &Path, more: &str) -> Result<Self> {
+    pub fn sensor_with(binary: &Path, more: &str, attached: Attached) -> Result<Self> {
         let export = export()?;
         let _ = fs::remove_file(&export);
         // As it runs anywhere, but for where its history lies, which begins anew each time.
@@ -57,13 +75,14 @@ impl Tool {
         let mut sensor = beside(binary);
         sensor.args(["run", "--config"]).arg(configuration);
         sensor.arg("--otlp-file").arg(export);
+        sensor.args(attached.arguments());
         Self::ready("sensor", &mut sensor, "sensor ready")
     }
 
     /// Kernel programs of ours for comparison.
-    pub fn fixture(fixtures: &Fixtures, object: &Path) -> Result<Self> {
+    pub fn fixture(fixtures: &Fixtures, object: &Path, attached: Attached) -> Result<Self> {
         let mut loader = beside(&fixtures.loader);
-        loader.arg(object);
+        loader.arg(object).args(attached.arguments());
         Self::ready("bench-loader", &mut loader, "ready")
     }
 

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{bed::Bed, tool::Tool};
+use super::{
+    bed::Bed,
+    tool::{Attached, Tool},
+};
 use crate::postgresql::Server;
 
 /// A variant.
@@ -68,6 +71,14 @@ impl Variant {
         matches!(self, Self::Sensor | Self::Naive)
     }
 
+    /// Whether it is on as long as its programs are attached, so that it can be switched under a running load.
+    pub fn is_attached(self) -> bool {
+        matches!(
+            self,
+            Self::Nothing | Self::Floor | Self::Sensor | Self::Naive
+        )
+    }
+
     /// Seconds that switching it on and off takes, for an estimate.
     pub fn switching(self) -> f64 {
         match self {
@@ -98,12 +109,22 @@ pub struct On<'a> {
 impl<'a> On<'a> {
     /// Switches it on and waits until it works.
     pub fn switch(variant: Variant, bed: &'a Bed) -> Result<Self> {
+        Self::begin(variant, bed, Attached::ByItself)
+    }
+
+    /// Makes it ready to be switched on by attaching its programs on sockets.
+    pub fn detached(variant: Variant, bed: &'a Bed) -> Result<Self> {
+        Self::begin(variant, bed, Attached::ByUs)
+    }
+
+    fn begin(variant: Variant, bed: &'a Bed, attached: Attached) -> Result<Self> {
         let server = bed.server(variant)?;
+        let fixture = |object| Tool::fixture(bed.fixtures()?, object, attached);
         let tool = match variant {
             Variant::Nothing | Variant::LogStatement | Variant::Pgaudit => None,
-            Variant::Floor => Some(Tool::fixture(bed.fixtures()?, &bed.fixtures()?.floor)?),
-            Variant::Naive => Some(Tool::fixture(bed.fixtures()?, &bed.fixtures()?.naive)?),
-            Variant::Sensor => Some(Tool::sensor(bed.sensor()?)?),
+            Variant::Floor => Some(fixture(&bed.fixtures()?.floor)?),
+            Variant::Naive => Some(fixture(&bed.fixtures()?.naive)?),
+            Variant::Sensor => Some(Tool::sensor_with(bed.sensor()?, "", attached)?),
             Variant::Bpftrace => Some(Tool::bpftrace(server)?),
         };
         let on = Self {

@@ -1,0 +1,169 @@
+//! Kernel programs of another process, attached and detached from here: within milliseconds, while what it has learnt
+//! stays in its maps.
+
+use std::{
+    mem::offset_of,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, Result, bail};
+use sensor_ebpf::connection::{CONNECTION_CLOSED, Connection};
+
+use super::{bpf, programs};
+use crate::signal;
+
+/// Programs on sockets, reads before writes, so that no answer is seen without its request. (Names as the kernel cuts
+/// them.)
+const PROGRAMS: [&str; 2] = ["sock_recv_lengt", "sock_send_lengt"];
+/// Where the sensor keeps the state of connections.
+const SLOTS: &str = "SLOTS";
+
+/// See the module. Off, the process is stopped, too: what it does belongs to the slices in which it is on.
+#[derive(Debug)]
+pub struct Switch {
+    pid: u32,
+    programs: Vec<OwnedFd>,
+    links: Vec<OwnedFd>,
+    connections: Option<Connections>,
+}
+
+impl Switch {
+    /// Of a process that has loaded its programs and attached none of those on sockets. They are off.
+    pub fn of(pid: u32) -> Result<Self> {
+        let descriptors = programs::descriptors(pid)?;
+        let ids = |key: &str| -> Vec<u32> {
+            descriptors
+                .iter()
+                .filter_map(|text| text.lines().find_map(|line| line.strip_prefix(key)))
+                .filter_map(|id| id.trim().parse().ok())
+                .collect()
+        };
+        let mut found = Vec::new();
+        for wanted in PROGRAMS {
+            for id in ids("prog_id:") {
+                let program = bpf::program(id)?;
+                if bpf::program_name(program.as_fd())? == wanted {
+                    found.push(program);
+                    break;
+                }
+            }
+        }
+        if found.len() != PROGRAMS.len() {
+            bail!(
+                "process {pid} holds no programs {}: in-place slices need the tracepoints of Linux 6.3",
+                PROGRAMS.join(" and ")
+            );
+        }
+        let mut connections = None;
+        for id in ids("map_id:") {
+            let map = bpf::map(id)?;
+            if bpf::map_name(map.as_fd())? == SLOTS {
+                let slots = descriptors
+                    .iter()
+                    .find(|text| text.contains(&format!("map_id:\t{id}\n")))
+                    .and_then(|text| text.lines().find_map(|l| l.strip_prefix("max_entries:")))
+                    .and_then(|count| count.trim().parse().ok())
+                    .context("a map without a size")?;
+                connections = Some(Connections {
+                    map,
+                    slots,
+                    used: Vec::new(),
+                });
+            }
+        }
+        let switch = Self {
+            pid,
+            programs: found,
+            links: Vec::new(),
+            connections,
+        };
+        signal::send(pid, libc::SIGSTOP);
+        Ok(switch)
+    }
+
+    /// On.
+    pub fn on(&mut self) -> Result<()> {
+        if let Some(connections) = &self.connections {
+            connections.at_rest()?;
+        }
+        signal::send(self.pid, libc::SIGCONT);
+        for program in &self.programs {
+            self.links.push(bpf::attach(program.as_fd())?);
+        }
+        Ok(())
+    }
+
+    /// Off.
+    pub fn off(&mut self) {
+        self.links.clear();
+        signal::send(self.pid, libc::SIGSTOP);
+    }
+
+    /// From now on, the connections that are open now begin each slice without a request that is being answered: of
+    /// what was asked before, they have not seen the answer.
+    pub fn keep_connections(&mut self) -> Result<()> {
+        if let Some(connections) = &mut self.connections {
+            connections.find()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        // Stopped, it could not be ended.
+        signal::send(self.pid, libc::SIGCONT);
+    }
+}
+
+/// The sensor's state of connections.
+#[derive(Debug)]
+struct Connections {
+    map: OwnedFd,
+    slots: u32,
+    used: Vec<u32>,
+}
+
+/// A slot's bytes.
+type Bytes = [u8; size_of::<Connection>()];
+
+impl Connections {
+    fn find(&mut self) -> Result<()> {
+        self.used.clear();
+        for slot in 0..self.slots {
+            let connection = self.read(slot)?;
+            let id = u64::from_ne_bytes(field(&connection, offset_of!(Connection, id)));
+            let [flags] = field(&connection, offset_of!(Connection, flags));
+            if id != 0 && flags & CONNECTION_CLOSED == 0 {
+                self.used.push(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn at_rest(&self) -> Result<()> {
+        for slot in &self.used {
+            let mut connection = self.read(*slot)?;
+            let mut zero = |offset: usize, length: usize| connection[offset..][..length].fill(0);
+            zero(offset_of!(Connection, outstanding), 4);
+            zero(offset_of!(Connection, response_bytes), 8);
+            zero(offset_of!(Connection, rows), 8);
+            zero(offset_of!(Connection, ordinal), 4);
+            zero(offset_of!(Connection, sent_skip), 4);
+            zero(offset_of!(Connection, received_skip), 4);
+            zero(offset_of!(Connection, carried), 1);
+            bpf::update(self.map.as_fd(), *slot, &mut connection)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, slot: u32) -> Result<Bytes> {
+        let mut connection = [0; size_of::<Connection>()];
+        bpf::look_up(self.map.as_fd(), slot, &mut connection)?;
+        Ok(connection)
+    }
+}
+
+fn field<const LENGTH: usize>(bytes: &Bytes, offset: usize) -> [u8; LENGTH] {
+    std::array::from_fn(|i| bytes[offset + i])
+}
