@@ -106,9 +106,11 @@ pub struct Connection {
     /// Bytes of a received message still to be passed over.
     pub received_skip: u32,
     /// Bytes of a received message kept in the partial storage.
-    pub partial: u32,
-    /// Statements completed in the current simple query.
-    pub ordinal: u32,
+    pub partial: u16,
+    /// Statements completed in the current simple query, 65,535 for all beyond.
+    pub ordinal: u16,
+    /// Tick (`jiffies`, its lower half) of the last progress record.
+    pub reported_at: u32,
     /// Rows of the current response counted so far.
     pub rows: u64,
     /// Rows of the current response that progress records reported as exact.
@@ -121,12 +123,12 @@ pub struct Connection {
     pub copy_done: u8,
     /// Which ways of [`crate::merged`] may hold completions, one bit each.
     pub merged: u8,
-    /// Reserved.
-    pub pad: u8,
+    /// Which of these ways is given away next.
+    pub next_way: u8,
     /// Number of the slot that this state lies in.
     pub slot: u32,
-    /// Tick (`jiffies`) of the last progress record.
-    pub reported_at: u64,
+    /// Whose these ways are: a byte of the statement's fingerprint each.
+    pub ways: u64,
     /// Skimming: where the last send lay in the server's memory.
     pub skimmed_begin: u64,
     /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`.
@@ -197,8 +199,9 @@ impl Connection {
         requests_lost: 0,
         copy_done: 0,
         merged: 0,
-        pad: 0,
+        next_way: 0,
         slot: 0,
+        ways: 0,
         unnamed_statement: 0,
         unnamed_portal: 0,
         seen_sent: 0,

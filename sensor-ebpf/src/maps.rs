@@ -8,6 +8,8 @@ use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
+#[cfg(not(floor))]
+use sensor_ebpf::merged::{Merged, WAYS};
 use sensor_ebpf::{
     connection::{Connection, NameKey, Partial, Queue},
     picked::{BUCKETS, Bucket, Walked},
@@ -15,8 +17,6 @@ use sensor_ebpf::{
     scratch::Scratch,
     settings::Settings,
 };
-#[cfg(not(floor))]
-use sensor_ebpf::merged::{Merged, WAYS};
 
 /// Records to userspace. The loader sets the size.
 #[btf_map]

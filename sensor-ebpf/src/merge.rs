@@ -20,7 +20,7 @@ use crate::{
 /// Adds the completion of the front request; false when that can't be done now.
 #[inline(always)]
 pub fn add(c: &mut Connection, completion: &Completion) -> bool {
-    let way = way(c.front.fingerprint);
+    let way = way(c);
     let Some(merged) = entry(c.slot, way) else {
         return false;
     };

@@ -5,10 +5,11 @@
 //! when userspace drains (every `kernel.drain_interval`), when their rows reach [`MOST_ROWS`], or right before anything
 //! whose place among them matters.
 
-use crate::{connection::Connection, protocol::Completion, record::CommandTag};
+use crate::{bytes::swar, connection::Connection, protocol::Completion, record::CommandTag};
 
 /// Statements of a connection that are added up side by side.
-pub const WAYS: u32 = 4;
+pub const WAYS: u32 = 8;
+const _: () = assert!(WAYS == u64::BITS / 8, "a byte of `Connection::ways` each");
 
 /// Rows in one record at the most: a limit that they cross must not wait.
 pub const MOST_ROWS: u64 = 1000;
@@ -62,10 +63,37 @@ pub fn is_ordinary(tag: CommandTag) -> bool {
     )
 }
 
-/// Which of its connection's [`WAYS`] a statement takes.
+/// Which of its connection's [`WAYS`] a statement takes: the one it had, or else the next in turn.
 #[inline(always)]
-pub fn way(fingerprint: u64) -> u32 {
-    (fingerprint >> 8) as u32 & (WAYS - 1)
+pub fn way(c: &mut Connection) -> u32 {
+    let tag = tag(c.front.fingerprint);
+    let matches = swar::equal(c.ways, tag);
+    if matches != 0 {
+        return first(matches);
+    }
+    let way = u32::from(c.next_way) & (WAYS - 1);
+    c.next_way = c.next_way.wrapping_add(1);
+    let shift = way * 8;
+    c.ways = c.ways & !(0xff << shift) | u64::from(tag) << shift;
+    way
+}
+
+/// Are completions of this statement being added up, most likely? A drain may have taken them.
+#[inline(always)]
+pub fn is_open(c: &Connection, fingerprint: u64) -> bool {
+    let matches = swar::equal(c.ways, tag(fingerprint));
+    matches != 0 && c.merged >> first(matches) & 1 != 0
+}
+
+/// A statement's byte in [`Connection::ways`], where zero is none. Two statements with one byte share a way.
+#[inline(always)]
+fn tag(fingerprint: u64) -> u8 {
+    (fingerprint >> 8) as u8 | 1
+}
+
+#[inline(always)]
+fn first(matches: u64) -> u32 {
+    swar::length(swar::mask_before(matches)) & (WAYS - 1)
 }
 
 impl Merged {
@@ -111,5 +139,41 @@ impl Merged {
     #[inline(always)]
     pub fn is_full(&self) -> bool {
         self.rows_returned + self.rows_written >= MOST_ROWS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn front(c: &mut Connection, fingerprint: u64) -> u32 {
+        c.front.fingerprint = fingerprint;
+        way(c)
+    }
+
+    #[test]
+    fn as_many_statements_as_ways_stay_where_they_are() {
+        let mut c = Connection::NEW;
+        let fingerprints: Vec<u64> = (0..u64::from(WAYS)).map(|i| (i << 9) | 1).collect();
+        let ways: Vec<u32> = fingerprints.iter().map(|f| front(&mut c, *f)).collect();
+        let again: Vec<u32> = fingerprints.iter().map(|f| front(&mut c, *f)).collect();
+        assert_eq!(ways, again);
+        let mut sorted = ways.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..WAYS).collect::<Vec<_>>());
+        // One more takes the place of the first, and only that.
+        assert_eq!(front(&mut c, 1 << 20), ways[0]);
+        assert_eq!(front(&mut c, fingerprints[1]), ways[1]);
+    }
+
+    #[test]
+    fn is_open_where_something_was_added() {
+        let mut c = Connection::NEW;
+        assert!(!is_open(&c, 1));
+        let way = front(&mut c, 1);
+        assert!(!is_open(&c, 1));
+        c.merged |= 1 << way;
+        assert!(is_open(&c, 1));
+        assert!(!is_open(&c, 0x4001));
     }
 }

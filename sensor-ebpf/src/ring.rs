@@ -93,7 +93,7 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
             started: exact(outcome.started, outcome.ended),
             ended: outcome.ended,
             queries: outcome.queries,
-            ordinal: c.ordinal,
+            ordinal: u32::from(c.ordinal),
             largest_rows: 0,
             largest_bytes: 0,
         };

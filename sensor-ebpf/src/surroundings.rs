@@ -36,7 +36,7 @@ pub struct KernelSurroundings {
 }
 
 /// Ticks between two progress records of a slow result: 25 to 250 ms, as the kernel is configured.
-const PROGRESS_TICKS: u64 = 25;
+const PROGRESS_TICKS: u32 = 25;
 
 /// A fingerprint is taken for known without asking so many nanoseconds after its first text.
 const SETTLED: u64 = 1_000_000_000;
@@ -102,9 +102,9 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
-    fn progress_due(&self, bytes: u64, reported_at: u64) -> bool {
+    fn progress_due(&self, bytes: u64, reported_at: u32) -> bool {
         bytes >= setting!(progress_bytes)
-            || bytes >= 4096 && self.ticks() - reported_at >= PROGRESS_TICKS
+            || bytes >= 4096 && (self.ticks() as u32).wrapping_sub(reported_at) >= PROGRESS_TICKS
     }
 
     #[inline(always)]

@@ -40,8 +40,8 @@ pub trait Surroundings {
     fn fingerprint(&mut self, start: u32, end: u32) -> Hashed;
     /// Bytes of a response that are walked before it is skimmed.
     fn skim_after(&self) -> u64;
-    /// Is a progress record due, `bytes` after the last, which left at the tick `reported_at`?
-    fn progress_due(&self, bytes: u64, reported_at: u64) -> bool;
+    /// Is a progress record due, `bytes` after the last, which left at the tick `reported_at` (lower half)?
+    fn progress_due(&self, bytes: u64, reported_at: u32) -> bool;
     /// Hands on the text of a statement unless it is known; true when every execution must be handed on by itself.
     fn text(
         &mut self,

@@ -94,7 +94,7 @@ pub fn report_pending<S: Surroundings>(s: &mut S, c: &mut Connection) {
     c.sent = 0;
     c.received = 0;
     // The statement's place in its message is reported with it.
-    c.ordinal += 1;
+    c.ordinal = c.ordinal.saturating_add(1);
 }
 
 /// A completion without a tag.

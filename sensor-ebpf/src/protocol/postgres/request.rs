@@ -16,6 +16,7 @@ use crate::{
     },
     fingerprint::CAPTURE,
     loops::{Step, repeat},
+    merged,
     picked::{NONE, Plan},
     protocol::{Surroundings, Walk},
 };
@@ -131,7 +132,7 @@ impl<S: Surroundings> Messages<'_, S> {
         let Walk { offset, length, .. } = self.s.scratch().walk;
         let rest = length.wrapping_sub(offset);
         let take = if rest > CHUNK { CHUNK } else { rest };
-        let saved = self.c.partial;
+        let saved = u32::from(self.c.partial);
         if !self.s.read(offset, take, BASE + saved)
             || saved > 0 && !self.s.restore_partial(BASE, saved)
         {
@@ -205,7 +206,7 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn keep(&mut self, position: u32, available: u32) -> bool {
         if self.s.save_partial(position, available) {
-            self.c.partial = available;
+            self.c.partial = available as u16;
             return true;
         }
         if available < HEADER {
@@ -401,12 +402,11 @@ impl<S: Surroundings> Messages<'_, S> {
     fn enqueue(&mut self, mut request: Request) {
         if self.c.outstanding == 0 {
             // Most likely one more of those that are put together: a clock read would be a tenth of all it costs.
-            request.started =
-                if self.c.merged != 0 && self.c.last_fingerprint == request.fingerprint {
-                    self.s.roughly_now()
-                } else {
-                    self.s.now()
-                };
+            request.started = if merged::is_open(self.c, request.fingerprint) {
+                self.s.roughly_now()
+            } else {
+                self.s.now()
+            };
             self.c.front = request;
             self.c.outstanding = 1;
             return;

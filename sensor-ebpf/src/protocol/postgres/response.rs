@@ -155,7 +155,7 @@ pub fn progress<S: Surroundings>(s: &mut S, c: &mut Connection) {
         let estimate = skim::estimate(c);
         s.progress(c, exact, estimate, now);
         c.rows_reported = c.rows;
-        c.reported_at = s.ticks();
+        c.reported_at = s.ticks() as u32;
         c.sent = 0;
         c.received = 0;
     }

@@ -61,7 +61,7 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 
 #[inline(never)]
 fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
-    let saved = c.partial;
+    let saved = u32::from(c.partial);
     let start = BASE;
     let take = if length > CHUNK { CHUNK } else { length };
     if saved > 0 && !s.restore_partial(start, saved) || !s.read(0, take, start + saved) {
@@ -82,7 +82,7 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     }
     if available < total && available < PARTIAL as u32 {
         if s.save_partial(start, available) {
-            c.partial = available;
+            c.partial = available as u16;
             return;
         }
         return enter(s, c, Phase::Blind);

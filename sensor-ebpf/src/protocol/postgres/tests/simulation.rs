@@ -281,7 +281,7 @@ impl Surroundings for Memory {
         self.skim_after
     }
 
-    fn progress_due(&self, bytes: u64, _: u64) -> bool {
+    fn progress_due(&self, bytes: u64, _: u32) -> bool {
         bytes >= 64 << 10
     }
 
@@ -308,7 +308,7 @@ impl Surroundings for Memory {
     }
 
     fn merge(&mut self, c: &mut Connection, completion: &Completion) -> bool {
-        let way = merged::way(c.front.fingerprint) as usize;
+        let way = merged::way(c) as usize;
         if self.merged[way].queries != 0 && !self.merged[way].is_of(c) {
             self.leave(way);
         }
