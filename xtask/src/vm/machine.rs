@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Plan, kernel::Image, results::Summary};
+use super::{Plan, guest, kernel::Image, processor::Processor, results::Summary, root};
 use crate::{
     command::{self, command},
     signal, workspace,
@@ -64,6 +64,7 @@ pub fn accelerator(image: &Image) -> Result<Accelerator> {
     }
     let mut child = qemu(
         image,
+        Processor::X86_64,
         Accelerator::Kvm,
         "xtask.probe",
         &folder.join("probe.log"),
@@ -85,15 +86,17 @@ pub fn accelerator(image: &Image) -> Result<Accelerator> {
     })
 }
 
-/// Boots, runs the script and shows its output, which also goes to `log`, and behind it what the kernel had to say.
+/// Boots, runs the script and shows its output behind `name`; it also goes to `log`, and behind it what the kernel had to
+/// say.
 pub fn run(
+    name: &str,
     image: &Image,
     script: &str,
     accelerator: Accelerator,
     plan: &Plan,
     log: &Path,
 ) -> Result<Summary> {
-    let folder = workspace::root().join("target/vm/guest");
+    let folder = workspace::root().join(format!("target/vm/guest-{name}"));
     workspace::directory(&folder)?;
     let file = folder.join("guest.sh");
     fs::write(&file, script).with_context(|| format!("cannot write {}", file.display()))?;
@@ -101,18 +104,21 @@ pub fn run(
     let mut output =
         File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     let append = plan.append.as_deref().unwrap_or_default();
-    let mut qemu = qemu(image, accelerator, append, &kernel_log);
-    qemu.args(share("root", Path::new("/")))
+    let mut qemu = qemu(image, plan.processor, accelerator, append, &kernel_log);
+    qemu.args(share("root", &root::folder(plan.processor)))
         .args(share("guest", &folder));
+    if plan.processor != Processor::X86_64 {
+        qemu.args(share(guest::WORKSPACE, workspace::root()));
+    }
     let began = Instant::now();
     let mut child = qemu
         .stderr(output.try_clone().context("cannot share a log")?)
         .spawn()
-        .context("cannot start qemu-system-x86_64")?;
+        .context("cannot start qemu")?;
     let mut summary = Summary::default();
     let mut failed = None;
     let in_time = follow(&mut child, BOOT + plan.limit, |line| {
-        println!("{line}");
+        println!("{name:<4} | {line}");
         summary.line(line);
         if let Err(error) = writeln!(output, "{line}") {
             failed = Some(error);
@@ -132,37 +138,44 @@ pub fn run(
     Ok(summary)
 }
 
-fn qemu(image: &Image, accelerator: Accelerator, append: &str, kernel_log: &Path) -> Command {
-    let mut qemu = command("qemu-system-x86_64");
-    match accelerator {
-        Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
-        Accelerator::Emulation => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
-    };
+fn qemu(
+    image: &Image,
+    processor: Processor,
+    accelerator: Accelerator,
+    append: &str,
+    kernel_log: &Path,
+) -> Command {
+    let mut qemu = command(processor.qemu());
     let memory = MEMORY.to_string();
     qemu.args(["-smp", "2", "-m", &memory])
-        .args([
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-monitor",
-            "none",
-        ])
-        .arg("-serial")
-        .arg(format!("file:{}", kernel_log.display()))
-        .args([
-            "-chardev",
-            "stdio,id=tests,signal=off",
-            "-serial",
-            "chardev:tests",
-        ])
+        .args(["-nodefaults", "-display", "none", "-no-reboot"])
+        .args(["-monitor", "none"])
+        .args(["-chardev", "stdio,id=tests,signal=off"]);
+    let console = match processor {
+        Processor::X86_64 => {
+            match accelerator {
+                Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
+                Accelerator::Emulation => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
+            };
+            qemu.arg("-serial")
+                .arg(format!("file:{}", kernel_log.display()));
+            "ttyS0"
+        }
+        Processor::Aarch64 => {
+            // A server's processor of some years ago; "max" takes much longer to emulate.
+            qemu.args(["-machine", "virt,gic-version=3", "-cpu", "neoverse-n1"])
+                .args(["-accel", "tcg,thread=multi"]);
+            "ttyAMA0"
+        }
+    };
+    qemu.args(["-serial", "chardev:tests"])
         .arg("-kernel")
         .arg(&image.kernel)
         .arg("-initrd")
         .arg(&image.initramfs)
         .arg("-append")
         .arg(format!(
-            "console=ttyS0 quiet panic=-1 oops=panic mitigations=off {append}"
+            "console={console} quiet panic=-1 oops=panic mitigations=off {append}"
         ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
