@@ -27,6 +27,8 @@ const _: () = {
     assert!(calls::RECVFROM as libc::c_long == libc::SYS_recvfrom);
     assert!(calls::SENDMSG as libc::c_long == libc::SYS_sendmsg);
     assert!(calls::RECVMSG as libc::c_long == libc::SYS_recvmsg);
+    // The kernel keeps it aligned.
+    assert!((table::NUMBER as usize).is_multiple_of(size_of::<table::Number>()));
 };
 
 /// Fields of `struct pt_regs` that the table stands for: the number, and four arguments.
