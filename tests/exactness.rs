@@ -454,8 +454,8 @@ fn a_gigabyte_in_one_statement() {
     let turn = Turn::take();
     let server = Postgres::start(&Options::default());
     let database = database(&server, &["giant"]);
-    // Where things are known to be slow, its share of a gigabyte.
-    let share = u64::from(slowness());
+    // Where things are known to be slow, 35 megabytes: still more than sockets, ring and captured beginnings hold.
+    let share = if slowness() > 1 { 30 } else { 1 };
     let rows = 3_000_000 / share;
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let mut expected = Volume::default();

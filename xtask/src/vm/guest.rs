@@ -64,9 +64,6 @@ pub fn script(
     if accelerator == Accelerator::Emulation {
         set("SENSOR_TEST_SLOWNESS", &SLOWNESS.to_string());
     }
-    if let Some(hooks) = &plan.hooks {
-        set("SENSOR_TEST_HOOKS", hooks);
-    }
     let workspace = workspace::root();
     if plan.processor != Processor::X86_64 {
         let _ = writeln!(
@@ -79,11 +76,33 @@ pub fn script(
     let folder = folder.to_str().context("the workspace's path is no text")?;
     let _ = writeln!(script, "cd {}", quoted(folder));
     script.push_str("status=0\n");
+    if plan.hooks.is_empty() {
+        tests_in(&mut script, tests, plan, "")?;
+    }
+    for hooks in &plan.hooks {
+        let _ = writeln!(script, "export SENSOR_TEST_HOOKS={}", quoted(hooks));
+        tests_in(&mut script, tests, plan, &format!(", hooks {hooks}"))?;
+    }
+    let _ = write!(
+        script,
+        "echo \"{EXIT}$status\" >{output}\n/usr/bin/busybox sleep 1\n/usr/bin/busybox poweroff -f\n"
+    );
+    Ok(script)
+}
+
+/// Lines that run every test file; `how` is said of each.
+fn tests_in(
+    script: &mut String,
+    tests: &[(String, PathBuf)],
+    plan: &Plan,
+    how: &str,
+) -> Result<()> {
+    let output = plan.processor.output();
     for (name, binary) in tests {
         let binary = binary.to_str().context("a test's path is no text")?;
         let _ = write!(
             script,
-            "echo \"     Running {name} on $(uname -r)\" >{output}\n{}",
+            "echo \"     Running {name} on $(uname -r){how}\" >{output}\n{}",
             quoted(binary)
         );
         for argument in plan
@@ -96,11 +115,7 @@ pub fn script(
         }
         let _ = writeln!(script, " >{output} 2>&1 </dev/null || status=1");
     }
-    let _ = write!(
-        script,
-        "echo \"{EXIT}$status\" >{output}\n/usr/bin/busybox sleep 1\n/usr/bin/busybox poweroff -f\n"
-    );
-    Ok(script)
+    Ok(())
 }
 
 fn quoted(text: &str) -> String {
