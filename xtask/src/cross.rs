@@ -16,6 +16,7 @@ use crate::{
         self, For,
         cross::{Library, TARGET},
     },
+    workspace,
 };
 
 /// Profile: as fast to build as can be.
@@ -58,14 +59,53 @@ pub fn build(progress: &Progress) -> Result<PathBuf> {
     })?;
     progress.quiet("the sensor for aarch64 runs", || {
         let version = emulated(&sensor, &["--version"])?;
-        // Its C parts, too: the example goes through the parser of configurations, `sql` through PostgreSQL's.
-        let example = emulated(&sensor, &["config", "example"])?;
-        if !example.contains("[export]") {
-            bail!("`sensor config example` printed no configuration");
-        }
+        remembers(&sensor)?;
         Ok(version.trim().to_owned())
     })?;
     Ok(sensor)
+}
+
+/// Has it write and read a history: most of what is built in C is in that.
+fn remembers(sensor: &Path) -> Result<()> {
+    let folder = workspace::root().join("target/xtask/cross");
+    let _ = fs::remove_dir_all(&folder);
+    workspace::directory(&folder)?;
+    let events = folder.join("events.csv");
+    fs::write(
+        &events,
+        "time,principal,database,table,operation,rows\n2026-11-01T08:00:00Z,ann,shop,customers,SELECT,4242\n",
+    )
+    .with_context(|| format!("cannot write {}", events.display()))?;
+    let (events, history) = (events.to_string_lossy(), folder.join("history.db"));
+    let history = history.to_string_lossy();
+    emulated(
+        sensor,
+        &[
+            "history",
+            "import",
+            "--database",
+            &history,
+            "--events",
+            &events,
+        ],
+    )?;
+    let table = emulated(
+        sensor,
+        &[
+            "history",
+            "who",
+            "--database",
+            &history,
+            "--since",
+            "2026-11-01",
+            "--until",
+            "2026-11-02",
+        ],
+    )?;
+    if !table.contains("ann") || !table.contains("4242") {
+        bail!("the sensor for aarch64 does not find what it was told:\n{table}");
+    }
+    Ok(())
 }
 
 /// What the sensor for aarch64 prints, run by QEMU's emulation of a process.
