@@ -5,13 +5,13 @@ use std::{
     fs,
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use harness::{
     Options, Postgres, Sensor, Turn, Volume, assert_within,
     otlp::{Alert, Attributes},
+    pause,
     raw::{self, Raw},
     wait_until,
 };
@@ -229,7 +229,7 @@ fn thresholds_measure_what_they_say_and_exceptions_expire() {
         "by_statement",
         &["SELECT * FROM customers WHERE id <= 200"; 5],
     );
-    thread::sleep(Duration::from_millis(200));
+    pause(Duration::from_millis(200));
     let silent = |name: &str| !desk.sensor.log().contains(&format!(" {name}: "));
     assert!(
         silent("one"),
@@ -371,11 +371,11 @@ fn data_that_leaves_by_the_servers_own_hands_is_seen_with_its_destination() {
         assert!(answer.errors.is_empty(), "{statement}: {answer:?}");
         rows += answer.volume().rows_returned + copied;
         // A drain later the kernel side knows that the destination is in a literal.
-        thread::sleep(Duration::from_millis(200));
+        pause(Duration::from_millis(200));
     }
     let (_, _) = client.terminate();
     desk.server.wait_until_idle();
-    thread::sleep(Duration::from_millis(300));
+    pause(Duration::from_millis(300));
     let output = desk.sensor.stop();
     assert_eq!(output.volume("desk", "owner").rows_returned, rows);
     // What dblink fetched was read by its own connection, as its user, and counted there, too.
@@ -444,7 +444,7 @@ fn cursors_and_views_count_under_their_tables() {
     }
     client.terminate();
     desk.server.wait_until_idle();
-    thread::sleep(Duration::from_millis(300));
+    pause(Duration::from_millis(300));
     let metrics = desk.sensor.stop().metrics();
     let rows = |table: &str| -> f64 {
         metrics

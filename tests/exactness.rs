@@ -12,9 +12,10 @@ use std::{
 use harness::{
     CONFIGURATION, Options, Postgres, Sensor, Turn, Volume, allowed_rungs,
     clients::{Client, Counted, Endpoint, SCHEMA, role},
+    pause,
     raw::{self, Raw},
     relay::Relay,
-    statements,
+    slowness, statements,
 };
 
 /// A database with [`SCHEMA`] and these roles. Its name is of this process: other servers' databases on the machine
@@ -36,7 +37,7 @@ fn database(server: &Postgres, roles: &[&str]) -> String {
 fn finish(server: &Postgres, sensor: Sensor) -> harness::Output {
     server.wait_until_idle();
     // The last backends' sockets close after they have left pg_stat_activity.
-    thread::sleep(Duration::from_millis(300));
+    pause(Duration::from_millis(300));
     sensor.stop()
 }
 
@@ -453,12 +454,21 @@ fn a_gigabyte_in_one_statement() {
     let turn = Turn::take();
     let server = Postgres::start(&Options::default());
     let database = database(&server, &["giant"]);
+    // Where things are known to be slow, 35 megabytes: still more than sockets, ring and captured beginnings hold.
+    let share = if slowness() > 1 { 30 } else { 1 };
+    let rows = 3_000_000 / share;
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let mut expected = Volume::default();
     for endpoint in [server.unix(), server.ipv4()] {
         let mut client = Raw::start(&endpoint, "giant", &database);
-        let answer = client.query("SELECT i, repeat('g', 330) FROM generate_series(1, 3000000) i");
-        assert_eq!(answer.tags, ["SELECT 3000000"], "tag expected | got");
+        let answer = client.query(&format!(
+            "SELECT i, repeat('g', 330) FROM generate_series(1, {rows}) i"
+        ));
+        assert_eq!(
+            answer.tags,
+            [format!("SELECT {rows}")],
+            "tag expected | got"
+        );
         // The connection is still understood afterwards.
         let after = client.query("SELECT id FROM items WHERE id <= 10");
         let (sent, received) = client.terminate();
@@ -472,8 +482,8 @@ fn a_gigabyte_in_one_statement() {
     }
     let output = finish(&server, sensor);
     assert!(
-        expected.bytes_sent > 2_000_000_000,
-        "expected 2 GB, got {}",
+        expected.bytes_sent > 2_000_000_000 / share,
+        "expected 2 GB / {share}, got {}",
         expected.bytes_sent
     );
     assert_eq!(

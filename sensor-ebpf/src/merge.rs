@@ -32,14 +32,16 @@ pub fn add(c: &mut Connection, completion: &Completion) -> bool {
     }
     let first = merged.queries == 0;
     merged.add(c, completion, ring::ticks());
-    if merged.is_full() {
+    let full = merged.is_full();
+    if full {
         leave(merged);
-    } else if first {
-        // Behind the addition: a drain that saw the mark before would find nothing, and take the mark away.
-        barrier();
-        mark(c.slot);
     }
     unlock(merged);
+    if first && !full {
+        // Behind the release, and by that behind the addition on every processor: a drain that saw the mark before would
+        // find nothing, and take the mark away.
+        mark(c.slot);
+    }
     c.merged |= 1 << way;
     true
 }

@@ -82,6 +82,11 @@ pub fn patience() -> Duration {
     Duration::from_secs(60) * slowness()
 }
 
+/// Gives others time to do what nobody can be asked about, longer where things are slow ([`slowness`]).
+pub fn pause(time: Duration) {
+    std::thread::sleep(time * slowness());
+}
+
 /// Holds that something took less than `limit` – on a machine whose speed says something. Where things are known to be
 /// slow ([`slowness`]), it says what was measured and holds nothing; all else that a test holds, it holds there, too.
 ///

@@ -18,7 +18,7 @@ pub mod receivers;
 pub mod relay;
 
 pub use environment::{
-    Turn, assert_within, patience, require_root_and_bpf, sensor_binary, slowness, workspace,
+    Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,
 };
 pub use postgres::{Options, Postgres};
 pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, wait_until};

@@ -64,24 +64,7 @@ impl Postgres {
 
     fn initialise(&self, options: &Options) {
         let data = self.data();
-        let output = self
-            .command("initdb")
-            .args([
-                "--no-sync",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--username=postgres",
-                "-D",
-            ])
-            .arg(&data)
-            .output()
-            .expect("run initdb");
-        assert!(
-            output.status.success(),
-            "initdb failed:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        self.make(&data);
         let mut configuration = fs::OpenOptions::new()
             .append(true)
             .open(data.join("postgresql.conf"))
@@ -122,6 +105,36 @@ impl Postgres {
             format!("{}\n{trusted}", options.authentication.join("\n")),
         )
         .expect("write pg_hba.conf");
+    }
+
+    /// Makes the cluster, or copies the fresh one that `SENSOR_TEST_CLUSTER` names: `cargo xtask vm` sets it, where
+    /// making one would take longer than what is tested.
+    fn make(&self, data: &Path) {
+        let mut command = match std::env::var_os("SENSOR_TEST_CLUSTER") {
+            Some(fresh) => {
+                let mut copy = Command::new("cp");
+                copy.args(["-a", "--"]).arg(fresh);
+                copy
+            }
+            None => {
+                let mut initdb = self.command("initdb");
+                initdb.args([
+                    "--no-sync",
+                    "--auth=trust",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--username=postgres",
+                    "-D",
+                ]);
+                initdb
+            }
+        };
+        let output = command.arg(data).output().expect("make a cluster");
+        assert!(
+            output.status.success(),
+            "no cluster could be made:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// A certificate of its own, where the server looks for it.

@@ -1,9 +1,9 @@
 //! Results and sessions that end in any way, or do not, and data that looks like an end.
 
-use std::{fmt::Write, thread, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use harness::{
-    Options, Volume,
+    Options, Volume, pause,
     raw::{self, Raw},
 };
 
@@ -64,7 +64,7 @@ fn data_that_imitates_the_end_of_a_response() {
             client.send(&again.repeat(3));
             let mut answers = vec![answer];
             for _ in 0..3 {
-                thread::sleep(Duration::from_millis(30));
+                pause(Duration::from_millis(30));
                 answers.push(client.answer());
             }
             answers.push(still_works(client));
@@ -89,7 +89,7 @@ fn sessions_that_the_server_terminates() {
             let mut client = Raw::start(&endpoint, &role, &stage.database);
             let mut volume = still_works(&mut client).volume();
             client.send(&unanswered);
-            thread::sleep(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
             terminate(&stage, &role);
             let last = client.answer();
             assert_eq!(last.errors, ["57P01"], "expected | got {last:?}");
@@ -103,7 +103,7 @@ fn sessions_that_the_server_terminates() {
         client.send(&raw::query(
             "SELECT id FROM items WHERE id <= 20; SELECT pg_sleep(60)",
         ));
-        thread::sleep(Duration::from_millis(100));
+        pause(Duration::from_millis(100));
         terminate(&stage, &role);
         let last = client.answer();
         assert_eq!(last.errors, ["57P01"], "expected | got {last:?}");

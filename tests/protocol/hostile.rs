@@ -1,9 +1,9 @@
 //! Garbage, truncated and hostile bytes.
 
-use std::{fmt::Write, thread, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use harness::{
-    Options, Volume,
+    Options, Volume, pause,
     raw::{self, Raw},
 };
 
@@ -101,7 +101,7 @@ fn garbage_truncated_and_hostile_bytes() {
         let mut client = Raw::start(&endpoints[n % 3], &role, &stage.database);
         client.send(bytes);
         // Time to be read as one; then the end.
-        thread::sleep(Duration::from_millis(20));
+        pause(Duration::from_millis(20));
         let (bytes_sent, bytes_received) = client.hang_up();
         let volume = Volume {
             bytes_sent,

@@ -1,9 +1,9 @@
 //! Standbys, logical decoders and physical backups.
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use harness::{
-    Options, Volume,
+    Options, Volume, pause,
     raw::{self, Answer, Raw},
     relay::Relay,
 };
@@ -87,12 +87,12 @@ fn replication() {
         .stderr(Stdio::null())
         .spawn()
         .expect("run pg_receivewal");
-    thread::sleep(Duration::from_millis(500));
+    pause(Duration::from_millis(500));
     stage.server.sql(
         &stage.database,
         "CREATE TABLE filler AS SELECT i FROM generate_series(1, 200000) i",
     );
-    thread::sleep(Duration::from_millis(500));
+    pause(Duration::from_millis(500));
     // SAFETY: our own child, not yet waited for.
     unsafe {
         libc::kill(

@@ -9,6 +9,7 @@ use std::{
 use harness::{
     Options, Volume,
     clients::Endpoint,
+    patience, pause,
     raw::{self, Raw},
 };
 
@@ -50,9 +51,9 @@ fn at_work(stage: &mut Stage, signal: libc::c_int, clients: u64) -> (Volume, u64
                 scope.spawn(move || work(endpoint, database, stop))
             })
             .collect();
-        thread::sleep(Duration::from_millis(700));
+        pause(Duration::from_millis(700));
         server.restart(signal);
-        thread::sleep(Duration::from_millis(700));
+        pause(Duration::from_millis(700));
         stop.store(true, Ordering::Relaxed);
         threads
             .into_iter()
@@ -61,7 +62,7 @@ fn at_work(stage: &mut Stage, signal: libc::c_int, clients: u64) -> (Volume, u64
     });
     let done: Volume = results.iter().map(|(volume, _)| *volume).sum();
     let cut: u64 = results.iter().map(|(_, cut)| cut).sum();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patience();
     loop {
         let got = total(stage);
         let queries = got.queries - before.queries;

@@ -1,10 +1,11 @@
 //! A server, a sensor, and what it should have counted.
 
-use std::{fmt::Write, thread, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use harness::{
     CONFIGURATION, Options, Output, Postgres, Sensor, Turn, Volume,
     clients::{SCHEMA, role},
+    pause,
     raw::{Answer, Raw},
 };
 
@@ -79,7 +80,7 @@ impl Stage {
     /// Stops the sensor and compares.
     pub fn finish(self) -> Output {
         self.server.wait_until_idle();
-        thread::sleep(Duration::from_millis(300));
+        pause(Duration::from_millis(300));
         let output = self.sensor.stop();
         let mut differences = String::new();
         for (role, expected) in &self.expected {

@@ -1,9 +1,9 @@
 //! Start-up, authentication, cancel, encryption asked for and refused or accepted.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use harness::{
-    Options, Volume,
+    Options, Volume, pause,
     raw::{self, Raw},
     relay::Relay,
 };
@@ -147,7 +147,7 @@ fn start_up() {
         }
     }
     client.send(&raw::query("SELECT 1; SELECT pg_sleep(60)"));
-    thread::sleep(Duration::from_millis(300));
+    pause(Duration::from_millis(300));
     let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().expect("four bytes"));
     let mut cancel = Raw::connect(&endpoint);
     cancel.send(&raw::cancel(number(0), number(4)));

@@ -37,7 +37,12 @@ pub const BUILD: &[Need] = &[
 pub const CROSS: &[Need] = &[
     program("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
     installed("libc6-dev-arm64-cross"),
+    // Runs programs that are built for it.
+    program("qemu-user-static", "qemu-aarch64-static"),
 ];
+
+/// Virtual machines with that processor.
+pub const CROSS_VIRTUAL_MACHINES: &[Need] = &[program("qemu-system-arm", "qemu-system-aarch64")];
 
 /// A Rust toolchain that carries the standard library's source, for where rustup offers none.
 pub const BPF_TOOLCHAIN: &[Need] = &[
@@ -78,6 +83,8 @@ pub const CLIENTS: &[Need] = &[
     installed("libpostgresql-jdbc-java"),
     // In which `sensor top` is tried.
     program("tmux", "tmux"),
+    // Which says what the unit file's directives mean.
+    program("systemd", "systemd-analyze"),
 ];
 
 /// Virtual machines with other kernels.

@@ -71,19 +71,7 @@ impl Server {
 
     fn start_in(bin: &Path, folder: &Path, log: &Path, more: &[&str]) -> Result<Self> {
         let data = folder.join("data");
-        command::logged(
-            as_owner(&bin.join("initdb"))
-                .args([
-                    "--auth=trust",
-                    "--no-sync",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    "--username=postgres",
-                    "-D",
-                ])
-                .arg(&data),
-            "initdb",
-        )?;
+        make(bin, &data)?;
         let port = free_port()?;
         let settings = [
             format!("port={port}"),
@@ -241,6 +229,27 @@ impl Address {
             )
         })
     }
+}
+
+/// Makes a cluster, which nothing runs yet, in a folder that is not there and that the owner can make.
+pub fn initialise(data: &Path) -> Result<()> {
+    make(&newest_postgresql()?, data)
+}
+
+fn make(bin: &Path, data: &Path) -> Result<()> {
+    command::logged(
+        as_owner(&bin.join("initdb"))
+            .args([
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--username=postgres",
+                "-D",
+            ])
+            .arg(data),
+        "initdb",
+    )
 }
 
 /// A command that runs as the owner and does not outlive this process.

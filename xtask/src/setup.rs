@@ -33,7 +33,7 @@ pub enum For {
     Demo,
     /// What the sensor is compared with.
     Bench,
-    /// The clients of the integration tests, and virtual machines.
+    /// The clients of the integration tests, virtual machines, and compilers for the other processor.
     Test,
 }
 
@@ -55,7 +55,7 @@ pub fn trace_page(progress: &Progress) -> Result<PathBuf> {
 /// Installs what is missing, as part of another verb.
 pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     let mut needs = packages::BUILD.to_vec();
-    let cross = purpose == For::Cross;
+    let cross = matches!(purpose, For::Cross | For::Test);
     if cross {
         needs.extend(packages::CROSS);
     }

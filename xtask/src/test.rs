@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, command,
+    build, command, cross,
     progress::Progress,
     setup::{self, For},
     vm, workspace,
@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Leave out the tests on other kernels, in virtual machines. Some tests only never run there.
     #[arg(long)]
     no_vm: bool,
+    /// Leave out the build for aarch64.
+    #[arg(long)]
+    no_cross: bool,
     /// Handed on to `cargo test --workspace`, such as `--test exactness` or part of a test's name.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -46,6 +49,9 @@ pub fn test(arguments: &Arguments) -> Result<()> {
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     let sensor = build::release(&progress)?;
+    if !arguments.no_cross && arguments.arguments.is_empty() {
+        cross::build(&progress)?;
+    }
     if !arguments.no_vm && arguments.arguments.is_empty() {
         vm::smoke(&progress, &sensor)?;
     }

@@ -4,29 +4,40 @@
 //! and the tests are the same files at the same paths as for the tests on the live kernel. Only the kernel is another.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    build, command,
+    build, command, cross,
     progress::{self, Progress},
     setup::{self, For},
     signal, workspace,
 };
 
 mod apt;
+mod cluster;
 mod guest;
 mod initramfs;
 mod kernel;
 mod machine;
+mod processor;
 mod results;
+mod root;
 
+use kernel::Image;
 pub use kernel::Version;
 use machine::Accelerator;
+use processor::Processor;
 use results::Summary;
 
 /// Arguments of `cargo xtask vm`.
@@ -35,9 +46,13 @@ pub struct Arguments {
     /// Which kernels.
     #[arg(long, value_name = "VERSION", required = true, num_args = 1..)]
     kernel: Vec<Choice>,
-    /// Hooks that the sensor is made to use, instead of the best ones that the kernel has.
-    #[arg(long, value_name = "FAMILY")]
-    hooks: Option<String>,
+    /// Processor of the guest: another than this machine's is slower still.
+    #[arg(long, value_enum, default_value_t)]
+    processor: Processor,
+    /// Hooks that the sensor is made to use, instead of the best ones that the kernel has; with several, the tests are run
+    /// with each.
+    #[arg(long, value_name = "FAMILY", value_delimiter = ',')]
+    hooks: Vec<String>,
     /// Minutes that one kernel's tests may take.
     #[arg(long, value_name = "MINUTES", default_value_t = 60)]
     limit: u64,
@@ -82,8 +97,8 @@ impl Choice {
     }
 }
 
-/// Tests that are run on other kernels with every `cargo xtask test`: on two of them, one for each of the upper rungs,
-/// within some minutes without KVM. `cargo xtask vm --kernel all` runs all tests on all of them.
+/// Tests that are run on other kernels with every `cargo xtask test`: on three of them, one for each rung of the ladder of
+/// hooks, within some minutes without KVM. `cargo xtask vm --kernel all` runs all tests on all of them.
 const SMOKE: [&str; 3] = [
     "every_statement_under_its_own_fingerprint",
     "a_dump_is_flagged_while_it_streams",
@@ -95,7 +110,7 @@ pub fn smoke(progress: &Progress, sensor: &Path) -> Result<()> {
     let plan = Plan {
         files: ["exactness", "alerts", "host"].map(str::to_owned).to_vec(),
         arguments: SMOKE.map(str::to_owned).to_vec(),
-        limit: Duration::from_secs(600),
+        limit: Duration::from_secs(900),
         ..Plan::default()
     };
     signal::catch();
@@ -103,7 +118,7 @@ pub fn smoke(progress: &Progress, sensor: &Path) -> Result<()> {
 }
 
 /// See [`SMOKE`].
-const SMOKE_KERNELS: [Version; 2] = [Version::V6_1, Version::V6_12];
+const SMOKE_KERNELS: [Version; 3] = [Version::V5_10, Version::V6_1, Version::V6_12];
 
 /// What is run on each kernel.
 #[derive(Clone, Debug, Default)]
@@ -113,9 +128,11 @@ pub struct Plan {
     /// Further arguments of each file's runner.
     pub arguments: Vec<String>,
     /// See [`Arguments::hooks`].
-    pub hooks: Option<String>,
+    pub hooks: Vec<String>,
     /// See [`Arguments::append`].
     pub append: Option<String>,
+    /// See [`Arguments::processor`].
+    pub processor: Processor,
     /// How long it may take.
     pub limit: Duration,
 }
@@ -125,9 +142,13 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
     workspace::require_root_and_btf("vm")?;
     let progress = Progress::new();
     setup::install(&progress, For::Test)?;
-    let sensor = match std::env::var_os("SENSOR_BIN") {
-        Some(sensor) => PathBuf::from(sensor),
-        None => build::release(&progress)?,
+    let sensor = match (std::env::var_os("SENSOR_BIN"), arguments.processor) {
+        (Some(sensor), _) => PathBuf::from(sensor),
+        (None, Processor::X86_64) => build::release(&progress)?,
+        (None, Processor::Aarch64) => {
+            progress.quiet("emulator for aarch64", setup::cross::emulator)?;
+            cross::build(&progress)?
+        }
     };
     let mut versions: Vec<Version> = arguments
         .kernel
@@ -147,64 +168,76 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
         arguments: more,
         hooks: arguments.hooks.clone(),
         append: arguments.append.clone(),
+        processor: arguments.processor,
         limit: Duration::from_secs(60 * arguments.limit),
     };
     signal::catch();
     run(&progress, &versions, &plan, &sensor)
 }
 
-/// Runs a plan on each of these kernels, one after the other, all of them even when one fails.
+/// Runs a plan on each of these kernels, all of them even when one fails.
 pub fn run(progress: &Progress, versions: &[Version], plan: &Plan, sensor: &Path) -> Result<()> {
     let mut tests = Vec::new();
     progress.loud("cargo test --no-run -p integration-tests", || {
-        tests = binaries(&plan.files)?;
+        tests = binaries(plan)?;
         Ok(String::new())
     })?;
-    let mut accelerator = Accelerator::Emulation;
+    let mut cluster = PathBuf::new();
+    progress.quiet("PostgreSQL cluster for the guests", || {
+        cluster = cluster::template()?;
+        Ok(String::new())
+    })?;
+    progress.quiet("root of the guests", || root::make(plan.processor))?;
     let mut report = Vec::new();
+    let mut images = Vec::new();
     for version in versions {
-        let mut image = None;
-        progress.quiet(
+        let fetched = progress.quiet(
             &format!("Linux {version}, from Debian {}", version.suite()),
             || {
-                let (found, note) = kernel::image(*version)?;
-                image = Some(found);
+                let (image, note) = kernel::image(*version, plan.processor)?;
+                images.push((*version, image));
                 Ok(note)
             },
-        )?;
-        let image = image.context("no kernel")?;
-        if report.is_empty() {
-            progress.quiet("virtual machine", || {
-                accelerator = machine::accelerator(&image)?;
-                Ok(accelerator.to_string())
-            })?;
+        );
+        // The others are tried all the same.
+        if let Err(error) = fetched {
+            report.push(Outcome::without(*version, error));
         }
-        let mut summary = Summary::default();
-        let result = progress.loud(&format!("tests on Linux {version}"), || {
-            let script = guest::script(&tests, plan, sensor, accelerator)?;
-            let log = workspace::directory(&workspace::logs())?.join(format!("vm-{version}.log"));
-            let outcome = machine::run(&image, &script, accelerator, plan, &log)?;
-            summary = outcome;
-            summary.verdict(&log)
-        });
-        report.push((*version, summary, result));
         signal::check()?;
     }
-    let mut failed = false;
-    for (version, summary, result) in report {
-        let text = match &result {
-            Ok(()) => format!("ok: {summary}"),
-            Err(error) => {
-                failed = true;
-                format!("FAILED: {summary}: {:#}", error.root_cause())
-            }
-        };
-        eprintln!(
-            "Linux {version:<5} {} {text}",
-            progress::duration(summary.took)
-        );
+    let mut accelerator = Accelerator::Emulation;
+    if let Some((_, image)) = images.first()
+        && plan.processor == Processor::X86_64
+    {
+        progress.quiet("virtual machine", || {
+            accelerator = machine::accelerator(image)?;
+            Ok(accelerator.to_string())
+        })?;
     }
-    if failed {
+    let script = guest::script(&tests, plan, sensor, &cluster, accelerator)?;
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(images.len()) {
+            scope.spawn(|| {
+                while let Some((version, image)) = images.get(next.fetch_add(1, Ordering::Relaxed))
+                    && !signal::interrupted()
+                {
+                    let outcome = one(progress, *version, image, &script, accelerator, plan);
+                    if let Ok(mut outcomes) = outcomes.lock() {
+                        outcomes.push(outcome);
+                    }
+                }
+            });
+        }
+    });
+    signal::check()?;
+    report.extend(outcomes.into_inner().unwrap_or_default());
+    report.sort_by_key(|outcome| outcome.version as u8);
+    for outcome in &report {
+        eprintln!("{outcome}");
+    }
+    if report.len() < versions.len() || report.iter().any(|outcome| outcome.result.is_err()) {
         bail!(
             "tests failed on another kernel: the logs are in {}",
             workspace::logs().display()
@@ -213,18 +246,73 @@ pub fn run(progress: &Progress, versions: &[Version], plan: &Plan, sensor: &Path
     Ok(())
 }
 
+/// Guests that run at the same time. Two processors each, of which one waits for the other most of the time.
+const AT_ONCE: usize = 2;
+
+/// How it went on one kernel.
+struct Outcome {
+    version: Version,
+    summary: Summary,
+    result: Result<()>,
+}
+
+impl Outcome {
+    /// Of a kernel that could not be had.
+    fn without(version: Version, error: anyhow::Error) -> Self {
+        Self {
+            version,
+            summary: Summary::default(),
+            result: Err(error),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = progress::duration(self.summary.took);
+        write!(f, "Linux {:<5} {took} ", self.version)?;
+        match &self.result {
+            Ok(()) => write!(f, "ok: {}", self.summary),
+            Err(error) => write!(f, "FAILED: {}: {:#}", self.summary, error.root_cause()),
+        }
+    }
+}
+
+fn one(
+    progress: &Progress,
+    version: Version,
+    image: &Image,
+    script: &str,
+    accelerator: Accelerator,
+    plan: &Plan,
+) -> Outcome {
+    let mut summary = Summary::default();
+    let result = progress.loud(&format!("tests on Linux {version}"), || {
+        let name = format!("{version}{}", plan.processor.suffix());
+        let log = workspace::directory(&workspace::logs())?.join(format!("vm-{name}.log"));
+        summary = machine::run(&name, image, script, accelerator, plan, &log)?;
+        summary.verdict(&log)
+    });
+    Outcome {
+        version,
+        summary,
+        result,
+    }
+}
+
 /// Builds the test binaries: name and path of each.
-fn binaries(files: &[String]) -> Result<Vec<(String, PathBuf)>> {
-    let mut cargo = command::cargo();
-    cargo.args([
-        "test",
-        "--no-run",
-        "--package",
-        "integration-tests",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+fn binaries(plan: &Plan) -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = match plan.processor.target() {
+        None => command::cargo(),
+        Some(_) => cross::cargo()?,
+    };
+    cargo.args(["test", "--no-run", "--package", "integration-tests"]);
+    if let Some(target) = plan.processor.target() {
+        cargo.args(["--profile", cross::PROFILE, "--target", target]);
+    }
+    cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = command::shown_cargo(&mut cargo, Stdio::piped())?;
+    let files = &plan.files;
     guest::test_names()
         .into_iter()
         .filter(|name| files.is_empty() || files.contains(name))

@@ -1,12 +1,17 @@
 //! Asking the kernel by trying: the smallest programs, loaded and dropped at once. What a kernel's version says is not
 //! what it allows (lockdown, a hypervisor's hardening, a build option).
 
-use std::{io, os::fd::FromRawFd as _};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use btf_rs::{Btf, Type};
 
 /// `BPF_PROG_LOAD`.
 const PROG_LOAD: libc::c_long = 5;
+/// `BPF_RAW_TRACEPOINT_OPEN`.
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
 const RAW_TRACEPOINT: u32 = 17;
 /// `BPF_PROG_TYPE_TRACING`.
@@ -54,6 +59,22 @@ const ZERO: u64 = instruction(0xb7, 0, 0, 0);
 /// `exit`.
 const EXIT: u64 = instruction(0x95, 0, 0, 0);
 
+/// Does bpf(2) reach the kernel? A command that no kernel knows is `EINVAL` to whoever holds `CAP_BPF`; filters of system
+/// calls say something else.
+///
+/// # Errors
+/// What is said instead.
+pub fn call() -> io::Result<()> {
+    const NO_COMMAND: libc::c_long = 0x7fff_ffff;
+    // SAFETY: the command reads nothing: its attributes are empty.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, NO_COMMAND, std::ptr::null::<u8>(), 0) };
+    let error = io::Error::last_os_error();
+    if result < 0 && matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) {
+        return Err(error);
+    }
+    Ok(())
+}
+
 /// May a program be put on this tracepoint with its typed arguments?
 ///
 /// # Errors
@@ -62,16 +83,20 @@ pub fn tracepoint(btf: &Btf, name: &str) -> io::Result<()> {
     let id = id(btf, &format!("btf_trace_{name}"), |found| {
         matches!(found, Type::Typedef(_))
     })?;
-    load(TRACING, TRACE_RAW_TP, id, &[ZERO, EXIT])
+    load(TRACING, TRACE_RAW_TP, id, &[ZERO, EXIT]).map(drop)
 }
 
-/// May a program be put at the end of this function?
+/// May a program be put at the end of this function? It is, for a moment: arm64's kernels before 6.4 load such programs
+/// and attach none.
 ///
 /// # Errors
 /// What the kernel says, `NotFound` when its type information does not know the function.
 pub fn function_exit(btf: &Btf, name: &str) -> io::Result<()> {
     let id = id(btf, name, |found| matches!(found, Type::Func(_)))?;
-    load(TRACING, TRACE_FEXIT, id, &[ZERO, EXIT])
+    let program = load(TRACING, TRACE_FEXIT, id, &[ZERO, EXIT])?;
+    // Name (none: the program knows its function), descriptor.
+    let attributes: [u64; 2] = [0, u64::from(program.as_raw_fd().unsigned_abs())];
+    bpf(RAW_TRACEPOINT_OPEN, &attributes).map(drop)
 }
 
 /// Does it know atomic operations that return what was there before (BPF instruction set v3)?
@@ -92,6 +117,7 @@ pub fn fetch_atomics() -> io::Result<()> {
             EXIT,
         ],
     )
+    .map(drop)
 }
 
 /// Does its type information list a helper function (`loop` for `bpf_loop`)?
@@ -125,7 +151,12 @@ fn id(btf: &Btf, name: &str, is: impl Fn(&Type) -> bool) -> io::Result<u32> {
         })
 }
 
-fn load(prog_type: u32, expected_attach_type: u32, id: u32, program: &[u64]) -> io::Result<()> {
+fn load(
+    prog_type: u32,
+    expected_attach_type: u32,
+    id: u32,
+    program: &[u64],
+) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
     let attributes = Load {
         prog_type,
@@ -136,20 +167,24 @@ fn load(prog_type: u32, expected_attach_type: u32, id: u32, program: &[u64]) -> 
         attach_btf_id: id,
         ..Load::default()
     };
+    bpf(PROG_LOAD, &attributes)
+}
+
+/// A call of bpf(2) that makes something.
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     // SAFETY: the attributes, and what they point to, live through the call; the kernel only reads them.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
-            PROG_LOAD,
-            &raw const attributes,
-            size_of::<Load>(),
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
         )
     };
     match i32::try_from(result) {
         Ok(descriptor) if descriptor >= 0 => {
             // SAFETY: just opened, and nobody else's.
-            drop(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) });
-            Ok(())
+            Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
         }
         _ => Err(io::Error::last_os_error()),
     }

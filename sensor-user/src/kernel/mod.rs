@@ -8,4 +8,5 @@ pub mod offsets;
 pub mod plans;
 pub mod pod;
 pub mod privileges;
+mod registers;
 mod test_run;

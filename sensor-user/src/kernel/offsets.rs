@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result, anyhow};
 use btf_rs::{Btf, Type};
 use sensor_ebpf::settings::Offsets;
 
+use super::registers;
+
 /// Where the kernel keeps its type information.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -23,6 +25,7 @@ pub fn vmlinux() -> Result<Btf> {
 /// When the kernel has no BTF, or a structure or field is not as expected.
 pub fn read() -> Result<Offsets> {
     let btf = vmlinux()?;
+    registers::check(&btf)?;
     let at = |structure: &str, path: &str| offset(&btf, structure, path);
     Ok(Offsets {
         task_comm: at("task_struct", "comm")?,
@@ -69,7 +72,10 @@ pub fn read() -> Result<Offsets> {
 }
 
 /// Byte offset of a field, by a dotted path through nested structures; anonymous members are looked into.
-fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u32> {
+///
+/// # Errors
+/// When there is no such structure or field.
+pub fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u32> {
     let missing = || {
         anyhow!(
             "this kernel's type information has no field {structure}.{path}: please report the kernel version"

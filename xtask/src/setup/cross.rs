@@ -4,8 +4,11 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::toolchain;
-use crate::command::{self, command};
+use super::{debian, toolchain};
+use crate::{
+    command::{self, command},
+    packages,
+};
 
 /// The other target.
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -35,6 +38,11 @@ pub fn install() -> Result<String> {
         }
     }
     Ok("installed".to_owned())
+}
+
+/// Installs what virtual machines with the other processor take.
+pub fn emulator() -> Result<String> {
+    debian::install(packages::CROSS_VIRTUAL_MACHINES)
 }
 
 /// As [`install`] left it.

@@ -14,17 +14,18 @@ use crate::{command, workspace};
 /// Keys that Debian signs with, as its own package installs them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// apt for one Debian release.
+/// apt for one Debian release, as if nothing were installed.
 #[derive(Debug)]
 pub struct Apt {
     folder: PathBuf,
     suite: &'static str,
+    architecture: &'static str,
 }
 
 impl Apt {
     /// Reads the release's package lists into a folder of their own.
-    pub fn update(place: &Path, suite: &'static str) -> Result<Self> {
-        let folder = place.join(suite);
+    pub fn update(place: &Path, suite: &'static str, architecture: &'static str) -> Result<Self> {
+        let folder = place.join(format!("{suite}-{architecture}"));
         for part in ["lists/partial", "cache/archives/partial"] {
             workspace::directory(&folder.join(part))?;
         }
@@ -38,7 +39,11 @@ impl Apt {
             let file = folder.join(name);
             fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        let apt = Self { folder, suite };
+        let apt = Self {
+            folder,
+            suite,
+            architecture,
+        };
         command::logged(
             apt.command("apt-get").arg("update"),
             &format!("vm-apt-{suite}"),
@@ -71,13 +76,7 @@ impl Apt {
                 .current_dir(to),
             &format!("vm-download-{}", self.suite),
         )?;
-        let mut files: Vec<PathBuf> = fs::read_dir(to)
-            .with_context(|| format!("cannot list {}", to.display()))?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .collect();
-        files.sort();
+        let files = debs(to)?;
         if files.len() != packages.len() {
             bail!(
                 "apt-get download left {} files in {} for {} packages",
@@ -87,6 +86,18 @@ impl Apt {
             );
         }
         Ok(files)
+    }
+
+    /// Downloads packages with all that they need; the files.
+    pub fn download_with_needs(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        command::logged(
+            self.command("apt-get")
+                .args(["-o", "APT::Sandbox::User=root", "--yes"])
+                .args(["--download-only", "--no-install-recommends", "install"])
+                .args(packages),
+            &format!("vm-download-{}-{}", self.suite, self.architecture),
+        )?;
+        debs(&self.folder.join("cache/archives"))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -101,6 +112,8 @@ impl Apt {
         set("Dir::State::Lists", &format!("{folder}/lists"));
         set("Dir::State::status", &format!("{folder}/status"));
         set("Dir::Cache", &format!("{folder}/cache"));
+        set("APT::Architecture", self.architecture);
+        set("APT::Architectures", self.architecture);
         set("Acquire::Languages", "none");
         set(
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled",
@@ -108,6 +121,18 @@ impl Apt {
         );
         apt
     }
+}
+
+/// Packages in a folder.
+fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 /// Where this machine gets Debian's packages from.

@@ -7,13 +7,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Plan, machine::Accelerator};
+use super::{Plan, machine::Accelerator, processor::Processor, root};
 use crate::workspace;
 
 /// Line by which the guest says how it went.
 pub const EXIT: &str = "xtask: exit ";
-/// Where the guest writes what the tests print.
-const OUTPUT: &str = "/dev/ttyS1";
+/// Name of the share with this workspace, for guests that have not this machine's files.
+pub const WORKSPACE: &str = "workspace";
+/// How shares are mounted, as in `init.sh`.
+const SHARE: &str = "trans=virtio,version=9p2000.L,msize=262144,cache=loose";
 /// How much longer than on this machine things may take under emulation.
 const SLOWNESS: u32 = 6;
 
@@ -41,33 +43,66 @@ pub fn script(
     tests: &[(String, PathBuf)],
     plan: &Plan,
     sensor: &Path,
+    cluster: &Path,
     accelerator: Accelerator,
 ) -> Result<String> {
     let mut script = String::from("export HOME=/root\n");
-    let path = std::env::var("PATH").unwrap_or_default();
+    let output = plan.processor.output();
+    let path = match plan.processor {
+        Processor::X86_64 => std::env::var("PATH").unwrap_or_default(),
+        Processor::Aarch64 => format!("{}:/usr/sbin:/usr/bin", root::SERVER),
+    };
     let mut set = |name: &str, value: &str| {
         let _ = writeln!(script, "export {name}={}", quoted(value));
     };
     set("PATH", &path);
     set("SENSOR_BIN", &sensor.to_string_lossy());
+    set("SENSOR_TEST_CLUSTER", &cluster.to_string_lossy());
     set("RUST_BACKTRACE", "0");
     set("LC_ALL", "C.UTF-8");
     set("TERM", "dumb");
     if accelerator == Accelerator::Emulation {
         set("SENSOR_TEST_SLOWNESS", &SLOWNESS.to_string());
     }
-    if let Some(hooks) = &plan.hooks {
-        set("SENSOR_TEST_HOOKS", hooks);
+    let workspace = workspace::root();
+    if plan.processor != Processor::X86_64 {
+        let _ = writeln!(
+            script,
+            "/usr/bin/busybox mount -t 9p -o ro,{SHARE} {WORKSPACE} {}",
+            quoted(&workspace.to_string_lossy())
+        );
     }
-    let folder = workspace::root().join("tests");
+    let folder = workspace.join("tests");
     let folder = folder.to_str().context("the workspace's path is no text")?;
     let _ = writeln!(script, "cd {}", quoted(folder));
     script.push_str("status=0\n");
+    if plan.hooks.is_empty() {
+        tests_in(&mut script, tests, plan, "")?;
+    }
+    for hooks in &plan.hooks {
+        let _ = writeln!(script, "export SENSOR_TEST_HOOKS={}", quoted(hooks));
+        tests_in(&mut script, tests, plan, &format!(", hooks {hooks}"))?;
+    }
+    let _ = write!(
+        script,
+        "echo \"{EXIT}$status\" >{output}\n/usr/bin/busybox sleep 1\n/usr/bin/busybox poweroff -f\n"
+    );
+    Ok(script)
+}
+
+/// Lines that run every test file; `how` is said of each.
+fn tests_in(
+    script: &mut String,
+    tests: &[(String, PathBuf)],
+    plan: &Plan,
+    how: &str,
+) -> Result<()> {
+    let output = plan.processor.output();
     for (name, binary) in tests {
         let binary = binary.to_str().context("a test's path is no text")?;
         let _ = write!(
             script,
-            "echo \"     Running {name} on $(uname -r)\" >{OUTPUT}\n{}",
+            "echo \"     Running {name} on $(uname -r){how}\" >{output}\n{}",
             quoted(binary)
         );
         for argument in plan
@@ -78,13 +113,9 @@ pub fn script(
         {
             let _ = write!(script, " {}", quoted(argument));
         }
-        let _ = writeln!(script, " >{OUTPUT} 2>&1 </dev/null || status=1");
+        let _ = writeln!(script, " >{output} 2>&1 </dev/null || status=1");
     }
-    let _ = write!(
-        script,
-        "echo \"{EXIT}$status\" >{OUTPUT}\n/usr/bin/busybox sleep 1\n/usr/bin/busybox poweroff -f\n"
-    );
-    Ok(script)
+    Ok(())
 }
 
 fn quoted(text: &str) -> String {

@@ -18,9 +18,6 @@ pub const INIT: &str = include_str!("init.sh");
 /// Modules to load, with what they need; those that a kernel has built in are left out.
 const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
-/// Busybox without libraries, from Debian's busybox-static.
-const BUSYBOX: &str = "/usr/bin/busybox";
-
 /// Copies the modules out of unpacked packages, in the order in which they have to be loaded; the kernel's release.
 pub fn modules(unpacked: &Path, to: &Path) -> Result<String> {
     // Packages of merged-/usr releases have their modules there only; depmod looks at the other place.
@@ -56,13 +53,13 @@ pub fn modules(unpacked: &Path, to: &Path) -> Result<String> {
     Ok(release)
 }
 
-/// Writes the initramfs of these modules.
-pub fn build(modules: &Path, to: &Path) -> Result<()> {
+/// Writes the initramfs of these modules, and of a busybox without libraries.
+pub fn build(modules: &Path, busybox: &Path, to: &Path) -> Result<()> {
     let root = to.with_extension("root");
     let _ = fs::remove_dir_all(&root);
     workspace::directory(&root.join("bin"))?;
     workspace::directory(&root.join("modules"))?;
-    copy(Path::new(BUSYBOX), &root.join("bin/busybox"))?;
+    copy(busybox, &root.join("bin/busybox"))?;
     for entry in fs::read_dir(modules)
         .with_context(|| format!("cannot list {}", modules.display()))?
         .flatten()

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{apt::Apt, initramfs};
+use super::{apt::Apt, initramfs, processor::Processor, root};
 use crate::{command, workspace};
 
 /// A kernel that database hosts run.
@@ -58,15 +58,13 @@ pub struct Image {
     pub initramfs: PathBuf,
 }
 
-/// The package that depends on a release's kernel: the one that hosts install, not the small one for clouds.
-const NEWEST: &str = "linux-image-amd64";
 /// Packages with a kernel's parts, by the beginning of their names.
 const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 
 /// The kernel, fetched unless it is there, and what is to be said of it.
-pub fn image(version: Version) -> Result<(Image, String)> {
+pub fn image(version: Version, processor: Processor) -> Result<(Image, String)> {
     let place = workspace::root().join("target/vm");
-    let folder = place.join(format!("linux-{version}"));
+    let folder = place.join(format!("linux-{version}{}", processor.suffix()));
     let image = Image {
         kernel: folder.join("vmlinuz"),
         initramfs: folder.join("initramfs"),
@@ -76,14 +74,18 @@ pub fn image(version: Version) -> Result<(Image, String)> {
     let note = if fs::exists(&release).unwrap_or(false) {
         "kept"
     } else {
-        fetch(version, &place, &folder)?;
+        fetch(version, processor, &place, &folder)?;
         "fetched"
     };
     let release = fs::read_to_string(&release)
         .with_context(|| format!("cannot read {}", release.display()))?;
     // The init script is this program's: an initramfs of an older one is made again.
     if fs::read_to_string(&stamp).ok().as_deref() != Some(initramfs::INIT) {
-        initramfs::build(&folder.join("modules"), &image.initramfs)?;
+        initramfs::build(
+            &folder.join("modules"),
+            &root::busybox(processor),
+            &image.initramfs,
+        )?;
         fs::write(&stamp, initramfs::INIT)
             .with_context(|| format!("cannot write {}", stamp.display()))?;
     }
@@ -91,11 +93,12 @@ pub fn image(version: Version) -> Result<(Image, String)> {
 }
 
 /// Fetches and unpacks it; what is left in `folder` is complete when there is a file `release`.
-fn fetch(version: Version, place: &Path, folder: &Path) -> Result<()> {
-    let apt = Apt::update(&place.join("apt"), version.suite())?;
-    let packages = parts(&apt, version)?;
-    let unpacked = place.join(format!("unpacked-{version}"));
-    let downloads = place.join(format!("downloads-{version}"));
+fn fetch(version: Version, processor: Processor, place: &Path, folder: &Path) -> Result<()> {
+    let apt = Apt::update(&place.join("apt"), version.suite(), processor.debian())?;
+    let packages = parts(&apt, version, processor)?;
+    let suffix = processor.suffix();
+    let unpacked = place.join(format!("unpacked-{version}{suffix}"));
+    let downloads = place.join(format!("downloads-{version}{suffix}"));
     for old in [&unpacked, &downloads] {
         let _ = fs::remove_dir_all(old);
     }
@@ -127,8 +130,10 @@ fn fetch(version: Version, place: &Path, folder: &Path) -> Result<()> {
 }
 
 /// The packages with the kernel and its modules.
-fn parts(apt: &Apt, version: Version) -> Result<Vec<String>> {
-    let found = apt.field(NEWEST, "Version")?;
+fn parts(apt: &Apt, version: Version, processor: Processor) -> Result<Vec<String>> {
+    // It depends on a release's kernel: the one that hosts install, not the small one for clouds.
+    let newest = format!("linux-image-{}", processor.debian());
+    let found = apt.field(&newest, "Version")?;
     if !found.starts_with(&format!("{version}.")) {
         bail!(
             "Debian {} carries Linux {found} by now, not {version}: a kernel fetched before stays usable, a new one needs \
@@ -137,7 +142,7 @@ fn parts(apt: &Apt, version: Version) -> Result<Vec<String>> {
         );
     }
     let mut packages = Vec::new();
-    let mut open = vec![NEWEST.to_owned()];
+    let mut open = vec![newest];
     while let Some(package) = open.pop() {
         for needed in kernel_parts(&apt.field(&package, "Depends")?) {
             if !packages.contains(&needed) {

@@ -83,6 +83,9 @@ pub fn host(config: &Config) -> Host {
         },
         remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF=y (all current distributions' kernels), and mount /sys",
     });
+    if privileges::can_load() {
+        capabilities.push(system_call());
+    }
     let ladder = hooks::ladder();
     capabilities.extend(hook_families(&ladder));
     let chosen = ladder.and_then(|ladder| hooks::best(&ladder, config.kernel.hooks));
@@ -126,6 +129,24 @@ fn privileges() -> Vec<Capability> {
             }
         })
         .collect()
+}
+
+/// Does bpf(2) reach the kernel? Containers' and services' filters may forbid it to whoever holds the capabilities.
+fn system_call() -> Capability {
+    let answer = ask::call();
+    Capability {
+        name: "bpf(2)".to_owned(),
+        present: answer.is_ok(),
+        need: Need::Required,
+        why: "all that the sensor asks of the kernel goes this way",
+        found: match answer {
+            Ok(()) => "the kernel answers".to_owned(),
+            Err(error) => format!(
+                "the system call bpf(2) is forbidden, although the capabilities are held: a seccomp filter or a security module ({error})"
+            ),
+        },
+        remedy: "allow bpf and perf_event_open in the seccomp profile of the container or the SystemCallFilter= of the unit",
+    }
 }
 
 /// The rungs of the ladder. One of them is enough.
@@ -259,8 +280,11 @@ pub fn obstacle() -> Option<String> {
     if !host::is_initial_pid_namespace() {
         return Some(host::PID_NAMESPACE.to_owned());
     }
-    let lockdown = lockdown();
-    (!lockdown.present).then(|| format!("{}\n{}", lockdown.found, lockdown.remedy))
+    [system_call, lockdown]
+        .into_iter()
+        .map(|look| look())
+        .find(|found| !found.present)
+        .map(|found| format!("{}\n{}", found.found, found.remedy))
 }
 
 /// Is there a file or folder?

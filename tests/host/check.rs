@@ -1,0 +1,229 @@
+//! What `sensor check` tells of the kernel and of servers.
+
+use std::fs;
+
+use harness::{Options, Postgres, Sensor, Turn};
+use serde_json::Value;
+
+use crate::{QUIET, json, kernel, row, server, stderr, stdout, watches, wrapped};
+
+/// The rung of the ladder that this kernel is expected to offer.
+fn rung() -> &'static str {
+    if kernel() >= (6, 3) {
+        "tp_btf"
+    } else if kernel() >= (5, 17) {
+        "fexit"
+    } else {
+        "sys_exit"
+    }
+}
+
+/// How a rung that is not there says why: this kernel came too early for it, or it forbids it all the same (a cloud's
+/// hardened kernel may refuse trampolines). Those that it came too early for are the only ones that it may "have no" of.
+fn absence(rung: &str) -> &'static str {
+    let since = match rung {
+        "tp_btf" => (6, 3),
+        "fexit" => (5, 17),
+        _ => (5, 10),
+    };
+    if kernel() < since {
+        "this kernel has no"
+    } else {
+        "the kernel refuses"
+    }
+}
+
+#[test]
+fn check_knows_this_kernels_rung() {
+    let _turn = Turn::take();
+    let finished = wrapped(&["env"], &["check", "--json"]);
+    let report = json(&finished);
+    assert_eq!(report["hooks"], rung(), "{report:#}");
+    // What the lowest rung costs and does not see is said.
+    let lost = report["lost"].to_string();
+    assert_eq!(
+        lost.contains("every system call"),
+        rung() == "sys_exit",
+        "{lost}"
+    );
+    // The lowest is there everywhere; the others are there or say why not.
+    assert_eq!(
+        row(&report, "hooks sys_exit")["present"],
+        true,
+        "{report:#}"
+    );
+    for name in ["tp_btf", "fexit"] {
+        let row = row(&report, &format!("hooks {name}"));
+        let found = row["found"].to_string();
+        assert!(
+            row["present"] == true || found.contains(absence(name)),
+            "expected `{}` in {row}",
+            absence(name)
+        );
+    }
+    for name in [
+        "CAP_BPF",
+        "CAP_PERFMON",
+        "CAP_SYS_PTRACE",
+        "CAP_DAC_READ_SEARCH",
+        "bpf(2)",
+        "BTF",
+        "sched_process_exec",
+        "sched_process_exit",
+        "ring buffer",
+        "socket storage",
+        "lockdown",
+        "memory lock",
+        "pid namespace",
+    ] {
+        assert_eq!(row(&report, name)["present"], true, "{name}");
+    }
+    // There or not, they are said.
+    for name in ["uprobes", "BPF statistics", "tracefs", "bpffs", "cgroups"] {
+        assert_eq!(row(&report, name)["need"], "informative", "{name}");
+    }
+    for row in report["capabilities"].as_array().expect("rows") {
+        for field in ["why", "found"] {
+            assert_ne!(row[field], "", "{field} of {row}");
+        }
+        assert!(row["present"] == true || row["remedy"] != "", "{row}");
+    }
+    // As root all is there: what is lost is known, and is in the exit code.
+    let nothing_lost = report["lost"] == Value::Array(Vec::new());
+    let (verdict, code) = if nothing_lost {
+        ("ready", 0)
+    } else {
+        ("degraded", 1)
+    };
+    assert_eq!(report["verdict"], verdict, "{report:#}");
+    assert_eq!(finished.status.code(), Some(code), "{report:#}");
+    // People get each row with what it is for, and how to get what is missing.
+    let text = stdout(&wrapped(&["env"], &["check"]));
+    for row in report["capabilities"].as_array().expect("rows") {
+        let said = |field: &str| row[field].as_str().is_some_and(|part| text.contains(part));
+        assert!(said("name") && said("found"), "{row} is not in:\n{text}");
+        assert!(said("why"), "{row} is not in:\n{text}");
+        assert!(
+            row["present"] == true || said("remedy"),
+            "{row} is not in:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn run_time_statistics_are_found_on_and_off() {
+    let _turn = Turn::take();
+    let path = "/proc/sys/kernel/bpf_stats_enabled";
+    let before = fs::read_to_string(path).expect("kernel.bpf_stats_enabled");
+    let found = ["0", "1"].map(|value| {
+        fs::write(path, value).expect("set kernel.bpf_stats_enabled");
+        json(&wrapped(&["env"], &["check", "--json"]))
+    });
+    fs::write(path, before).expect("set kernel.bpf_stats_enabled");
+    for (report, on) in found.iter().zip([false, true]) {
+        assert_eq!(row(report, "BPF statistics")["present"], on, "{report:#}");
+    }
+}
+
+/// Before Linux 5.11 maps count as locked memory.
+#[test]
+fn a_small_memory_lock_matters_to_old_kernels_only() {
+    let _turn = Turn::take();
+    let limited = [
+        "setpriv",
+        "--bounding-set",
+        "-sys_resource",
+        "sh",
+        "-c",
+        "ulimit -l 64; exec \"$@\"",
+        "sh",
+    ];
+    let finished = wrapped(&limited, &["check", "--json"]);
+    let report = json(&finished);
+    let charged = kernel() < (5, 11);
+    assert_eq!(row(&report, "memory lock")["present"], !charged);
+    assert_eq!(finished.status.code() == Some(2), charged, "{report:#}");
+    assert_eq!(
+        report["todo"].to_string().contains("LimitMEMLOCK=infinity"),
+        charged,
+        "{report:#}"
+    );
+}
+
+#[test]
+fn check_describes_servers_for_people_and_machines() {
+    let _turn = Turn::take();
+    let plain = Postgres::start(&Options::default());
+    let encrypted = Postgres::start(&Options {
+        configuration: vec!["ssl = on".to_owned()],
+        ..Options::default()
+    });
+    let finished = wrapped(&["env"], &["check", "--json"]);
+    let report = json(&finished);
+    let server = |port: u16| {
+        report["servers"]
+            .as_array()
+            .and_then(|servers| servers.iter().find(|server| server["port"] == port))
+            .unwrap_or_else(|| panic!("no server on {port} in {report:#}"))
+    };
+    assert_eq!(server(plain.port)["version"], plain.version().to_string());
+    assert_eq!(server(plain.port)["tls"], false);
+    assert_eq!(server(plain.port)["not_seen"], Value::Null);
+    assert_eq!(server(encrypted.port)["tls"], true);
+    assert!(
+        server(encrypted.port)["not_seen"]
+            .to_string()
+            .contains("TLS")
+    );
+    // What is lost is said, and is in the exit code.
+    assert_eq!(finished.status.code(), Some(1), "{report:#}");
+    assert_eq!(report["verdict"], "degraded");
+    assert!(
+        report["lost"]
+            .to_string()
+            .contains(&encrypted.port.to_string())
+    );
+    let finished = wrapped(&["env"], &["check"]);
+    let text = stdout(&finished);
+    assert_eq!(finished.status.code(), Some(1), "{text}");
+    for part in ["ready, with blind spots", "TLS: offered", "TLS: off"] {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+/// A file with this configuration; the test's to delete.
+fn configuration(text: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("dst-host-{}.toml", std::process::id()));
+    fs::write(&path, text).expect("write the configuration");
+    path
+}
+
+/// Forced by configuration, whatever `SENSOR_TEST_HOOKS` says.
+#[test]
+fn each_rung_is_there_or_says_why_not() {
+    let turn = Turn::take();
+    let report = json(&wrapped(&["env"], &["check", "--json"]));
+    for name in ["tp_btf", "fexit", "sys_exit"] {
+        let section = format!("[kernel]\nhooks = \"{name}\"\n");
+        let path = configuration(&section);
+        let path = path.to_str().expect("a path");
+        let checked = json(&wrapped(&["env"], &["check", "--json", "--config", path]));
+        if row(&report, &format!("hooks {name}"))["present"] == true {
+            assert_eq!(checked["hooks"], name, "{checked:#}");
+            let early = server();
+            let configuration = format!("{section}{QUIET}");
+            let sensor = Sensor::start(&turn, &configuration, &[]);
+            sensor.wait_log("attached: ");
+            watches(sensor, &early);
+            continue;
+        }
+        assert_eq!(checked["hooks"], Value::Null, "{checked:#}");
+        assert_eq!(checked["verdict"], "impossible");
+        let finished = wrapped(&["env"], &["run", "--config", path]);
+        let log = stderr(&finished);
+        assert_eq!(finished.status.code(), Some(1), "{log}");
+        for part in ["offers no hooks", name, absence(name), "kernel.hooks"] {
+            assert!(log.contains(part), "`{part}` is not in: {log}");
+        }
+    }
+}
