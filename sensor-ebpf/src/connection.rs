@@ -49,8 +49,8 @@ pub struct Request {
     pub count: u16,
     /// `REQUEST_*`.
     pub flags: u8,
-    /// Reserved.
-    pub pad: u8,
+    /// Number of its `LinkRecord`, zero without one.
+    pub link: u8,
 }
 
 /// [`Request`]: a simple `Query`; else `Execute` or `Sync`.
@@ -121,8 +121,8 @@ pub struct Connection {
     pub copy_done: u8,
     /// Which ways of [`crate::merged`] may hold completions, one bit each.
     pub merged: u8,
-    /// Reserved.
-    pub pad: u8,
+    /// Number of the last `LinkRecord`.
+    pub link: u8,
     /// Number of the slot that this state lies in.
     pub slot: u32,
     /// Tick (`jiffies`) of the last progress record.
@@ -177,7 +177,7 @@ impl Connection {
             limit: 0,
             count: 0,
             flags: 0,
-            pad: 0,
+            link: 0,
         },
         sent: 0,
         received: 0,
@@ -197,7 +197,7 @@ impl Connection {
         requests_lost: 0,
         copy_done: 0,
         merged: 0,
-        pad: 0,
+        link: 0,
         slot: 0,
         unnamed_statement: 0,
         unnamed_portal: 0,

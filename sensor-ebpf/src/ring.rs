@@ -68,8 +68,8 @@ pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHe
         kind: kind as u8,
         flags,
         tag,
-        pad: 0,
-        len: 0,
+        link: 0,
+        detail: 0,
         connection,
     }
 }
@@ -79,12 +79,16 @@ pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHe
 pub fn statement(c: &Connection, outcome: &Outcome) {
     let sent = emit(|record: &mut StatementRecord| {
         *record = StatementRecord {
-            header: header(
-                RecordKind::Statement,
-                outcome.flags,
-                outcome.tag as u8,
-                c.id,
-            ),
+            header: RecordHeader {
+                link: outcome.link,
+                detail: outcome.sqlstate,
+                ..header(
+                    RecordKind::Statement,
+                    outcome.flags,
+                    outcome.tag as u8,
+                    c.id,
+                )
+            },
             fingerprint: outcome.fingerprint,
             rows_returned: outcome.rows_returned,
             rows_written: outcome.rows_written,
@@ -336,8 +340,8 @@ pub fn text(
                 kind: kind as u8,
                 flags: if truncated { TEXT_TRUNCATED } else { 0 },
                 tag: 0,
-                pad: 0,
-                len: length,
+                link: 0,
+                detail: length,
                 connection,
             },
             fingerprint,

@@ -72,7 +72,9 @@ pub fn complete<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Com
                 0
             },
         tag,
+        link: request.link,
         queries: u32::from(request.flags & REQUEST_CONTINUES == 0),
+        sqlstate: 0,
         started: request.started,
         ended,
     };
@@ -114,6 +116,7 @@ pub fn unfinished(rows: u64, flags: u8) -> Completion {
 pub fn complete_lone<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Completion) {
     let flags = c.front.flags;
     let apart = flags & (REQUEST_TRUNCATED | REQUEST_CONTINUES | REQUEST_APART) != 0
+        || c.front.link != 0
         || completion.flags != 0
         || !is_ordinary(completion.tag)
         || completion.tag == CommandTag::Transaction && c.has(CONNECTION_SET);
@@ -135,12 +138,14 @@ pub fn flush<S: Surroundings>(s: &mut S, c: &mut Connection) {
     }
 }
 
-/// `ErrorResponse` in a response.
+/// `ErrorResponse` in a response, its fields between `start` and `end` of the window.
 #[inline(always)]
-pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) {
+pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection, start: u32, end: u32) {
     let extended = c.front.flags & REQUEST_SIMPLE == 0;
     let rows = c.rows;
     complete(s, c, &unfinished(rows, STATEMENT_FAILED));
+    let sqlstate = s.sqlstate(start, end);
+    s.scratch().walk.outcome.sqlstate = sqlstate;
     if extended {
         c.set(CONNECTION_FAILED);
     }
