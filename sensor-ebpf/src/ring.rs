@@ -5,9 +5,9 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 #[cfg(not(floor))]
-use sensor_ebpf::{bytes::barrier, merged::Merged};
+use sensor_ebpf::merged::Merged;
 use sensor_ebpf::{
-    bytes::{Window, opaque},
+    bytes::{Window, barrier, opaque},
     connection::Connection,
     picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY},
     protocol::{Outcome, ROUGHLY},
@@ -79,16 +79,12 @@ pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHe
 pub fn statement(c: &Connection, outcome: &Outcome) {
     let sent = emit(|record: &mut StatementRecord| {
         *record = StatementRecord {
-            header: RecordHeader {
-                link: outcome.link,
-                detail: outcome.sqlstate,
-                ..header(
-                    RecordKind::Statement,
-                    outcome.flags,
-                    outcome.tag as u8,
-                    c.id,
-                )
-            },
+            header: header(
+                RecordKind::Statement,
+                outcome.flags,
+                outcome.tag as u8,
+                c.id,
+            ),
             fingerprint: outcome.fingerprint,
             rows_returned: outcome.rows_returned,
             rows_written: outcome.rows_written,
@@ -101,6 +97,10 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
             largest_rows: 0,
             largest_bytes: 0,
         };
+        // Loaded now: before, they would be two more values that wait on the stack, see `key`.
+        barrier();
+        record.header.link = outcome.link;
+        record.header.detail = outcome.sqlstate;
     });
     if !sent {
         overflow(c, outcome);

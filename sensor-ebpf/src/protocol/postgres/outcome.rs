@@ -1,6 +1,7 @@
 //! How requests end: completion, error, ready, close; and what is reported then.
 
 use crate::{
+    bytes::barrier,
     connection::{
         CONNECTION_CLOSED, CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED,
         CONNECTION_SET, Connection, Phase, QUEUE, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SIMPLE,
@@ -72,12 +73,15 @@ pub fn complete<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Com
                 0
             },
         tag,
-        link: request.link,
+        link: 0,
         queries: u32::from(request.flags & REQUEST_CONTINUES == 0),
         sqlstate: 0,
         started: request.started,
         ended,
     };
+    // Loaded now: before, it would be one more value that waits on the stack, of which old kernels have little.
+    barrier();
+    s.scratch().walk.outcome.link = c.front.link;
     c.last_fingerprint = request.fingerprint;
     forget_response(c);
     if request.flags & REQUEST_SIMPLE == 0 && c.front.count > 0 {
