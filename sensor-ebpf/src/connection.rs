@@ -49,8 +49,8 @@ pub struct Request {
     pub count: u16,
     /// `REQUEST_*`.
     pub flags: u8,
-    /// Reserved.
-    pub pad: u8,
+    /// Number of its `LinkRecord`, zero without one.
+    pub link: u8,
 }
 
 /// [`Request`]: a simple `Query`; else `Execute` or `Sync`.
@@ -123,8 +123,8 @@ pub struct Connection {
     pub copy_done: u8,
     /// Which ways of [`crate::merged`] may hold completions, one bit each.
     pub merged: u8,
-    /// Which of these ways is given away next.
-    pub next_way: u8,
+    /// Number of the last `LinkRecord`.
+    pub link: u8,
     /// Number of the slot that this state lies in.
     pub slot: u32,
     /// Whose these ways are: a byte of the statement's fingerprint each.
@@ -179,7 +179,7 @@ impl Connection {
             limit: 0,
             count: 0,
             flags: 0,
-            pad: 0,
+            link: 0,
         },
         sent: 0,
         received: 0,
@@ -199,7 +199,7 @@ impl Connection {
         requests_lost: 0,
         copy_done: 0,
         merged: 0,
-        next_way: 0,
+        link: 0,
         slot: 0,
         ways: 0,
         unnamed_statement: 0,

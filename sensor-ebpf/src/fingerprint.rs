@@ -580,8 +580,8 @@ pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) 
     };
     let product = (pass.hash ^ (pass.hash >> 29)).wrapping_mul(keys[0]);
     Hashed {
-        // The lowest bit keeps zero free for "no statement"; the second is free for those who keep fingerprints.
-        fingerprint: (product ^ (product >> 32)) & !2 | 1,
+        // The lowest bit keeps zero free for "no statement"; the next two are free for those who keep fingerprints.
+        fingerprint: (product ^ (product >> 32)) & !6 | 1,
         length: position - start,
         several: pass.several,
     }

@@ -5,6 +5,7 @@
 pub mod bytes;
 pub mod connection;
 pub mod fingerprint;
+pub mod link;
 pub mod loops;
 pub mod merged;
 pub mod picked;
@@ -14,3 +15,4 @@ mod random;
 pub mod record;
 pub mod scratch;
 pub mod settings;
+pub mod sqlstate;

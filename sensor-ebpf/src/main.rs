@@ -19,6 +19,8 @@ mod hook;
 #[cfg(target_arch = "bpf")]
 mod identity;
 #[cfg(target_arch = "bpf")]
+mod links;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 #[cfg_attr(floor, path = "floor/merge.rs")]

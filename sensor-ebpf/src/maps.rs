@@ -109,6 +109,10 @@ pub static PLANS: Array<Bucket, { BUCKETS as usize }> = Array::new();
 #[btf_map]
 pub static WALKS: LruHashMap<OverflowKey, Walked, 16384> = LruHashMap::new();
 
+/// Until when the budget of links to applications' traces is used up, in nanoseconds of the kernel's ticks.
+#[btf_map]
+pub static LINKS: Array<u64, 1> = Array::new();
+
 /// TCP ports that watched servers listen on, one bit each.
 #[btf_map]
 pub static PORTS: Array<u64, 1024> = Array::new();
@@ -162,6 +166,7 @@ pub static SETTINGS: Settings = Settings {
     progress_bytes: 0,
     loaded_at: 0,
     netns: 0,
+    link_interval: 0,
 };
 
 /// A setting. Volatile, or the compiler would take the zeroes above for the truth.

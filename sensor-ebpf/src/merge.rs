@@ -20,7 +20,8 @@ use crate::{
 /// Adds the completion of the front request; false when that can't be done now.
 #[inline(always)]
 pub fn add(c: &mut Connection, completion: &Completion) -> bool {
-    let way = way(c);
+    let tick = ring::ticks();
+    let way = way(c, tick);
     let Some(merged) = entry(c.slot, way) else {
         return false;
     };
@@ -31,7 +32,7 @@ pub fn add(c: &mut Connection, completion: &Completion) -> bool {
         leave(merged);
     }
     let first = merged.queries == 0;
-    merged.add(c, completion, ring::ticks());
+    merged.add(c, completion, tick);
     let full = merged.is_full();
     if full {
         leave(merged);

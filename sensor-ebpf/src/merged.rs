@@ -63,16 +63,22 @@ pub fn is_ordinary(tag: CommandTag) -> bool {
     )
 }
 
-/// Which of its connection's [`WAYS`] a statement takes: the one it had, or else the next in turn.
+/// Which of its connection's [`WAYS`] a statement takes: the one it had, else a free one, else the one whose tick it is.
+///
+/// So of more statements than there are ways, which come again and again in the same order, all but one way's keep theirs.
 #[inline(always)]
-pub fn way(c: &mut Connection) -> u32 {
+pub fn way(c: &mut Connection, tick: u64) -> u32 {
     let tag = tag(c.front.fingerprint);
     let matches = swar::equal(c.ways, tag);
     if matches != 0 {
         return first(matches);
     }
-    let way = u32::from(c.next_way) & (WAYS - 1);
-    c.next_way = c.next_way.wrapping_add(1);
+    let free = swar::zero(c.ways);
+    let way = if free != 0 {
+        first(free)
+    } else {
+        tick as u32 & (WAYS - 1)
+    };
     let shift = way * 8;
     c.ways = c.ways & !(0xff << shift) | u64::from(tag) << shift;
     way
@@ -148,7 +154,7 @@ mod tests {
 
     fn front(c: &mut Connection, fingerprint: u64) -> u32 {
         c.front.fingerprint = fingerprint;
-        way(c)
+        way(c, 3)
     }
 
     #[test]
@@ -161,9 +167,13 @@ mod tests {
         let mut sorted = ways.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, (0..WAYS).collect::<Vec<_>>());
-        // One more takes the place of the first, and only that.
-        assert_eq!(front(&mut c, 1 << 20), ways[0]);
-        assert_eq!(front(&mut c, fingerprints[1]), ways[1]);
+        // One more takes the place of one, and only of that.
+        assert_eq!(front(&mut c, 1 << 15), 3);
+        for (fingerprint, way) in fingerprints.iter().zip(ways) {
+            if way != 3 {
+                assert_eq!(front(&mut c, *fingerprint), way);
+            }
+        }
     }
 
     #[test]

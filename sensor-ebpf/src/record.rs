@@ -29,6 +29,8 @@ pub enum RecordKind {
     LocalClient = 10,
     /// [`KeysRecord`].
     Keys = 11,
+    /// [`LinkRecord`].
+    Link = 12,
 }
 
 /// First 16 bytes of every record.
@@ -41,10 +43,12 @@ pub struct RecordHeader {
     pub flags: u8,
     /// Meaning depends on the kind.
     pub tag: u8,
-    /// Reserved, zero.
-    pub pad: u8,
-    /// Bytes that follow a [`TextHeader`]; zero for fixed records.
-    pub len: u32,
+    /// Number of a [`LinkRecord`] among those of its connection, and of the [`StatementRecord`] that it belongs to; zero
+    /// without one.
+    pub link: u8,
+    /// Bytes that follow a [`TextHeader`]; the packed code of a [`StatementRecord`] that failed ([`crate::sqlstate`]);
+    /// zero for other records.
+    pub detail: u32,
     /// Connection number (socket cookie); zero for process records.
     pub connection: u64,
 }
@@ -95,7 +99,7 @@ pub struct OpenRecord {
 /// [`OpenRecord`]: first seen in the middle, not from its first byte.
 pub const OPEN_PREEXISTING: u8 = 1;
 
-/// Header of [`RecordKind::Startup`] and [`RecordKind::Text`]; `header.len` bytes follow.
+/// Header of [`RecordKind::Startup`] and [`RecordKind::Text`]; `header.detail` bytes follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextHeader {
@@ -116,7 +120,7 @@ pub const ALWAYS: u64 = 0;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StatementRecord {
-    /// `flags`: `STATEMENT_*`; `tag`: a [`CommandTag`].
+    /// `flags`: `STATEMENT_*`; `tag`: a [`CommandTag`]; `link`, `detail`: see there.
     pub header: RecordHeader,
     /// Fingerprint, zero when there is no statement or it is unknown.
     pub fingerprint: u64,
@@ -309,6 +313,19 @@ pub struct KeysRecord {
     pub hash: u64,
 }
 
+/// The application's trace, as the comment at the end of one execution's text says; comes before the statement's own record.
+/// See [`crate::link`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LinkRecord {
+    /// `link`: its number.
+    pub header: RecordHeader,
+    /// Statement.
+    pub fingerprint: u64,
+    /// The traceparent, and a byte that follows it.
+    pub traceparent: [u64; 7],
+}
+
 /// Key of the overflow map: volumes whose record found the ring full.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -367,6 +384,10 @@ pub struct KernelCounters {
     pub lost_keys: u64,
     /// Statements whose keys could not all be read: the text or message was cut, or written in another way than was learnt.
     pub cut_keys: u64,
+    /// Statements whose application samples its trace, but was not linked to: more came than the budget allows.
+    pub links_over_budget: u64,
+    /// Likewise: the ring was full.
+    pub lost_links: u64,
 }
 
 macro_rules! assert_size {
@@ -386,7 +407,8 @@ assert_size! {
     ExitRecord = 32,
     LocalClientRecord = 112,
     KeysRecord = 32,
+    LinkRecord = 80,
     OverflowKey = 16,
     OverflowVolume = 64,
-    KernelCounters = 88,
+    KernelCounters = 104,
 }

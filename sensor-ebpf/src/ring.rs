@@ -5,9 +5,9 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 #[cfg(not(floor))]
-use sensor_ebpf::{bytes::barrier, merged::Merged};
+use sensor_ebpf::merged::Merged;
 use sensor_ebpf::{
-    bytes::{Window, opaque},
+    bytes::{Window, barrier, opaque},
     connection::Connection,
     picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY},
     protocol::{Outcome, ROUGHLY},
@@ -68,8 +68,8 @@ pub fn header(kind: RecordKind, flags: u8, tag: u8, connection: u64) -> RecordHe
         kind: kind as u8,
         flags,
         tag,
-        pad: 0,
-        len: 0,
+        link: 0,
+        detail: 0,
         connection,
     }
 }
@@ -97,6 +97,10 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
             largest_rows: 0,
             largest_bytes: 0,
         };
+        // Loaded now: before, they would be two more values that wait on the stack, see `key`.
+        barrier();
+        record.header.link = outcome.link;
+        record.header.detail = outcome.sqlstate;
     });
     if !sent {
         overflow(c, outcome);
@@ -336,8 +340,8 @@ pub fn text(
                 kind: kind as u8,
                 flags: if truncated { TEXT_TRUNCATED } else { 0 },
                 tag: 0,
-                pad: 0,
-                len: length,
+                link: 0,
+                detail: length,
                 connection,
             },
             fingerprint,

@@ -30,6 +30,8 @@ pub struct Settings {
     pub loaded_at: u64,
     /// Only connections whose server's end is in the network namespace of this inode are watched; zero: all.
     pub netns: u64,
+    /// Nanoseconds between two links to applications' traces, as many as the budget allows; zero: none.
+    pub link_interval: u64,
 }
 
 /// How many command names can be watched.
@@ -121,4 +123,4 @@ pub struct Offsets {
     pub inode_ino: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 9 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 10 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -16,11 +16,12 @@ use sensor_ebpf::{
     protocol::{Completion, Surroundings, postgres::mergeable},
     record::{ALWAYS, PhaseRecord, RecordKind},
     scratch::Scratch,
+    sqlstate,
 };
 
 use crate::{
     hook::registers::{Buffer, read_user},
-    identity,
+    identity, links,
     maps::{CREATE, NAMES, PARTIALS, PLANS, QUEUES, SCRATCH, SEEN, count, raw, setting, storage},
     merge, ring,
 };
@@ -147,6 +148,16 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
+    fn link(&mut self, c: &mut Connection, fingerprint: u64, start: u32, end: u32) -> bool {
+        links::tell(c, fingerprint, start, end)
+    }
+
+    #[inline(always)]
+    fn sqlstate(&mut self, start: u32, end: u32) -> u32 {
+        find_sqlstate(start, end)
+    }
+
+    #[inline(always)]
     fn startup(&mut self, c: &mut Connection, start: u32, length: u32, truncated: bool) {
         if !ring::text(
             RecordKind::Startup,
@@ -257,6 +268,7 @@ impl Surroundings for KernelSurroundings {
             count!(merged_pipeline, 1);
             let last = slot(queue, queue.head + queue.length - 1);
             last.fingerprint = 0;
+            last.link = 0;
             last.count = last.count.saturating_add(request.count);
             last.flags |= request.flags & REQUEST_SYNC;
             return;
@@ -396,6 +408,17 @@ pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     scratch.hashed = fingerprint(scratch, start, end, keys);
     1
+}
+
+/// See [`sqlstate::find`]. Global, as [`hash_text`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_sqlstate(start: u32, end: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    sqlstate::find(unsafe { &mut (*scratch).window }, start, end)
 }
 
 /// See [`picked::literals`]. Global, as [`hash_text`] is.

@@ -16,8 +16,11 @@ use sensor_user::{
     },
     ingest::{Clock, Observation, decode},
     pipeline::Pipeline,
-    sql::shapes::Shapes,
+    principal::Session,
+    sql::{Shape, shapes::Shapes},
     time::Timestamp,
+    trace::Tracer,
+    volume::{Access, AccessKind, Volume},
 };
 use stream::Size;
 
@@ -101,6 +104,70 @@ fn judging(criterion: &mut Criterion) {
     observe(criterion, "judging", stream::pipeline(Size::USUAL));
 }
 
+/// What each statement pays for the histogram of rows, and for the live table with its sparklines: parts of the
+/// aggregation, by themselves.
+fn histogram_and_live(criterion: &mut Criterion) {
+    let mut pipeline = stream::pipeline(Size::USUAL);
+    let clock = Clock::now();
+    let sessions: Vec<Session> = (1..=Size::USUAL.connections)
+        .filter_map(|connection| pipeline.resolver.session(connection).cloned())
+        .collect();
+    let shape = Shape::default();
+    // Each from whichever session, as the stream has them.
+    let accesses: Vec<Access<'_>> = (0..ROUND)
+        .map(|index| {
+            let record = stream::nth(index, Size::USUAL);
+            let at = usize::try_from(record.header.connection - 1).expect("few connections");
+            let time = clock.convert(record.ended);
+            Access {
+                time,
+                started: time,
+                principal: sessions[at].principal,
+                session: &sessions[at],
+                shape_id: 0,
+                shape: &shape,
+                volume: Volume {
+                    rows_returned: 3,
+                    bytes_sent: 300,
+                    bytes_received: 80,
+                    queries: 1,
+                    ..Volume::default()
+                },
+                kind: AccessKind::Completed,
+                largest: None,
+                picked: None,
+            }
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("parts of aggregation");
+    group.throughput(Throughput::Elements(ROUND));
+    group.bench_function("histogram", |bencher| {
+        bencher.iter(|| {
+            for access in &accesses {
+                let spread = &mut pipeline.spread;
+                spread.observe(access.principal, access.time, 3, 1, None);
+            }
+        });
+    });
+    group.bench_function("live table", |bencher| {
+        bencher.iter(|| {
+            for access in &accesses {
+                pipeline.live.observe(access);
+            }
+        });
+    });
+    group.finish();
+}
+
+/// Attribution, volumes and spans.
+fn tracing(criterion: &mut Criterion) {
+    let mut pipeline = stream::pipeline(Size::USUAL);
+    let none = Config::parse("", Path::new("bench")).expect("valid configuration");
+    pipeline.lane.reconfigure(&none.thresholds);
+    pipeline.tracer = Tracer::new(10, 1);
+    observe(criterion, "aggregation with spans", pipeline);
+}
+
 /// What one question of `sensor top` holds the pipeline up for.
 fn console(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("console");
@@ -137,5 +204,14 @@ fn console(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(steps, ingest, normalisation, aggregation, judging, console);
+criterion_group!(
+    steps,
+    ingest,
+    normalisation,
+    aggregation,
+    histogram_and_live,
+    tracing,
+    judging,
+    console
+);
 criterion_main!(steps);

@@ -51,6 +51,12 @@ pub trait Surroundings {
         length: u32,
         truncated: bool,
     ) -> bool;
+    /// Hands on to which trace the application says that a statement belongs, whose text from `start` to `end` may end in such
+    /// a comment; true when it was, and `connection.link` is its number.
+    fn link(&mut self, connection: &mut Connection, fingerprint: u64, start: u32, end: u32)
+    -> bool;
+    /// The packed code of an error whose fields lie between `start` and `end` of the window; zero when it is not found.
+    fn sqlstate(&mut self, start: u32, end: u32) -> u32;
     /// Hands on the parameters of a start-up packet.
     fn startup(&mut self, connection: &mut Connection, start: u32, length: u32, truncated: bool);
     /// Adds the completion of the front request, an ordinary one without flags, to others of its statement; false when
@@ -117,8 +123,12 @@ pub struct Outcome {
     pub flags: u8,
     /// Command.
     pub tag: CommandTag,
+    /// Number of its `LinkRecord`, zero without one.
+    pub link: u8,
     /// Statements closed.
     pub queries: u32,
+    /// Packed code of its error, zero without one.
+    pub sqlstate: u32,
     /// Request seen; a time, or a mark of [`Surroundings::roughly_now`].
     pub started: u64,
     /// Now.

@@ -426,6 +426,8 @@ impl Live {
                 sum.merged_pipeline += one.merged_pipeline;
                 sum.lost_keys += one.lost_keys;
                 sum.cut_keys += one.cut_keys;
+                sum.links_over_budget += one.links_over_budget;
+                sum.lost_links += one.lost_links;
             }
         }
         sum

@@ -38,6 +38,8 @@ pub struct Export {
     pub prometheus: Option<SocketAddr>,
     /// Statements told as spans by chance, a second; zero: only alerts have traces.
     pub spans_per_second: usize,
+    /// Statements a second that are told one by one because their application samples its trace.
+    pub links_per_second: usize,
     /// How often sketches of distinct records are exported; `None`: never.
     pub records_interval: Option<Duration>,
     /// What waits for the receiver.
@@ -83,6 +85,7 @@ pub(super) struct Section {
 #[serde(deny_unknown_fields, default)]
 struct TracesSection {
     spans_per_second: Option<Spanned<usize>>,
+    links_per_second: Option<Spanned<usize>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -139,6 +142,7 @@ impl Section {
             Some(text) => units::duration_within(text, least, Duration::from_secs(3600)),
         };
         let millis = Duration::from_millis;
+        let (spans_per_second, links_per_second) = self.traces.build()?;
         Ok(Export {
             interval: duration(&self.interval, Duration::from_secs(10), millis(100))?,
             otlp: Settings {
@@ -165,7 +169,8 @@ impl Section {
             statement_series: self.statement_series.unwrap_or(500),
             histogram_series: self.histogram_series.unwrap_or(200),
             prometheus: self.prometheus.build()?,
-            spans_per_second: self.traces.build()?,
+            spans_per_second,
+            links_per_second,
             records_interval: self.records.build()?,
             queue: self.queue.build()?,
         })
@@ -173,16 +178,20 @@ impl Section {
 }
 
 impl TracesSection {
-    fn build(self) -> Result<usize, Problem> {
-        match self.spans_per_second {
-            None => Ok(10),
-            Some(spans) if *spans.get_ref() > 1000 => Err(Problem::new(
-                spans.span(),
+    /// Spans by chance and linked ones, a second.
+    fn build(self) -> Result<(usize, usize), Problem> {
+        let within = |number: Option<Spanned<usize>>, default, zero| match number {
+            None => Ok(default),
+            Some(number) if *number.get_ref() > 1000 => Err(Problem::new(
+                number.span(),
                 "that many spans a second cost a database host more than they tell",
-                "allowed: 0 (alerts only) to 1000",
+                format!("allowed: 0 ({zero}) to 1000"),
             )),
-            Some(spans) => Ok(spans.into_inner()),
-        }
+            Some(number) => Ok(number.into_inner()),
+        };
+        let spans = within(self.spans_per_second, 10, "alerts only")?;
+        let links = within(self.links_per_second, 50, "no links but the first")?;
+        Ok((spans, if spans == 0 { 0 } else { links }))
     }
 }
 

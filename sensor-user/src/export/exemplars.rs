@@ -108,6 +108,7 @@ mod tests {
                 ..Volume::default()
             },
             failed: false,
+            sqlstate: None,
             largest: merged.map(|(_, rows)| Largest {
                 rows,
                 bytes_sent: 0,

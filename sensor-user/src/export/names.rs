@@ -57,6 +57,8 @@ pub const DB_QUERY_SUMMARY: &str = semconv::DB_QUERY_SUMMARY;
 pub const DB_QUERY_TEXT: &str = semconv::DB_QUERY_TEXT;
 /// `db.response.returned_rows`.
 pub const DB_RESPONSE_RETURNED_ROWS: &str = semconv::DB_RESPONSE_RETURNED_ROWS;
+/// `db.response.status_code`.
+pub const DB_RESPONSE_STATUS_CODE: &str = semconv::DB_RESPONSE_STATUS_CODE;
 /// `user.name`.
 pub const USER_NAME: &str = semconv::USER_NAME;
 /// `client.address`.
@@ -186,6 +188,12 @@ pub const SAMPLED_BY: &str = "data_access.sampling.reason";
 pub const PROBABILITY: &str = "data_access.sampling.probability";
 /// Own: id of the alert that a statement is part of.
 pub const ALERT_UID: &str = "data_access.alert.uid";
+/// Own: statements of an alert that are told as spans.
+pub const ALERT_TOLD: &str = "data_access.alert.statements.told";
+/// Own: those that are not.
+pub const ALERT_LEFT_OUT: &str = "data_access.alert.statements.left_out";
+/// Own: since when they are counted.
+pub const ALERT_COUNTED_SINCE: &str = "data_access.alert.statements.since";
 /// Own: trace of the session that an alert is about.
 pub const SESSION_TRACE: &str = "data_access.session.trace_id";
 
@@ -326,6 +334,7 @@ metrics! {
     EXPORT_FAILED = "data_access.sensor.export_failed", "{attempt}", Sum, &[SIGNAL], "Attempts to deliver that failed and are repeated.";
     EXPORT_WAITING = "data_access.sensor.export_waiting", "{message}", Gauge, &[SIGNAL], "Messages that wait for a receiver.";
     SPANS = "data_access.sensor.spans", "{statement}", Sum, &[SAMPLED_BY], "Statements by what became of their spans: told for one of the reasons, or `left_out`.";
+    UNLINKED = "data_access.sensor.unlinked", "{statement}", Sum, &[CAUSE], "Statements whose application samples its trace, but whose span has no link to it.";
     EXPORT_UNSAVED = "data_access.sensor.export_unsaved", "{change}", Sum, &[], "Changes of the queue for the receiver that could not be written to its copy on disk.";
     BPF_RUN_TIME = "data_access.sensor.bpf.run_time", "ns", Sum, &[PROGRAM], "Run time of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_RUNS = "data_access.sensor.bpf.runs", "{run}", Sum, &[PROGRAM], "Runs of the BPF programs; counts while kernel.bpf_stats_enabled is on.";

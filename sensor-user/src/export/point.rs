@@ -10,7 +10,7 @@ use crate::{
     detect::Alert,
     principal::{Principal, Session},
     time::Timestamp,
-    trace::SpanContext,
+    trace::OfAlert,
     volume::{Volume, completeness::Completeness, spread::Histogram},
 };
 
@@ -111,8 +111,8 @@ pub struct AlertRecord {
     pub completeness: Completeness,
     /// Ways by which data left through the server's own hands.
     pub egress: Vec<String>,
-    /// The session's span, where sessions are traced.
-    pub trace: Option<SpanContext>,
+    /// Its session and statements, where those are traced.
+    pub trace: Option<OfAlert>,
 }
 
 /// Attributes of a principal.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sensor_ebpf::record::{
-    CloseRecord, ExitRecord, KeysRecord, LocalClientRecord, OpenRecord, PhaseRecord,
+    CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord, PhaseRecord,
     ProgressRecord, RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
 };
 
@@ -50,6 +50,17 @@ pub enum Observation<'a> {
     ProcessExecuted(ExitRecord),
     /// A key by which a statement picks its rows.
     Keys(KeysRecord),
+    /// To which of the application's traces an execution belongs.
+    Link {
+        /// Connection.
+        connection: u64,
+        /// The record of its end has this number, too.
+        number: u8,
+        /// Fingerprint.
+        fingerprint: u64,
+        /// A traceparent, and a byte behind it.
+        traceparent: [u8; 56],
+    },
     /// A local process talks to a watched server.
     LocalClient(LocalClientRecord),
 }
@@ -85,7 +96,7 @@ macro_rules! shared {
 }
 
 shared! {
-    CloseRecord, ExitRecord, KeysRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord, RecordHeader,
+    CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord, RecordHeader,
     StatementRecord, TextHeader,
 }
 
@@ -116,7 +127,7 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
         k if k == RecordKind::Text as u8 || k == RecordKind::Startup as u8 => {
             let header: TextHeader = read(bytes)?;
             let rest = &bytes[size_of::<TextHeader>()..];
-            let text = rest.get(..header.header.len as usize)?;
+            let text = rest.get(..header.header.detail as usize)?;
             let truncated = header.header.flags & TEXT_TRUNCATED != 0;
             if k == RecordKind::Text as u8 {
                 Observation::Text {
@@ -139,6 +150,19 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
         k if k == RecordKind::ProcessExit as u8 => Observation::ProcessExited(read(bytes)?),
         k if k == RecordKind::ProcessExec as u8 => Observation::ProcessExecuted(read(bytes)?),
         k if k == RecordKind::Keys as u8 => Observation::Keys(read(bytes)?),
+        k if k == RecordKind::Link as u8 => {
+            let record: LinkRecord = read(bytes)?;
+            let mut traceparent = [0; 56];
+            for (bytes, word) in traceparent.chunks_exact_mut(8).zip(record.traceparent) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+            Observation::Link {
+                connection: record.header.connection,
+                number: record.header.link,
+                fingerprint: record.fingerprint,
+                traceparent,
+            }
+        }
         k if k == RecordKind::LocalClient as u8 => Observation::LocalClient(read(bytes)?),
         _ => return None,
     })
@@ -184,7 +208,7 @@ mod tests {
         let header = TextHeader {
             header: RecordHeader {
                 kind: RecordKind::Text as u8,
-                len: 100,
+                detail: 100,
                 ..RecordHeader::default()
             },
             fingerprint: 1,

@@ -282,6 +282,10 @@ fn settings(config: &Config) -> Result<Settings> {
             Scope::Own => discover::network_namespace("self")
                 .context("kernel.network_namespace: cannot tell the sensor's own")?,
         },
+        link_interval: match config.export.links_per_second {
+            0 => 0,
+            links => 1_000_000_000 / u64::try_from(links)?,
+        },
         ..Settings::default()
     };
     settings.record_keys = record_keys(config)?;

@@ -24,7 +24,7 @@ use crate::{
         shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
-    trace::{SpanContext, Tracer},
+    trace::{Detail, OfAlert, Tracer},
     volume::{
         Access, AccessKind, Largest, Volume,
         completeness::{BlindSpot, Completeness},
@@ -108,8 +108,8 @@ pub struct Raised {
     pub session: Session,
     /// How much of the principal's bytes was understood.
     pub completeness: Completeness,
-    /// The session's span, where sessions are traced.
-    pub trace: Option<SpanContext>,
+    /// Its session and statements, where those are traced.
+    pub trace: Option<OfAlert>,
 }
 
 /// Bytes that a local user's processes exchanged with watched servers.
@@ -208,6 +208,14 @@ impl Pipeline {
             }
             Observation::ProcessExecuted(_) => return Request::Discover,
             Observation::Keys(record) => self.keys.observe(record),
+            Observation::Link {
+                connection,
+                number,
+                fingerprint,
+                traceparent,
+            } => self
+                .tracer
+                .link(*connection, *number, *fingerprint, traceparent),
             Observation::LocalClient(record) => self.resolver.local_client(record),
         }
         Request::None
@@ -460,8 +468,12 @@ impl Pipeline {
                 }),
                 picked: picked.as_ref(),
             },
-            record.fingerprint,
-            whole,
+            Detail {
+                fingerprint: record.fingerprint,
+                whole,
+                sqlstate: record.header.detail,
+                link: record.header.link,
+            },
         );
     }
 
@@ -512,8 +524,10 @@ impl Pipeline {
                 largest: None,
                 picked: picked.as_ref(),
             },
-            record.fingerprint,
-            None,
+            Detail {
+                fingerprint: record.fingerprint,
+                ..Detail::default()
+            },
         );
     }
 
@@ -553,8 +567,7 @@ impl Pipeline {
                 largest: None,
                 picked: None,
             },
-            0,
-            None,
+            Detail::default(),
         );
     }
 
@@ -634,8 +647,11 @@ impl Pipeline {
                     largest: None,
                     picked: None,
                 },
-                fingerprint,
-                Some(whole),
+                Detail {
+                    fingerprint,
+                    whole: Some(whole),
+                    ..Detail::default()
+                },
             );
         }
         self.tracer.closed(connection, time);
@@ -649,8 +665,7 @@ impl Pipeline {
         flight.bytes_received += received;
     }
 
-    /// `whole`: all of the statement, or statements, that end with this access.
-    fn deliver(&mut self, access: Access<'_>, fingerprint: u64, whole: Option<Volume>) {
+    fn deliver(&mut self, access: Access<'_>, detail: Detail) {
         if let AccessKind::Streaming { estimated_rows } = access.kind
             && let Some(flight) = self.flights.get_mut(&access.session.connection.0)
         {
@@ -661,7 +676,7 @@ impl Pipeline {
         self.records.observe(&access);
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
-        self.tracer.observe(&access, &principal, fingerprint, whole);
+        self.tracer.observe(&access, &principal, detail);
         let shape = self.shapes.shape(access.shape_id);
         self.history.observe(&access, &principal, shape);
         let mut alerts = Vec::new();

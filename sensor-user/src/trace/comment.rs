@@ -7,19 +7,26 @@ use super::SpanContext;
 /// The value may be percent-encoded, as sqlcommenter does; of a traceparent that changes nothing.
 pub fn traceparent(text: &[u8]) -> Option<SpanContext> {
     const KEY: &[u8] = b"traceparent='";
-    // `00-` trace `-` span `-` flags.
-    const LENGTH: usize = 3 + 32 + 1 + 16 + 1 + 2;
     let at = text.windows(KEY.len()).rposition(|window| window == KEY)? + KEY.len();
     // Comments are at the end, or at the beginning; in a literal it would be a quote within quotes, `''`.
     let value = text.get(at..at + LENGTH)?;
-    if text.get(at + LENGTH) != Some(&b'\'') || value[..3] != *b"00-" {
+    if text.get(at + LENGTH) != Some(&b'\'') {
         return None;
     }
     let comment = text[..at].windows(2).rposition(|window| window == b"/*")?;
     if text[comment..at].windows(2).any(|window| window == b"*/") {
         return None;
     }
-    if value[35] != b'-' || value[52] != b'-' {
+    parse(value)
+}
+
+/// `00-` trace `-` span `-` flags.
+const LENGTH: usize = 3 + 32 + 1 + 16 + 1 + 2;
+
+/// The context of a traceparent, if the application samples it.
+pub fn parse(value: &[u8]) -> Option<SpanContext> {
+    let value = value.get(..LENGTH)?;
+    if value[..3] != *b"00-" || value[35] != b'-' || value[52] != b'-' {
         return None;
     }
     let context = SpanContext {

@@ -10,19 +10,27 @@ use std::{
     time::Duration,
 };
 
+use sensor_ebpf::sqlstate;
+
 use crate::{
     detect::Alert,
-    principal::{Principal, PrincipalId, Session},
-    sql::{Shape, shapes::Shapes},
+    principal::{Principal, PrincipalId},
+    sql::shapes::Shapes,
     time::Timestamp,
     volume::{Access, AccessKind, Largest, Volume},
 };
 
 mod comment;
+mod links;
 mod sample;
+mod told;
+mod trail;
 
 pub use comment::traceparent;
+use links::Links;
 use sample::Second;
+pub use told::{Counts, OfAlert, Reason, SessionSpan, SpanContext, Spans, StatementSpan};
+use trail::{Trail, id, mix};
 
 /// Statements remembered, so that an alert finds those that led to it.
 const RECENT: usize = 16_384;
@@ -34,106 +42,6 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const MOST_SPANS: u32 = 5_000;
 /// A session that ended is remembered so long: an alert may be about it yet.
 const LINGER: Duration = Duration::from_secs(5);
-/// Contexts of applications that wait for their statement.
-const CONTEXTS: usize = 1_024;
-
-/// Which trace, and which span in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SpanContext {
-    /// Trace.
-    pub trace: [u8; 16],
-    /// Span.
-    pub span: [u8; 8],
-}
-
-/// Why a span is told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reason {
-    /// Part of the alert with this id.
-    Alert(Arc<str>),
-    /// It failed.
-    Failed,
-    /// Among the largest of its second.
-    Largest,
-    /// The application that sent it samples its own trace.
-    Application,
-    /// One of the random sample, chosen with this probability.
-    Chance(f64),
-}
-
-/// A statement, or several equal small ones that the kernel has added up.
-#[derive(Clone, Debug)]
-pub struct StatementSpan {
-    /// Itself.
-    pub context: SpanContext,
-    /// The session's span.
-    pub parent: SpanContext,
-    /// Who.
-    pub principal: Arc<Principal>,
-    /// The connection.
-    pub session: Arc<Session>,
-    /// What.
-    pub shape: Arc<Shape>,
-    /// When the (first) request was seen.
-    pub started: Timestamp,
-    /// When the (last) response ended.
-    pub ended: Timestamp,
-    /// How much; `queries`: how many statements this is.
-    pub volume: Volume,
-    /// Ended in an error.
-    pub failed: bool,
-    /// Of several statements the most that one had.
-    pub largest: Option<Largest>,
-    /// The application's span, where it said so in a comment.
-    pub application: Option<SpanContext>,
-    /// Why it is told.
-    pub reason: Reason,
-}
-
-/// A session, or an hour of it.
-#[derive(Clone, Debug)]
-pub struct SessionSpan {
-    /// Itself.
-    pub context: SpanContext,
-    /// The part before it.
-    pub previous: Option<SpanContext>,
-    /// Who.
-    pub principal: Arc<Principal>,
-    /// The connection.
-    pub session: Arc<Session>,
-    /// When it began.
-    pub started: Timestamp,
-    /// When it ended.
-    pub ended: Timestamp,
-    /// All statements in it, told or not.
-    pub volume: Volume,
-}
-
-/// What is to be told.
-#[derive(Clone, Debug, Default)]
-pub struct Spans {
-    /// Statements.
-    pub statements: Vec<StatementSpan>,
-    /// Sessions that ended, or their hour.
-    pub sessions: Vec<SessionSpan>,
-}
-
-/// What has been told so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Spans of alerts.
-    pub alert: u64,
-    /// Failing ones.
-    pub failed: u64,
-    /// The largest.
-    pub largest: u64,
-    /// By wish of the application.
-    pub application: u64,
-    /// By chance.
-    pub chance: u64,
-    /// Not told.
-    pub left_out: u64,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -149,25 +57,22 @@ pub struct Tracer {
     second: Second,
     began: Timestamp,
     wanted: Vec<(Candidate, Reason)>,
-    contexts: HashMap<(u64, u64), SpanContext>,
+    links: Links,
     /// What has been told so far.
     pub counts: Counts,
 }
 
-#[derive(Debug)]
-struct Trail {
-    principal: Arc<Principal>,
-    session: Arc<Session>,
-    part: u64,
-    part_began: Timestamp,
-    previous: Option<SpanContext>,
-    /// Statements of this part.
-    volume: Volume,
-    /// Fingerprint of a statement that is under way.
-    under_way: Option<u64>,
-    /// The statement with this fingerprint, under way, belongs to this alert.
-    alert: Option<(u64, Arc<str>)>,
-    told: u32,
+/// What only traces want to know of an increment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// Statement.
+    pub fingerprint: u64,
+    /// All of the statement, or statements, that end with it.
+    pub whole: Option<Volume>,
+    /// Packed code of its error; zero: not known, or none.
+    pub sqlstate: u32,
+    /// Number of its link; zero: none.
+    pub link: u8,
 }
 
 /// A statement that may be told.
@@ -181,6 +86,8 @@ struct Candidate {
     ended: Timestamp,
     volume: Volume,
     failed: bool,
+    /// Packed code of its error.
+    sqlstate: u32,
     largest: Option<Largest>,
     application: Option<SpanContext>,
     told: bool,
@@ -206,30 +113,39 @@ impl Tracer {
             second: Second::new(budget),
             began: Timestamp(0),
             wanted: Vec::new(),
-            contexts: HashMap::new(),
+            links: Links::default(),
             counts: Counts::default(),
         }
     }
 
     /// A statement's text was seen, with its comments: the kernel hands it out once for each fingerprint.
     pub fn text(&mut self, connection: u64, fingerprint: u64, text: &[u8]) {
-        if self.budget > 0
-            && self.contexts.len() < CONTEXTS
-            && let Some(context) = traceparent(text)
-        {
-            self.contexts.insert((connection, fingerprint), context);
+        if self.budget > 0 {
+            self.links.text(connection, fingerprint, text);
         }
     }
 
-    /// Takes an increment in. `fingerprint` leads to what the application said; `whole` is all of the statement, or
-    /// statements, that end with it.
-    pub fn observe(
-        &mut self,
-        access: &Access<'_>,
-        principal: &Arc<Principal>,
-        fingerprint: u64,
-        whole: Option<Volume>,
-    ) {
+    /// One execution's own traceparent was seen; the record of its end has the same number.
+    pub fn link(&mut self, connection: u64, number: u8, fingerprint: u64, traceparent: &[u8]) {
+        if self.budget > 0 {
+            self.links
+                .link(connection, number, fingerprint, traceparent);
+        }
+    }
+
+    /// Executions whose link was lost on the way.
+    pub fn lost_links(&self) -> u64 {
+        self.links.lost
+    }
+
+    /// Takes an increment in.
+    pub fn observe(&mut self, access: &Access<'_>, principal: &Arc<Principal>, detail: Detail) {
+        let Detail {
+            fingerprint,
+            whole,
+            sqlstate,
+            link,
+        } = detail;
         if self.budget == 0 || access.kind == AccessKind::Overhead {
             return;
         }
@@ -244,6 +160,7 @@ impl Tracer {
             under_way: None,
             alert: None,
             told: 0,
+            link: None,
         });
         if trail.session.principal != access.principal {
             trail.principal = principal.clone();
@@ -265,11 +182,13 @@ impl Tracer {
                 None
             }
         };
-        let application = if self.contexts.is_empty() {
-            None
-        } else {
-            self.contexts.remove(&(connection, fingerprint))
+        let application = match trail.link {
+            Some((number, context)) if number == link && link != 0 => Some(context),
+            _ => self.links.take(connection, link, fingerprint),
         };
+        if link != 0 {
+            trail.link = application.map(|context| (link, context));
+        }
         let candidate = Candidate {
             number: self.next,
             connection,
@@ -279,6 +198,7 @@ impl Tracer {
             ended: access.time,
             volume,
             failed,
+            sqlstate,
             largest: access.largest,
             application,
             told: false,
@@ -298,14 +218,14 @@ impl Tracer {
         }
     }
 
-    /// An alert was raised: its statements are told. Returns the span of the session that it is about.
-    pub fn alerted(&mut self, alert: &Alert) -> Option<SpanContext> {
+    /// An alert was raised: its statements are told, as many as one trace holds. `None`: nothing is.
+    pub fn alerted(&mut self, alert: &Alert) -> Option<OfAlert> {
         if self.budget == 0 {
             return None;
         }
-        let mut found: Vec<&mut Candidate> = self
+        let mut found: Vec<&Candidate> = self
             .recent
-            .iter_mut()
+            .iter()
             .filter(|one| {
                 !one.told
                     && one.principal == alert.principal
@@ -317,23 +237,41 @@ impl Tracer {
             })
             .collect();
         found.sort_by_key(|one| std::cmp::Reverse((one.rows(), one.volume.bytes_sent)));
-        for one in found.into_iter().take(OF_ALERT) {
-            self.wanted.push((*one, Reason::Alert(alert.id.clone())));
+        let mut of_alert = OfAlert {
+            since: self
+                .recent
+                .front()
+                .filter(|oldest| oldest.number > 0 && oldest.ended > alert.since)
+                .map(|oldest| oldest.ended),
+            ..OfAlert::default()
+        };
+        let mut places = OF_ALERT;
+        for one in found {
+            let known = self.trails.contains_key(&one.connection)
+                || self.closed.contains_key(&one.connection);
+            if known && places > 0 {
+                places -= 1;
+                of_alert.told += one.volume.queries;
+                self.wanted.push((*one, Reason::Alert(alert.id.clone())));
+            } else {
+                of_alert.left_out += one.volume.queries;
+            }
         }
-        let seed = self.seed;
-        let trail = self.trails.get_mut(&alert.connection.0)?;
-        if let Some(fingerprint) = trail.under_way {
-            trail.alert = Some((fingerprint, alert.id.clone()));
+        if let Some(trail) = self.trails.get_mut(&alert.connection.0) {
+            if let Some(fingerprint) = trail.under_way {
+                trail.alert = Some((fingerprint, alert.id.clone()));
+            }
+            // Its session is told, whatever else is.
+            trail.told += 1;
+            of_alert.session = Some(trail.context(self.seed));
         }
-        // Its session is told, whatever else is.
-        trail.told += 1;
-        Some(trail.context(seed))
+        Some(of_alert)
     }
 
     /// A connection ended.
     pub fn closed(&mut self, connection: u64, time: Timestamp) {
         if let Some(trail) = self.trails.remove(&connection) {
-            self.contexts.retain(|(of, _), _| *of != connection);
+            self.links.closed(connection);
             self.closed.insert(connection, (trail, time));
         }
     }
@@ -437,6 +375,7 @@ impl Tracer {
             ended: candidate.ended,
             volume: candidate.volume,
             failed: candidate.failed,
+            sqlstate: sqlstate::unpack(candidate.sqlstate),
             largest: candidate.largest,
             application: candidate.application,
             reason,
@@ -450,50 +389,6 @@ impl Tracer {
         self.random ^= self.random << 17;
         self.random
     }
-}
-
-impl Trail {
-    /// The span of this part of the session.
-    fn context(&self, seed: u64) -> SpanContext {
-        let connection = self.session.connection.0;
-        let high = mix(seed ^ self.part, connection);
-        let low = mix(seed.rotate_left(32) ^ self.part, connection ^ 1);
-        let mut trace = [0; 16];
-        trace[..8].copy_from_slice(&high.to_be_bytes());
-        trace[8..].copy_from_slice(&(low | 1).to_be_bytes());
-        SpanContext {
-            trace,
-            span: id(mix(high, low)),
-        }
-    }
-
-    /// This part of the session as a span, if anything of it was told.
-    fn part(&self, seed: u64, ended: Timestamp) -> Option<SessionSpan> {
-        (self.told > 0).then(|| SessionSpan {
-            context: self.context(seed),
-            previous: self.previous,
-            principal: self.principal.clone(),
-            session: self.session.clone(),
-            started: self.part_began,
-            ended: ended.max(self.part_began),
-            volume: self.volume,
-        })
-    }
-}
-
-/// Never all zeros, which is no id.
-fn id(number: u64) -> [u8; 8] {
-    (number | 1).to_be_bytes()
-}
-
-/// MurmurHash3's finaliser over both: samplers look at parts of an id.
-fn mix(seed: u64, number: u64) -> u64 {
-    let mut hash = seed.rotate_left(17) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
-        hash ^= hash >> 33;
-        hash = u64::wrapping_mul(hash, factor);
-    }
-    hash ^ hash >> 33
 }
 
 #[cfg(test)]

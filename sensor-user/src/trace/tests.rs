@@ -1,11 +1,17 @@
 use super::*;
-use crate::principal::{ClientAddress, ConnectionId, DbSystem};
+use crate::{
+    principal::{ClientAddress, ConnectionId, DbSystem, Session},
+    sql::Shape,
+};
 
 struct Bench {
     tracer: Tracer,
     shapes: Shapes,
     principal: Arc<Principal>,
     time: u64,
+    /// Of the statements that follow.
+    sqlstate: u32,
+    link: u8,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -25,6 +31,8 @@ impl Bench {
                 login_user: None,
             }),
             time: 100 * SECOND,
+            sqlstate: 0,
+            link: 0,
         }
     }
 
@@ -63,12 +71,16 @@ impl Bench {
                 picked: None,
             },
             &self.principal,
-            fingerprint,
-            whole.map(|rows_returned| Volume {
-                rows_returned,
-                queries,
-                ..Volume::default()
-            }),
+            Detail {
+                fingerprint,
+                whole: whole.map(|rows_returned| Volume {
+                    rows_returned,
+                    queries,
+                    ..Volume::default()
+                }),
+                sqlstate: self.sqlstate,
+                link: self.link,
+            },
         );
     }
 
@@ -191,7 +203,10 @@ fn statements_of_an_alert_are_told_once_with_its_id() {
         bench.statement(1, 100);
     }
     let alert = bench.alert("A1", 1);
-    let session = bench.tracer.alerted(&alert).expect("its session is known");
+    let of_alert = bench.tracer.alerted(&alert).expect("somebody is told");
+    assert_eq!((of_alert.told, of_alert.left_out), (40, 0));
+    assert_eq!(of_alert.since, None, "all are remembered");
+    let session = of_alert.session.expect("it is known");
     let spans = bench.take();
     assert_eq!(spans.statements.len(), 40, "each once");
     for span in &spans.statements {
@@ -243,4 +258,112 @@ fn an_applications_trace_is_linked_once() {
     assert_eq!(linked.len(), 1, "{spans:?}");
     assert_eq!(linked[0].reason, Reason::Application);
     assert_eq!(linked[0].session.connection.0, 1);
+}
+
+#[test]
+fn what_an_alert_leaves_out_is_counted() {
+    let mut bench = Bench::new(1);
+    for _ in 0..OF_ALERT {
+        bench.access(1, 10, 5, AccessKind::Completed);
+    }
+    for _ in 0..30 {
+        bench.statement(1, 1);
+    }
+    let of_alert = bench.tracer.alerted(&bench.alert("A1", 1)).expect("told");
+    // The largest are told, of five statements each.
+    assert_eq!((of_alert.told, of_alert.left_out), (500, 30));
+    assert_eq!(bench.take().statements.len(), OF_ALERT);
+    // A session that is over is told of no more, and no other statement is counted twice.
+    bench.statement(2, 1);
+    bench.tracer.closed(2, Timestamp(bench.time));
+    bench.time += 10 * SECOND;
+    bench.take();
+    bench.statement(2, 1);
+    bench.tracer.closed(2, Timestamp(bench.time));
+    // More than are remembered.
+    let mut alert = bench.alert("A2", 1);
+    alert.since = Timestamp(0);
+    for _ in 0..RECENT {
+        bench.statement(1, 1);
+    }
+    let of_alert = bench.tracer.alerted(&alert).expect("told");
+    let all = RECENT as u64;
+    assert_eq!((of_alert.told, of_alert.left_out), (100, all - 100));
+    assert!(of_alert.since.is_some_and(|since| since > alert.since));
+}
+
+const PARENT: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[test]
+fn each_execution_has_the_link_of_its_number() {
+    let mut bench = Bench::new(1000);
+    let parent = |number: u8| {
+        let mut parent = PARENT.to_vec();
+        parent[50..52].copy_from_slice(format!("{number:02x}").as_bytes());
+        parent
+    };
+    // All asked, then all answered; two are never executed, and one text is of two statements.
+    for number in 1..=9 {
+        bench.tracer.link(1, number, 5, &parent(number));
+        bench.tracer.link(2, number, 5, &parent(100 + number));
+    }
+    for number in [1, 2, 4, 4, 7, 8, 9] {
+        bench.link = number;
+        bench.statement(1, 0);
+        bench.link = 0;
+        bench.statement(1, 0);
+    }
+    let linked: Vec<u8> = bench
+        .take()
+        .statements
+        .iter()
+        .filter_map(|span| span.application)
+        .map(|context| context.span[7])
+        .collect();
+    assert_eq!(linked, [1, 2, 4, 4, 7, 8, 9]);
+    assert_eq!(bench.tracer.lost_links(), 0);
+    // The number comes again, with another link.
+    bench.tracer.link(1, 3, 5, &parent(77));
+    // A statement that is not the one it came with.
+    bench.tracer.link(1, 4, 6, &parent(78));
+    for number in [3, 4, 5, 99] {
+        bench.link = number;
+        bench.statement(1, 0);
+    }
+    let linked: Vec<u8> = bench
+        .take()
+        .statements
+        .iter()
+        .filter_map(|span| span.application)
+        .map(|context| context.span[7])
+        .collect();
+    assert_eq!(linked, [77, 5]);
+    assert_eq!(bench.tracer.lost_links(), 2);
+}
+
+#[test]
+fn an_error_is_told_with_its_code() {
+    let mut bench = Bench::new(10);
+    for sqlstate in ["42P01", "23505"] {
+        let word = sqlstate.bytes().rev();
+        bench.sqlstate = sqlstate::pack(word.fold(0, |word, byte| word << 8 | u64::from(byte)));
+        bench.access(1, 0, 1, AccessKind::Failed { estimated_rows: 0 });
+    }
+    bench.sqlstate = 0;
+    bench.access(1, 0, 1, AccessKind::Failed { estimated_rows: 0 });
+    bench.statement(1, 1);
+    let spans = bench.take().statements;
+    let codes: Vec<_> = spans
+        .iter()
+        .map(|span| (span.failed, span.sqlstate))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            (true, Some(*b"42P01")),
+            (true, Some(*b"23505")),
+            (true, None),
+            (false, None)
+        ]
+    );
 }

@@ -1,6 +1,7 @@
 //! How requests end: completion, error, ready, close; and what is reported then.
 
 use crate::{
+    bytes::barrier,
     connection::{
         CONNECTION_CLOSED, CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED,
         CONNECTION_SET, Connection, Phase, QUEUE, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SIMPLE,
@@ -72,10 +73,15 @@ pub fn complete<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Com
                 0
             },
         tag,
+        link: 0,
         queries: u32::from(request.flags & REQUEST_CONTINUES == 0),
+        sqlstate: 0,
         started: request.started,
         ended,
     };
+    // Loaded now: before, it would be one more value that waits on the stack, of which old kernels have little.
+    barrier();
+    s.scratch().walk.outcome.link = c.front.link;
     c.last_fingerprint = request.fingerprint;
     forget_response(c);
     if request.flags & REQUEST_SIMPLE == 0 && c.front.count > 0 {
@@ -114,6 +120,7 @@ pub fn unfinished(rows: u64, flags: u8) -> Completion {
 pub fn complete_lone<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Completion) {
     let flags = c.front.flags;
     let apart = flags & (REQUEST_TRUNCATED | REQUEST_CONTINUES | REQUEST_APART) != 0
+        || c.front.link != 0
         || completion.flags != 0
         || !is_ordinary(completion.tag)
         || completion.tag == CommandTag::Transaction && c.has(CONNECTION_SET);
@@ -135,12 +142,14 @@ pub fn flush<S: Surroundings>(s: &mut S, c: &mut Connection) {
     }
 }
 
-/// `ErrorResponse` in a response.
+/// `ErrorResponse` in a response, its fields between `start` and `end` of the window.
 #[inline(always)]
-pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection) {
+pub fn failed<S: Surroundings>(s: &mut S, c: &mut Connection, start: u32, end: u32) {
     let extended = c.front.flags & REQUEST_SIMPLE == 0;
     let rows = c.rows;
     complete(s, c, &unfinished(rows, STATEMENT_FAILED));
+    let sqlstate = s.sqlstate(start, end);
+    s.scratch().walk.outcome.sqlstate = sqlstate;
     if extended {
         c.set(CONNECTION_FAILED);
     }

@@ -15,6 +15,7 @@ use crate::{
         Request,
     },
     fingerprint::CAPTURE,
+    link,
     loops::{Step, repeat},
     merged,
     picked::{NONE, Plan},
@@ -30,6 +31,9 @@ const PORTAL: u64 = 1;
 
 /// In a fingerprint that stands behind a name: see [`REQUEST_APART`].
 const APART: u64 = 2;
+
+/// Likewise: its text brought a link to the application's trace, which is of the execution that comes next.
+const LINKED: u64 = 4;
 
 /// Pieces of [`CHUNK`] bytes that one read may bring. PostgreSQL reads 8 KiB at most.
 const CHUNKS: u32 = 64;
@@ -250,7 +254,13 @@ impl<S: Surroundings> Messages<'_, S> {
 
     #[inline(always)]
     fn query(&mut self, start: u32, end: u32) {
-        let (fingerprint, several, truncated, apart) = self.statement(start, end);
+        let Text {
+            fingerprint,
+            several,
+            truncated,
+            apart,
+            linked,
+        } = self.statement(start, end);
         let plan = self.s.plan(fingerprint);
         if plan != 0 {
             self.s.pick(self.c, fingerprint, plan, start, end, false);
@@ -267,13 +277,14 @@ impl<S: Surroundings> Messages<'_, S> {
                     0
                 }
                 | if apart { REQUEST_APART } else { 0 },
+            link: if linked { self.c.link } else { 0 },
             ..Request::default()
         });
     }
 
-    /// Fingerprint of a text; hands it on when it is new.
+    /// Fingerprint of a text; hands it on when it is new, and what only this execution of it says.
     #[inline(always)]
-    fn statement(&mut self, start: u32, end: u32) -> (u64, bool, bool, bool) {
+    fn statement(&mut self, start: u32, end: u32) -> Text {
         let hashed = self.s.fingerprint(start, end);
         let truncated = hashed.length == CAPTURE && end - start > CAPTURE + 1;
         if truncated {
@@ -282,7 +293,16 @@ impl<S: Surroundings> Messages<'_, S> {
         let apart = self
             .s
             .text(self.c, hashed.fingerprint, start, hashed.length, truncated);
-        (hashed.fingerprint, hashed.several, truncated, apart)
+        let end = start + hashed.length;
+        let linked = link::may_end_in(self.s.window(), end)
+            && self.s.link(self.c, hashed.fingerprint, start, end);
+        Text {
+            fingerprint: hashed.fingerprint,
+            several: hashed.several,
+            truncated,
+            apart,
+            linked,
+        }
     }
 
     #[inline(always)]
@@ -291,17 +311,19 @@ impl<S: Surroundings> Messages<'_, S> {
         if text >= end {
             return;
         }
-        let (fingerprint, _, _, apart) = self.statement(text, end);
+        let Text {
+            fingerprint,
+            apart,
+            linked,
+            ..
+        } = self.statement(text, end);
         let plan = self.s.plan(fingerprint);
         if plan != 0 {
             // Those that are no parameters: they come once, however often the statement is run.
             self.s.pick(self.c, fingerprint, plan, text, end, false);
         }
-        let fingerprint = if apart {
-            fingerprint | APART
-        } else {
-            fingerprint
-        };
+        let fingerprint =
+            fingerprint | if apart { APART } else { 0 } | if linked { LINKED } else { 0 };
         if name == 0 {
             self.c.unnamed_statement = fingerprint;
         } else {
@@ -314,14 +336,21 @@ impl<S: Surroundings> Messages<'_, S> {
         let (portal, second) = self.name(start, end);
         let (statement, formats) = self.name(second, end);
         let fingerprint = if statement == 0 {
-            self.c.unnamed_statement
+            let fingerprint = self.c.unnamed_statement;
+            self.c.unnamed_statement = fingerprint & !LINKED;
+            fingerprint
         } else {
-            self.s.recall(self.c, statement & !PORTAL)
+            let fingerprint = self.s.recall(self.c, statement & !PORTAL);
+            if fingerprint & LINKED != 0 {
+                self.s
+                    .remember(self.c, statement & !PORTAL, fingerprint & !LINKED);
+            }
+            fingerprint
         };
-        let plan = self.s.plan(fingerprint & !APART);
+        let bare = fingerprint & !(APART | LINKED);
+        let plan = self.s.plan(bare);
         if plan != 0 && is_bound(plan) {
-            self.s
-                .pick(self.c, fingerprint & !APART, plan, formats, end, true);
+            self.s.pick(self.c, bare, plan, formats, end, true);
         }
         if portal == 0 {
             self.c.unnamed_portal = fingerprint;
@@ -342,12 +371,15 @@ impl<S: Surroundings> Messages<'_, S> {
         let (fingerprint, used) = if portal == 0 {
             let used = self.c.has(CONNECTION_PORTAL_USED);
             self.c.set(CONNECTION_PORTAL_USED);
-            (self.c.unnamed_portal, used)
+            let fingerprint = self.c.unnamed_portal;
+            self.c.unnamed_portal = fingerprint & !LINKED;
+            (fingerprint, used)
         } else {
             // A fingerprint's lowest bit is always set: cleared, it says that the portal was executed before.
             let value = self.s.recall(self.c, portal | PORTAL);
             if value & 1 != 0 {
-                self.s.remember(self.c, portal | PORTAL, value & !1);
+                self.s
+                    .remember(self.c, portal | PORTAL, value & !(1 | LINKED));
             }
             (
                 if value == 0 { 0 } else { value | 1 },
@@ -355,7 +387,7 @@ impl<S: Surroundings> Messages<'_, S> {
             )
         };
         self.enqueue(Request {
-            fingerprint: fingerprint & !APART,
+            fingerprint: fingerprint & !(APART | LINKED),
             limit,
             count: 1,
             flags: if used { REQUEST_CONTINUES } else { 0 }
@@ -364,6 +396,11 @@ impl<S: Surroundings> Messages<'_, S> {
                 } else {
                     0
                 },
+            link: if fingerprint & LINKED != 0 {
+                self.c.link
+            } else {
+                0
+            },
             ..Request::default()
         });
     }
@@ -402,7 +439,7 @@ impl<S: Surroundings> Messages<'_, S> {
     fn enqueue(&mut self, mut request: Request) {
         if self.c.outstanding == 0 {
             // Most likely one more of those that are put together: a clock read would be a tenth of all it costs.
-            request.started = if merged::is_open(self.c, request.fingerprint) {
+            request.started = if request.link == 0 && merged::is_open(self.c, request.fingerprint) {
                 self.s.roughly_now()
             } else {
                 self.s.now()
@@ -458,6 +495,17 @@ impl<S: Surroundings> Step for Name<'_, S> {
     }
 }
 
+/// What a statement's text says.
+struct Text {
+    fingerprint: u64,
+    several: bool,
+    truncated: bool,
+    /// See [`REQUEST_APART`].
+    apart: bool,
+    /// `Connection::link` is the number of its link.
+    linked: bool,
+}
+
 /// Messages whose content matters, so that they are put together when reads split them.
 #[inline(always)]
 fn is_captured(kind: u8) -> bool {
@@ -479,5 +527,6 @@ pub fn mergeable(last: &Request, next: &Request) -> bool {
         && last.fingerprint == next.fingerprint
         && last.limit == next.limit
         && last.flags == next.flags
+        && last.link == next.link
         && last.flags & (REQUEST_SYNC | REQUEST_SIMPLE) == 0
 }

@@ -115,6 +115,17 @@ fn whole_response<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -
     true
 }
 
+/// Must more of this message be at hand before it is taken?
+#[inline(always)]
+fn is_needed(kind: u8, total: u32, available: u32) -> bool {
+    match kind {
+        b'C' | b'Z' => total < TAIL as u32,
+        // The code stands at its beginning.
+        b'E' => available < TAIL as u32,
+        _ => false,
+    }
+}
+
 #[inline(always)]
 fn is_acknowledgement(kind: u8) -> bool {
     kind == b'1' || kind == b'2' || kind == b'3' || kind == b'n'
@@ -269,7 +280,7 @@ impl<S: Surroundings> Messages<'_, S> {
             return false;
         }
         let total = length + 1;
-        if total > available && (kind == b'C' || kind == b'Z') && total < TAIL as u32 {
+        if total > available && is_needed(kind, total, available) {
             self.carry(end, available);
             return false;
         }
@@ -308,7 +319,7 @@ impl<S: Surroundings> Messages<'_, S> {
             b's' => self.completed(CommandTag::Suspended, 0),
             b'V' => self.completed(CommandTag::Other, 0),
             b'E' if self.c.outstanding > 0 && self.c.phase == Phase::Ready as u8 => {
-                outcome::failed(self.s, self.c);
+                outcome::failed(self.s, self.c, start + HEADER, start + taken);
                 self.s.scratch().walk.pending = true;
             }
             b'G' => {

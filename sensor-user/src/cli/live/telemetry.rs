@@ -374,6 +374,13 @@ impl Live {
         ] {
             points.push(with(&names::SPANS, names::SAMPLED_BY, reason, count));
         }
+        for (cause, count) in [
+            ("budget", counters.links_over_budget),
+            ("ring", counters.lost_links),
+            ("under_way", self.pipeline.tracer.lost_links()),
+        ] {
+            points.push(with(&names::UNLINKED, names::CAUSE, cause, count));
+        }
         for health in self.exporter.health() {
             for (metric, value) in [
                 (&names::EXPORT_DROPPED, health.counts.dropped),

@@ -98,7 +98,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`.",
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
     },
     Attribute {
         key: PROGRAM,
@@ -270,7 +270,11 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: ERROR_TYPE,
-        description: "`_OTHER` on the span of a statement that failed: its SQLSTATE does not leave the kernel.",
+        description: "On the span of a statement that failed its SQLSTATE; `_OTHER` where that did not cross the wire (the connection ended, say).",
+    },
+    Attribute {
+        key: DB_RESPONSE_STATUS_CODE,
+        description: "SQLSTATE of a statement that failed.",
     },
     Attribute {
         key: ROWS_WRITTEN,
@@ -303,6 +307,18 @@ pub const ATTRIBUTES: &[Attribute] = &[
     Attribute {
         key: ALERT_UID,
         description: "`log.record.uid` of the alert that a statement is part of.",
+    },
+    Attribute {
+        key: ALERT_TOLD,
+        description: "Of an alert: statements of its window that have spans because of it, in their sessions' traces.",
+    },
+    Attribute {
+        key: ALERT_LEFT_OUT,
+        description: "Of an alert: statements of its window that have none: more than a hundred spans of one alert, or a session that is over. All of them are in the alert's amounts.",
+    },
+    Attribute {
+        key: ALERT_COUNTED_SINCE,
+        description: "Of an alert: before this time, later than its window's begin, its statements are not remembered one by one and in neither number. Absent where all are.",
     },
     Attribute {
         key: SESSION_TRACE,

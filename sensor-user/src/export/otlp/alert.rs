@@ -17,6 +17,7 @@ use crate::{
         point::{Attributes, principal_attributes},
     },
     time::Timestamp,
+    trace::{OfAlert, SpanContext},
     volume::completeness::Completeness,
 };
 
@@ -77,7 +78,7 @@ impl Messages {
             end_time_unix_nano: alert.time.0,
             attributes: self.placed(alert_attributes(record)),
             status: status(record),
-            links: record.trace.map(link).into_iter().collect(),
+            links: session(record).map(link).into_iter().collect(),
             ..Span::default()
         }];
         for (number, statement) in alert.statements.iter().enumerate() {
@@ -118,6 +119,10 @@ impl Messages {
             }],
         }
     }
+}
+
+fn session(record: &AlertRecord) -> Option<SpanContext> {
+    record.trace.and_then(|of_alert| of_alert.session)
 }
 
 /// What is worth a look is red in lists, and says why.
@@ -203,11 +208,27 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
             ));
         }
     }
-    if let Some(context) = record.trace {
+    if let Some(context) = session(record) {
         attributes.push((
             names::SESSION_TRACE,
             hexadecimal(&context.trace).as_str().into(),
         ));
+    }
+    if let Some(OfAlert {
+        told,
+        left_out,
+        since,
+        ..
+    }) = record.trace
+    {
+        attributes.push((names::ALERT_TOLD, told.into()));
+        attributes.push((names::ALERT_LEFT_OUT, left_out.into()));
+        if let Some(since) = since {
+            attributes.push((
+                names::ALERT_COUNTED_SINCE,
+                since.to_string().as_str().into(),
+            ));
+        }
     }
     attributes.extend(completeness_attributes(&record.completeness));
     attributes

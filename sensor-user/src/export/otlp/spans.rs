@@ -96,8 +96,13 @@ impl Messages {
         attributes.push((names::SAMPLED_BY, reason.into()));
         attributes.push((names::PROBABILITY, Value::Fraction(probability)));
         let status = if span.failed {
-            // The conventions' word for an error that is not known more closely.
-            attributes.push((names::ERROR_TYPE, "_OTHER".into()));
+            let code = span.sqlstate.as_ref();
+            let code = code.and_then(|code| std::str::from_utf8(code).ok());
+            if let Some(code) = code {
+                attributes.push((names::DB_RESPONSE_STATUS_CODE, code.into()));
+            }
+            // Without: the conventions' word for an error that is not known more closely.
+            attributes.push((names::ERROR_TYPE, code.unwrap_or("_OTHER").into()));
             Some(Status {
                 code: StatusCode::Error as i32,
                 ..Status::default()

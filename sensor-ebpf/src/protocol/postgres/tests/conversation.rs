@@ -8,7 +8,7 @@ use crate::{
 
 const NEVER: u64 = u64::MAX;
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut message = vec![kind];
     message.extend((body.len() as u32 + 4).to_be_bytes());
     message.extend(body);

@@ -2,6 +2,8 @@
 
 mod completion;
 mod conversation;
+mod errors;
+mod links;
 mod merging;
 mod picking;
 mod simulation;

@@ -6,10 +6,12 @@ use crate::{
     bytes::BASE,
     connection::{Connection, PARTIAL, Phase, QUEUE, REQUEST_SYNC, Request},
     fingerprint::{Hashed, fingerprint},
+    link,
     merged::{self, Merged},
     picked::{self, Pick, Picker, Plan},
     protocol::{Completion, Outcome, Surroundings, postgres},
     scratch::Scratch,
+    sqlstate,
 };
 
 /// What left the parser.
@@ -29,6 +31,8 @@ pub struct Emitted {
     pub closed: u32,
     /// Statements that were put together.
     pub merged: u64,
+    /// Links to applications' traces, by number.
+    pub links: Vec<(u8, String)>,
     /// Keys, by fingerprint.
     pub picks: Vec<(u64, Pick)>,
 }
@@ -300,6 +304,23 @@ impl Surroundings for Memory {
         false
     }
 
+    fn link(&mut self, c: &mut Connection, _: u64, start: u32, end: u32) -> bool {
+        let value = link::find(&mut self.scratch.window, start, end);
+        if value == 0 {
+            return false;
+        }
+        c.link = if c.link == u8::MAX { 1 } else { c.link + 1 };
+        let text = (0..link::LENGTH)
+            .map(|i| char::from(self.scratch.window.byte(value + i)))
+            .collect();
+        self.emitted.links.push((c.link, text));
+        true
+    }
+
+    fn sqlstate(&mut self, start: u32, end: u32) -> u32 {
+        sqlstate::find(&mut self.scratch.window, start, end)
+    }
+
     fn startup(&mut self, _: &mut Connection, start: u32, length: u32, _: bool) {
         let text = (0..length)
             .map(|i| self.scratch.window.byte(start + i))
@@ -308,7 +329,7 @@ impl Surroundings for Memory {
     }
 
     fn merge(&mut self, c: &mut Connection, completion: &Completion) -> bool {
-        let way = merged::way(c) as usize;
+        let way = merged::way(c, self.clock) as usize;
         if self.merged[way].queries != 0 && !self.merged[way].is_of(c) {
             self.leave(way);
         }
