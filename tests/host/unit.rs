@@ -12,7 +12,7 @@ use harness::{Sensor, Turn, sensor_binary, workspace};
 use crate::{QUIET, rights::LEAST, server, stderr, stdout, watches};
 
 fn unit() -> String {
-    fs::read_to_string(workspace().join("deploy/sensor.service")).expect("the unit file")
+    fs::read_to_string(workspace().join("deploy/data-access-sensor.service")).expect("the unit file")
 }
 
 /// Value of a directive.
@@ -44,7 +44,7 @@ fn it_gives_the_four_capabilities_that_are_enough() {
 #[test]
 fn systemd_finds_no_fault_with_it() {
     let folder = tempfile::tempdir().expect("temporary directory");
-    let file = folder.path().join("sensor.service");
+    let file = folder.path().join("data-access-sensor.service");
     // The program is where this build put it.
     let text = unit().replace("/usr/bin/sensor", &sensor_binary().to_string_lossy());
     fs::write(&file, text).expect("write the unit file");
@@ -56,7 +56,7 @@ fn systemd_finds_no_fault_with_it() {
     // What it has to say of this host's other units is not about this one.
     let faults: Vec<String> = stderr(&verified)
         .lines()
-        .filter(|line| line.contains("sensor.service"))
+        .filter(|line| line.contains("data-access-sensor.service"))
         .map(str::to_owned)
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");

@@ -125,7 +125,7 @@ fn privileges() -> Vec<Capability> {
                 },
                 why: wanted.why,
                 found: if present { "held" } else { "not held" }.to_owned(),
-                remedy: "run as root (sudo sensor …), or with AmbientCapabilities= as in deploy/sensor.service",
+                remedy: "run as root (sudo sensor …), or with AmbientCapabilities= as in deploy/data-access-sensor.service",
             }
         })
         .collect()
