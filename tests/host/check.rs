@@ -7,11 +7,18 @@ use serde_json::Value;
 
 use crate::{QUIET, json, kernel, row, server, stderr, stdout, watches, wrapped};
 
+/// Since when the ends of functions can be attached to: arm64's kernels before that load such programs, and attach none.
+const FEXIT: (u32, u32) = if cfg!(target_arch = "aarch64") {
+    (6, 4)
+} else {
+    (5, 17)
+};
+
 /// The rung of the ladder that this kernel is expected to offer.
 fn rung() -> &'static str {
     if kernel() >= (6, 3) {
         "tp_btf"
-    } else if kernel() >= (5, 17) {
+    } else if kernel() >= FEXIT {
         "fexit"
     } else {
         "sys_exit"

@@ -142,13 +142,13 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
     workspace::require_root_and_btf("vm")?;
     let progress = Progress::new();
     setup::install(&progress, For::Test)?;
+    if arguments.processor == Processor::Aarch64 {
+        progress.quiet("emulator for aarch64", setup::cross::emulator)?;
+    }
     let sensor = match (std::env::var_os("SENSOR_BIN"), arguments.processor) {
         (Some(sensor), _) => PathBuf::from(sensor),
         (None, Processor::X86_64) => build::release(&progress)?,
-        (None, Processor::Aarch64) => {
-            progress.quiet("emulator for aarch64", setup::cross::emulator)?;
-            cross::build(&progress)?
-        }
+        (None, Processor::Aarch64) => cross::build(&progress)?,
     };
     let mut versions: Vec<Version> = arguments
         .kernel

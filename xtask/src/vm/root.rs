@@ -14,7 +14,14 @@ use crate::{command, workspace};
 /// Release whose files the other processor gets: the one that this project is developed on.
 const SUITE: &str = "bookworm";
 /// What the guest runs, apart from what is built here.
-const PACKAGES: [&str; 4] = ["postgresql-15", "busybox-static", "bash", "util-linux"];
+const PACKAGES: [&str; 6] = [
+    "postgresql-15",
+    "busybox-static",
+    "dash",
+    "coreutils",
+    "util-linux",
+    "mount",
+];
 /// Where the programs of [`PACKAGES`]' server are, in front of all others: those of Debian's wrapper are in Perl.
 pub const SERVER: &str = "/usr/lib/postgresql/15/bin";
 
