@@ -12,7 +12,8 @@ use harness::{Sensor, Turn, sensor_binary, workspace};
 use crate::{QUIET, rights::LEAST, server, stderr, stdout, watches};
 
 fn unit() -> String {
-    fs::read_to_string(workspace().join("deploy/data-access-sensor.service")).expect("the unit file")
+    fs::read_to_string(workspace().join("deploy/data-access-sensor.service"))
+        .expect("the unit file")
 }
 
 /// Value of a directive.
