@@ -65,6 +65,15 @@ fn mask() -> u64 {
         .fold(bpf, |mask, capability| mask | 1 << capability)
 }
 
+/// In effect, no thread holds more than what is kept after the start.
+fn holds_no_more(pid: u32) {
+    let threads = held(pid, "CapEff:");
+    assert!(
+        threads.iter().all(|thread| thread & !mask() == 0),
+        "{threads:x?}"
+    );
+}
+
 fn start_user(pid: u32) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
@@ -115,11 +124,7 @@ fn root_itself_can_be_given_up() {
     );
     let pid = sensor.pid();
     assert_ne!(start_user(pid), "0");
-    assert!(
-        held(pid, "CapEff:")
-            .iter()
-            .all(|thread| thread & !mask() == 0)
-    );
+    holds_no_more(pid);
     watches(sensor, &early);
 }
 
@@ -137,11 +142,7 @@ fn four_capabilities_are_enough_to_start_with() {
     wait_until("the sensor itself, not the shell", || {
         start_user(pid) != "0"
     });
-    assert!(
-        held(pid, "CapEff:")
-            .iter()
-            .all(|thread| thread & !mask() == 0)
-    );
+    holds_no_more(pid);
     watches(sensor, &early);
 }
 

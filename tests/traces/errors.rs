@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, path::Path};
 
 use harness::{
-    Sensor, Turn,
-    raw::{Raw, bind, execute, extended, parse, sync},
-    receivers::{free_port, sink},
+    raw::{bind, execute, extended, parse, sync},
     wait_until,
 };
 
-use super::spans::{attribute, is, server, spans};
+use super::{
+    scene::Scene,
+    spans::{attribute, is, spans},
+};
 
 /// Of a user's statements that failed, summary and code; all else has none.
 fn codes(file: &Path, user: &str) -> BTreeMap<(String, String), usize> {
@@ -35,30 +36,16 @@ fn codes(file: &Path, user: &str) -> BTreeMap<(String, String), usize> {
 
 #[test]
 fn a_failed_statements_span_has_its_sqlstate() {
-    let turn = Turn::take();
-    let directory = tempfile::tempdir().expect("a directory");
-    let server = server();
-    server.sql(
-        "postgres",
+    let mut scene = Scene::begin_with(
         "CREATE TABLE keys (id int PRIMARY KEY); INSERT INTO keys VALUES (1); GRANT ALL ON keys TO PUBLIC",
-    );
-    let port = free_port();
-    let file = directory.path().join("received.jsonl");
-    let _sink = sink(port, &file);
-    let sensor = Sensor::start(
-        &turn,
-        &format!(
-            "[export]\ninterval = \"1s\"\notlp_endpoint = \"http://127.0.0.1:{port}\"\notlp_protocol = \"grpc\"\n\
-             [export.traces]\nspans_per_second = 1000\n"
-        ),
-        &[],
+        "spans_per_second = 1000\n",
     );
     const INSERT: &str = "INSERT INTO keys VALUES (1)";
     const DIVIDE: &str = "SELECT 1 / (id - 1) FROM keys";
     const MISSING: &str = "SELECT id FROM missing";
 
     // Simple queries, in whatever language the server speaks of it.
-    let mut ann = Raw::start(&server.ipv4(), "ann", "postgres");
+    let mut ann = scene.session("ann");
     for (text, code) in [(INSERT, "23505"), (DIVIDE, "22012"), (MISSING, "42P01")] {
         assert_eq!(ann.query(text).errors, [code]);
     }
@@ -77,7 +64,7 @@ fn a_failed_statements_span_has_its_sqlstate() {
     ann.terminate();
 
     // Pipelines: after an error the server discards what follows, up to the next Sync.
-    let mut bob = Raw::start(&server.ipv4(), "bob", "postgres");
+    let mut bob = scene.session("bob");
     let discarded = extended("SELECT id AS discarded FROM items", &[]);
     bob.send(
         &[
@@ -104,19 +91,17 @@ fn a_failed_statements_span_has_its_sqlstate() {
     assert_eq!(errors, [["23505"], ["22012"], ["42P01"], ["22012"]]);
     bob.terminate();
 
-    let at_end = |user: &str| {
-        let name = format!("session {user} postgres");
-        spans(&file).iter().any(|span| span["name"] == *name)
-    };
-    wait_until("both sessions' spans", || at_end("ann") && at_end("bob"));
-    sensor.stop();
+    wait_until("both sessions' spans", || {
+        scene.ended("ann") && scene.ended("bob")
+    });
+    scene.stop();
     let expected = |list: &[(&str, &str, usize)]| -> BTreeMap<(String, String), usize> {
         list.iter()
             .map(|(summary, code, count)| ((summary.to_string(), code.to_string()), *count))
             .collect()
     };
     assert_eq!(
-        codes(&file, "ann"),
+        codes(scene.file(), "ann"),
         expected(&[
             ("INSERT keys", "23505", 1),
             ("SELECT keys", "22012", 2),
@@ -127,7 +112,7 @@ fn a_failed_statements_span_has_its_sqlstate() {
     );
     // What could not be parsed was never executed, so that nothing says which statement it was.
     assert_eq!(
-        codes(&file, "bob"),
+        codes(scene.file(), "bob"),
         expected(&[
             ("INSERT keys", "23505", 1),
             ("SELECT", "22012", 2),

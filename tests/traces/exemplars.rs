@@ -15,7 +15,10 @@ use harness::{
 };
 use serde_json::Value;
 
-use super::spans::{attribute, context, is, now, number, received, server, spans};
+use super::{
+    scene::server,
+    spans::{attribute, context, is, now, number, received, spans},
+};
 
 /// A child process that ends with the test.
 struct Ends(Child);

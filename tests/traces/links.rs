@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, path::Path};
 
 use harness::{
-    Sensor, Turn,
-    raw::{Raw, extended, sync},
-    receivers::{free_port, sink},
+    raw::{extended, sync},
     wait_until,
 };
 use serde_json::Value;
 
-use super::spans::{is, links, received, server, spans};
+use super::{
+    scene::Scene,
+    spans::{is, links, received, spans},
+};
 
 /// Of the application's trace.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -35,11 +36,6 @@ fn linked(file: &Path, user: &str) -> BTreeMap<u64, usize> {
     found
 }
 
-fn ended(file: &Path, user: &str) -> bool {
-    let name = format!("session {user} postgres");
-    spans(file).iter().any(|span| span["name"] == *name)
-}
-
 /// The last value of the metric of statements without their link, by cause.
 fn unlinked(file: &Path, cause: &str) -> u64 {
     received(file, ["resourceMetrics", "scopeMetrics", "metrics"])
@@ -52,26 +48,19 @@ fn unlinked(file: &Path, cause: &str) -> u64 {
         .unwrap_or(0)
 }
 
-fn config(port: u16, links: u64) -> String {
-    format!(
-        "[export]\ninterval = \"1s\"\notlp_endpoint = \"http://127.0.0.1:{port}\"\notlp_protocol = \"grpc\"\n\
-         [export.traces]\nspans_per_second = 5\nlinks_per_second = {links}\n"
-    )
+fn scene(links: u64) -> Scene {
+    Scene::begin(&format!(
+        "spans_per_second = 5\nlinks_per_second = {links}\n"
+    ))
 }
 
 #[test]
 fn each_execution_is_linked_to_its_own_span() {
-    let turn = Turn::take();
-    let directory = tempfile::tempdir().expect("a directory");
-    let server = server();
-    let port = free_port();
-    let file = directory.path().join("received.jsonl");
-    let _sink = sink(port, &file);
-    let sensor = Sensor::start(&turn, &config(port, 1000), &[]);
+    let mut scene = scene(1000);
 
     // Equal statements, one after the other; every third of an application that does not sample.
     const EACH: u64 = 60;
-    let mut ann = Raw::start(&server.ipv4(), "ann", "postgres");
+    let mut ann = scene.session("ann");
     for number in 1..=EACH {
         let flags = if number % 3 == 0 { "00" } else { "01" };
         let text = format!("SELECT id FROM items WHERE id = {number}");
@@ -81,7 +70,7 @@ fn each_execution_is_linked_to_its_own_span() {
     ann.terminate();
 
     // In one pipeline, with others between them, and with a tracestate.
-    let mut bob = Raw::start(&server.ipv4(), "bob", "postgres");
+    let mut bob = scene.session("bob");
     let mut pipeline = Vec::new();
     for number in 1..=EACH {
         let text = commented("SELECT id FROM items WHERE id = $1", number, "01");
@@ -95,46 +84,40 @@ fn each_execution_is_linked_to_its_own_span() {
     bob.terminate();
 
     wait_until("both sessions' spans", || {
-        ended(&file, "ann") && ended(&file, "bob")
+        scene.ended("ann") && scene.ended("bob")
     });
-    sensor.stop();
+    scene.stop();
     let ann: BTreeMap<u64, usize> = (1..=EACH)
         .filter(|number| number % 3 != 0)
         .map(|number| (number, 1))
         .collect();
-    assert_eq!(linked(&file, "ann"), ann);
+    assert_eq!(linked(scene.file(), "ann"), ann);
     let bob: BTreeMap<u64, usize> = (1..=EACH).map(|number| (number, 1)).collect();
-    assert_eq!(linked(&file, "bob"), bob);
-    assert_eq!(unlinked(&file, "budget"), 0);
+    assert_eq!(linked(scene.file(), "bob"), bob);
+    assert_eq!(unlinked(scene.file(), "budget"), 0);
 }
 
 #[test]
 fn links_beyond_the_budget_are_counted() {
-    let turn = Turn::take();
-    let directory = tempfile::tempdir().expect("a directory");
-    let server = server();
-    let port = free_port();
-    let file = directory.path().join("received.jsonl");
-    let _sink = sink(port, &file);
-    let sensor = Sensor::start(&turn, &config(port, 20), &[]);
+    let mut scene = scene(20);
     const ALL: u64 = 2000;
-    let mut carl = Raw::start(&server.ipv4(), "carl", "postgres");
+    let mut carl = scene.session("carl");
     for number in 1..=ALL {
         let text = format!("SELECT id FROM items WHERE id = {number}");
         carl.query(&commented(&text, number, "01"));
     }
     carl.terminate();
-    wait_until("the session's span", || ended(&file, "carl"));
-    sensor.stop();
-    let told = linked(&file, "carl");
+    wait_until("the session's span", || scene.ended("carl"));
+    scene.stop();
+    let told = linked(scene.file(), "carl");
     let within = told.len() as u64;
     assert!(told.values().all(|count| *count == 1), "{told:?}");
     // How long it took is the machine's to say; that all are one or the other is not. The first text is told besides, whatever
     // the budget says, and it was within it.
     assert!(within >= 20, "{within}");
-    assert_eq!(within + unlinked(&file, "budget"), ALL);
+    assert_eq!(within + unlinked(scene.file(), "budget"), ALL);
     // None is lost: those without a link are added up as ever.
-    let session = spans(&file)
+    let session = spans(scene.file())
         .into_iter()
         .find(|span| span["name"] == "session carl postgres");
     let statements = session.as_ref().and_then(|span: &Value| {

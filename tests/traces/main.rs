@@ -5,5 +5,6 @@ mod alert;
 mod errors;
 mod exemplars;
 mod links;
+mod scene;
 mod session;
 mod spans;

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use harness::{
-    Sensor, Turn,
-    raw::Raw,
-    receivers::{free_port, sink},
-    wait_until,
-};
+use harness::wait_until;
 use serde_json::Value;
 
-use super::spans::{
-    attribute, context, hexadecimal, is, links, nanos, now, number, received, server, spans,
+use super::{
+    scene::Scene,
+    spans::{attribute, context, hexadecimal, is, links, nanos, now, number, received, spans},
 };
 
 /// The application's own span, as sqlcommenter writes it.
@@ -19,25 +15,14 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 
 #[test]
 fn a_session_is_a_trace_and_the_alert_leads_there() {
-    let turn = Turn::take();
-    let directory = tempfile::tempdir().expect("a directory");
-    let server = server();
-    let port = free_port();
-    let file = directory.path().join("received.jsonl");
-    let _sink = sink(port, &file);
-    let sensor = Sensor::start(
-        &turn,
-        &format!(
-            "[export]\ninterval = \"1s\"\notlp_endpoint = \"http://127.0.0.1:{port}\"\notlp_protocol = \"grpc\"\n\
-             [export.traces]\nspans_per_second = 5\n\
-             [[threshold]]\nname = \"hundred\"\nmeasure = \"rows\"\nuser = \"ann\"\nwindow = \"1m\"\nlimit = 100\n"
-        ),
-        &[],
+    let mut scene = Scene::begin(
+        "spans_per_second = 5\n\
+         [[threshold]]\nname = \"hundred\"\nmeasure = \"rows\"\nuser = \"ann\"\nwindow = \"1m\"\nlimit = 100\n",
     );
 
     // Statements each of a shape of its own, so that none are added up; nobody else does anything meanwhile.
     const SHAPES: usize = 200;
-    let mut bob = Raw::start(&server.ipv4(), "bob", "postgres");
+    let mut bob = scene.session("bob");
     for number in 1..=SHAPES {
         let columns = vec!["id"; number].join(", ");
         bob.query(&format!("SELECT {columns} FROM items WHERE id = 1"));
@@ -45,7 +30,7 @@ fn a_session_is_a_trace_and_the_alert_leads_there() {
     bob.terminate();
     std::thread::sleep(Duration::from_millis(1500));
 
-    let mut ann = Raw::start(&server.ipv4(), "ann", "postgres");
+    let mut ann = scene.session("ann");
     let before = now();
     ann.query(&format!(
         "SELECT pg_sleep(0.3) /*traceparent='{TRACEPARENT}'*/"
@@ -57,16 +42,13 @@ fn a_session_is_a_trace_and_the_alert_leads_there() {
     ann.query("SELECT id FROM items WHERE id <= 60");
     ann.query("SELECT id FROM items WHERE id < 71");
     ann.terminate();
-    let session = || {
-        let spans = spans(&file);
-        spans
-            .into_iter()
-            .find(|span| span["name"] == "session ann postgres")
-    };
-    wait_until("the session's span", || session().is_some());
-    sensor.stop();
-    let session = session().expect("the session");
-    let spans = spans(&file);
+    wait_until("the session's span", || scene.ended("ann"));
+    scene.stop();
+    let spans = spans(scene.file());
+    let session = spans
+        .iter()
+        .find(|span| span["name"] == "session ann postgres")
+        .expect("the session");
 
     // Each statement of the session: in its trace, below its root, within its time.
     let of_ann: Vec<&Value> = spans
@@ -76,11 +58,11 @@ fn a_session_is_a_trace_and_the_alert_leads_there() {
     assert_eq!(of_ann.len(), 4, "{of_ann:#?}");
     for span in &of_ann {
         assert_eq!(span["traceId"], session["traceId"]);
-        assert!(nanos(span, "startTimeUnixNano") >= nanos(&session, "startTimeUnixNano"));
-        assert!(nanos(span, "endTimeUnixNano") <= nanos(&session, "endTimeUnixNano"));
+        assert!(nanos(span, "startTimeUnixNano") >= nanos(session, "startTimeUnixNano"));
+        assert!(nanos(span, "endTimeUnixNano") <= nanos(session, "endTimeUnixNano"));
     }
-    assert_eq!(number(&session, "data_access.statements"), 4.0);
-    assert_eq!(number(&session, "db.response.returned_rows"), 131.0);
+    assert_eq!(number(session, "data_access.statements"), 4.0);
+    assert_eq!(number(session, "db.response.returned_rows"), 131.0);
 
     // The kernel's times: what the client saw encloses them (but for how well two clocks are compared on a busy machine).
     let of = |reason: &str| -> Vec<&&Value> {
@@ -117,7 +99,7 @@ fn a_session_is_a_trace_and_the_alert_leads_there() {
     }
 
     // The alert: its own trace, which leads to the session; its statements lead back.
-    let alerts = received(&file, ["resourceLogs", "scopeLogs", "logRecords"]);
+    let alerts = received(scene.file(), ["resourceLogs", "scopeLogs", "logRecords"]);
     let [alert] = &*alerts else {
         panic!("{alerts:#?}");
     };
@@ -130,7 +112,7 @@ fn a_session_is_a_trace_and_the_alert_leads_there() {
     let root = spans.iter().find(|span| context(span) == context(alert));
     let root = root.unwrap_or_else(|| panic!("no span {:?}", context(alert)));
     assert_eq!(root["name"], "alert hundred ann");
-    assert_eq!(links(root), [context(&session)]);
+    assert_eq!(links(root), [context(session)]);
     let told = of("alert");
     let rows: Vec<f64> = told
         .iter()

@@ -1,4 +1,4 @@
-//! Spans as the receiver has them, and the server that they are about.
+//! Spans as the receiver has them.
 
 use std::{
     fs,
@@ -6,18 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use harness::{Options, Postgres};
 use serde_json::Value;
-
-pub fn server() -> Postgres {
-    let server = Postgres::start(&Options::default());
-    server.sql(
-        "postgres",
-        "CREATE TABLE items AS SELECT i AS id FROM generate_series(1, 5000) i; GRANT SELECT ON items TO PUBLIC;
-         CREATE ROLE ann LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE carl LOGIN",
-    );
-    server
-}
 
 /// All spans (or log records, or metrics) that a receiver has taken.
 pub fn received(file: &Path, pointers: [&str; 3]) -> Vec<Value> {

@@ -93,6 +93,15 @@ impl Bench {
         self.tracer.take(Timestamp(self.time), &self.shapes)
     }
 
+    /// Of statements that are linked, the last byte of the application's span.
+    fn linked(&mut self) -> Vec<u8> {
+        let statements = self.take().statements.into_iter();
+        statements
+            .filter_map(|span| span.application)
+            .map(|context| context.span[7])
+            .collect()
+    }
+
     fn alert(&self, id: &str, connection: u64) -> Alert {
         let mut alert = crate::export::AlertRecord::for_tests(id).alert;
         alert.connection = ConnectionId(connection);
@@ -313,14 +322,7 @@ fn each_execution_has_the_link_of_its_number() {
         bench.link = 0;
         bench.statement(1, 0);
     }
-    let linked: Vec<u8> = bench
-        .take()
-        .statements
-        .iter()
-        .filter_map(|span| span.application)
-        .map(|context| context.span[7])
-        .collect();
-    assert_eq!(linked, [1, 2, 4, 4, 7, 8, 9]);
+    assert_eq!(bench.linked(), [1, 2, 4, 4, 7, 8, 9]);
     assert_eq!(bench.tracer.lost_links(), 0);
     // The number comes again, with another link.
     bench.tracer.link(1, 3, 5, &parent(77));
@@ -330,14 +332,7 @@ fn each_execution_has_the_link_of_its_number() {
         bench.link = number;
         bench.statement(1, 0);
     }
-    let linked: Vec<u8> = bench
-        .take()
-        .statements
-        .iter()
-        .filter_map(|span| span.application)
-        .map(|context| context.span[7])
-        .collect();
-    assert_eq!(linked, [77, 5]);
+    assert_eq!(bench.linked(), [77, 5]);
     assert_eq!(bench.tracer.lost_links(), 2);
 }
 
