@@ -64,9 +64,8 @@ pub fn svg(report: &Report) -> String {
 fn head(report: &Report, height: f64) -> String {
     let machine = &report.machine;
     let what = format!(
-        "median of {} pairs of slices of {} s, whiskers: 95 % interval – {} – {}",
+        "median of {} pairs, whiskers: 95 % interval – {} – {}",
         report.pairs,
-        report.slice.as_secs(),
         report::place(machine),
         machine.date.split('T').next().unwrap_or_default(),
     );
