@@ -196,6 +196,12 @@ pub mod swar {
         word.wrapping_sub(ONES) & !word & HIGHS
     }
 
+    /// Bytes equal to zero; exact in every byte.
+    #[inline(always)]
+    pub fn exactly_zero(word: u64) -> u64 {
+        !((word & !HIGHS).wrapping_add(!HIGHS) | word) & HIGHS
+    }
+
     /// Bytes equal to `byte`.
     #[inline(always)]
     pub fn equal(word: u64, byte: u8) -> u64 {

@@ -17,6 +17,12 @@ const ESTATE: u64 = u64::from_le_bytes(*b"estate='");
 /// `',tracestate='`: from the traceparent's closing quote to behind the opening one of the other.
 const BETWEEN: u32 = 14;
 
+/// The number of a connection's next link, behind this one's. Never zero, which is none.
+#[inline(always)]
+pub fn next(number: u8) -> u8 {
+    if number == u8::MAX { 1 } else { number + 1 }
+}
+
 /// May the text that ends at `end` end in such a comment? A semicolon, or another byte, may follow.
 #[inline(always)]
 pub fn may_end_in(window: &mut Window, end: u32) -> bool {

@@ -18,8 +18,7 @@ pub fn tell(c: &mut Connection, fingerprint: u64, start: u32, end: u32) -> bool 
     if setting!(link_interval) == 0 {
         return false;
     }
-    // Never zero.
-    let number = if c.link == u8::MAX { 1 } else { c.link + 1 };
+    let number = link::next(c.link);
     if tell_link(c.id, fingerprint, start, end, u32::from(number)) == 0 {
         return false;
     }

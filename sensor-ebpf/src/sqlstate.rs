@@ -13,8 +13,8 @@ pub fn find(window: &mut Window, start: u32, end: u32) -> u32 {
     let mut at = start;
     let mut looked = 0;
     while looked < LOOKED_AT {
-        let ends = exactly_zero(window.le64(at));
-        let codes = exactly_zero(window.le64(at + 1) ^ (swar::ONES * u64::from(b'C')));
+        let ends = swar::exactly_zero(window.le64(at));
+        let codes = swar::exactly_zero(window.le64(at + 1) ^ (swar::ONES * u64::from(b'C')));
         let found = ends & codes;
         if found != 0 {
             let code = at + swar::length(swar::mask_before(found)) + 2;
@@ -30,12 +30,6 @@ pub fn find(window: &mut Window, start: u32, end: u32) -> u32 {
         looked += 8;
     }
     0
-}
-
-/// Bytes equal to zero; unlike [`swar::zero`] exact in each.
-#[inline(always)]
-fn exactly_zero(word: u64) -> u64 {
-    !((word & !swar::HIGHS).wrapping_add(!swar::HIGHS) | word) & swar::HIGHS
 }
 
 /// Five bytes, the first in the lowest bits, as a number of five digits to the base 36; zero where they are no code, and of

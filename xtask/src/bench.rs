@@ -36,7 +36,8 @@ enum Verb {
     ///
     /// Takes an hour in full. What is made of programs on sockets is attached and detached every 25 ms under a load that
     /// never stops, and ten seconds of that are a pair; others have slices of two seconds. Each pair gives a ratio; the
-    /// table has their median and its 95 % interval by order statistics. The run time of kernel programs, which costs something to count, is counted in slices of its own.
+    /// table has their median and its 95 % interval by order statistics. The run time of kernel programs, which costs
+    /// something to count, is counted in slices of its own.
     Overhead(overhead::Arguments),
     /// Nanoseconds a query that the sensor's kernel programs take, beside empty ones that are attached at the same time.
     KernelTime(kernel_time::Arguments),

@@ -71,7 +71,7 @@ impl Server {
 
     fn start_in(bin: &Path, folder: &Path, log: &Path, more: &[&str]) -> Result<Self> {
         let data = folder.join("data");
-        make(bin, &data)?;
+        initialise(bin, &data)?;
         let port = free_port()?;
         let settings = [
             format!("port={port}"),
@@ -232,11 +232,7 @@ impl Address {
 }
 
 /// Makes a cluster, which nothing runs yet, in a folder that is not there and that the owner can make.
-pub fn initialise(data: &Path) -> Result<()> {
-    make(&newest_postgresql()?, data)
-}
-
-fn make(bin: &Path, data: &Path) -> Result<()> {
+pub fn initialise(bin: &Path, data: &Path) -> Result<()> {
     command::logged(
         as_owner(&bin.join("initdb"))
             .args([

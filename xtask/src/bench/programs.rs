@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, OwnedFd},
+    str::FromStr,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -103,18 +104,22 @@ pub fn nanoseconds(usages: &Usages) -> u64 {
     usages.values().map(|usage| usage.nanoseconds).sum()
 }
 
+/// A field of what /proc says about a descriptor.
+pub fn field<T: FromStr>(text: &str, name: &str) -> Option<T> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))?
+        .trim()
+        .parse()
+        .ok()
+}
+
 /// A program's id and usage, from what /proc says about a descriptor. (A link's has an id, but no usage.)
 fn parse(text: &str) -> Option<(u32, Usage)> {
-    let field = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(str::trim)
-    };
     Some((
-        field("prog_id:")?.parse().ok()?,
+        field(text, "prog_id:")?,
         Usage {
-            nanoseconds: field("run_time_ns:")?.parse().ok()?,
-            runs: field("run_cnt:")?.parse().ok()?,
+            nanoseconds: field(text, "run_time_ns:")?,
+            runs: field(text, "run_cnt:")?,
         },
     ))
 }

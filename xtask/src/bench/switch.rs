@@ -31,16 +31,12 @@ impl Switch {
     /// Of a process that has loaded its programs and attached none of those on sockets. They are off.
     pub fn of(pid: u32) -> Result<Self> {
         let descriptors = programs::descriptors(pid)?;
-        let ids = |key: &str| -> Vec<u32> {
-            descriptors
-                .iter()
-                .filter_map(|text| text.lines().find_map(|line| line.strip_prefix(key)))
-                .filter_map(|id| id.trim().parse().ok())
-                .collect()
-        };
         let mut found = Vec::new();
         for wanted in PROGRAMS {
-            for id in ids("prog_id:") {
+            for id in descriptors
+                .iter()
+                .filter_map(|text| programs::field(text, "prog_id:"))
+            {
                 let program = bpf::program(id)?;
                 if bpf::program_name(program.as_fd())? == wanted {
                     found.push(program);
@@ -55,15 +51,13 @@ impl Switch {
             );
         }
         let mut connections = None;
-        for id in ids("map_id:") {
-            let map = bpf::map(id)?;
+        for text in &descriptors {
+            let Some(map) = programs::field(text, "map_id:").map(bpf::map).transpose()? else {
+                continue;
+            };
             if bpf::map_name(map.as_fd())? == SLOTS {
-                let slots = descriptors
-                    .iter()
-                    .find(|text| text.contains(&format!("map_id:\t{id}\n")))
-                    .and_then(|text| text.lines().find_map(|l| l.strip_prefix("max_entries:")))
-                    .and_then(|count| count.trim().parse().ok())
-                    .context("a map without a size")?;
+                let slots =
+                    programs::field(text, "max_entries:").context("a map without a size")?;
                 connections = Some(Connections {
                     map,
                     slots,

@@ -24,7 +24,7 @@ pub fn template() -> Result<PathBuf> {
     }
     // The owner of the cluster may not be allowed into the workspace.
     let open = PathBuf::from(format!("/tmp/sensor-cluster-{}", std::process::id()));
-    postgresql::initialise(&open)?;
+    postgresql::initialise(&bin, &open)?;
     let new = place.join(format!(".cluster-{}", std::process::id()));
     let copied = command::logged(
         command::command("cp")

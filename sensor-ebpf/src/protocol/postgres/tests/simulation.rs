@@ -309,7 +309,7 @@ impl Surroundings for Memory {
         if value == 0 {
             return false;
         }
-        c.link = if c.link == u8::MAX { 1 } else { c.link + 1 };
+        c.link = link::next(c.link);
         let text = (0..link::LENGTH)
             .map(|i| char::from(self.scratch.window.byte(value + i)))
             .collect();
