@@ -218,6 +218,13 @@ impl Pass<'_> {
     }
 
     #[inline(always)]
+    fn is_sign(&mut self, next: u8) -> bool {
+        let position = self.position;
+        // What lies behind the text is no number.
+        position + 1 < self.end && is_sign(&mut self.scratch.window, position, next)
+    }
+
+    #[inline(always)]
     fn stop(&mut self, byte: u8, next: u8) -> bool {
         if byte.is_ascii_digit() {
             if !self.in_word {
@@ -252,6 +259,11 @@ impl Pass<'_> {
         } else if byte == b'-' && next == b'-' {
             self.mode = Mode::LineComment;
             self.position += 2;
+            return true;
+        } else if byte == b'-' && self.is_sign(next) {
+            self.literal();
+            self.mode = Mode::Number;
+            self.position += 1;
             return true;
         } else if byte == 0 {
             return false;
@@ -546,6 +558,24 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
+/// Does the minus at `position`, in front of `next`, belong to the number behind it? It does behind an operator that ends
+/// with a blank, a bracket or a comma: there it cannot subtract. Right behind an operator it may be a part of that.
+#[inline(always)]
+pub fn is_sign(window: &mut Window, position: u32, next: u8) -> bool {
+    if !next.is_ascii_digit() {
+        return false;
+    }
+    let before = window.byte(position - 1);
+    if before == b' ' {
+        matches!(
+            window.byte(position - 2),
+            b'(' | b',' | b'=' | b'<' | b'>' | b'+' | b'*'
+        )
+    } else {
+        before == b'(' || before == b','
+    }
+}
+
 /// Where the text ends that lies between `start` and `end`, as far as it is looked at.
 #[inline(always)]
 pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
@@ -636,6 +666,13 @@ mod tests {
             "SELECT /* other comment */ x FROM t",
         );
         same("SELECT x FROM t -- a", "SELECT x FROM t -- bc");
+        for before in ["a = ", "a + ", "b * ", "a <= ", "f(", "f( ", "(a, ", "(a,"] {
+            for space in 0..9 {
+                let of = |number| format!("SELECT{:space$} {before}{number} FROM t", "");
+                same(&of("-5"), &of("12345678"));
+            }
+        }
+        same("SELECT a IN (-1, 2,-3, -4)", "SELECT a IN (7)");
         same("SELECT 1 WHERE a = '", "SELECT 2 WHERE a = 'unterminated");
     }
 
@@ -704,6 +741,13 @@ mod tests {
         differ("SELECT 1", "SELECT 1 FROM customers");
         differ("", "x");
         differ("SELECT a FROM b", "SELECT a FROM bb");
+        // Minuses that are no sign, or may be none.
+        differ("SELECT a -5", "SELECT a 5");
+        differ("SELECT a - 5", "SELECT a 5");
+        differ("SELECT (a) -5", "SELECT (a) 5");
+        differ("SELECT a @-5", "SELECT a @5");
+        differ("SELECT a = -b", "SELECT a = b");
+        differ("SELECT 2 -5", "SELECT 2 5");
     }
 
     #[test]

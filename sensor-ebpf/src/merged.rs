@@ -94,7 +94,8 @@ pub fn is_open(c: &Connection, fingerprint: u64) -> bool {
 /// A statement's byte in [`Connection::ways`], where zero is none. Two statements with one byte share a way.
 #[inline(always)]
 fn tag(fingerprint: u64) -> u8 {
-    (fingerprint >> 8) as u8 | 1
+    let byte = (fingerprint >> 8) as u8;
+    if byte == 0 { 1 } else { byte }
 }
 
 #[inline(always)]

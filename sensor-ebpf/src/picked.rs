@@ -8,6 +8,7 @@
 
 use crate::{
     bytes::Window,
+    fingerprint::is_sign,
     loops::{Step, repeat},
     scratch::Scratch,
 };
@@ -605,6 +606,13 @@ fn code(keyer: &mut Keyer, window: &mut Window, byte: u8, next: u8) {
         keyer.gap_ends();
         keyer.mode = Mode::LineComment;
         keyer.position = position + 2;
+    } else if byte == b'-' && is_sign(window, position, next) {
+        keyer.literal(false);
+        if keyer.use_of != PASS {
+            keyer.value.push(byte);
+        }
+        keyer.mode = Mode::Number;
+        keyer.position = position + 1;
     } else {
         keyer.code(byte);
         keyer.position = position + 1;

@@ -107,6 +107,10 @@ fn one_value_has_one_hash_however_it_comes() {
         for other in [&quoted, &text, &int4, &int8] {
             assert_eq!(&plain, other, "{number}");
         }
+        if number > 0 {
+            let negative = format!("SELECT a FROM t WHERE id = -{number}");
+            assert_ne!(plain, hashes(&of_text(&negative, group(0))), "{number}");
+        }
     }
     // Texts are no numbers, and differ from each other.
     let mut all: Vec<u64> = [
@@ -294,6 +298,8 @@ fn literals_are_counted_as_the_fingerprint_does() {
         "/**/",
         "-- c\n",
         "-",
+        "-7",
+        "= ",
         "/",
         ".",
         ";",
