@@ -1,0 +1,192 @@
+//! Code: hashed as it stands, up to where something else begins.
+
+use super::{
+    Mode, PLACEHOLDER, Pass, RUN, forget, mix,
+    words::{is_separator, is_sign, is_word, real, stops, unusual},
+};
+use crate::bytes::swar;
+
+impl Pass<'_> {
+    /// A literal begins: one placeholder for it, or none if it goes on with a list.
+    #[inline(always)]
+    fn literal(&mut self) {
+        if self.in_list {
+            self.hash = self.mark;
+        } else {
+            self.mix(PLACEHOLDER, 9);
+            #[cfg(test)]
+            {
+                self.placeholders += 1;
+            }
+            self.mark = self.hash;
+            self.in_list = true;
+        }
+        self.in_word = false;
+        if self.semicolon {
+            self.several = true;
+        }
+    }
+
+    /// Hashes the code in front of what a run ended at, then looks at that.
+    #[inline(always)]
+    fn code(&mut self) -> bool {
+        let (word, stops, position) = (self.word, self.found, self.position);
+        if position >= self.end {
+            return false;
+        }
+        let mask = swar::mask_before(stops) & self.limit_mask(position);
+        let length = swar::length(mask);
+        if length > 0 {
+            let chunk = word & mask;
+            self.mix(chunk, length);
+            self.position += length;
+            if self.semicolon {
+                self.several = true;
+            }
+            if self.in_list && !is_separator(chunk) {
+                self.in_list = false;
+            }
+            let last = (chunk >> ((length * 8 - 8) & 63)) as u8;
+            self.in_word = is_word(last);
+        }
+        if self.position >= self.end {
+            return false;
+        }
+        if length == 8 {
+            return true;
+        }
+        let next = (word >> ((length * 8 + 8) & 63)) as u8;
+        // The lookahead of the word's last byte lies in the next word.
+        let next = if length == 7 {
+            self.scratch.window.byte(self.position + 1)
+        } else {
+            next
+        };
+        let byte = (word >> ((length * 8) & 63)) as u8;
+        self.stop(byte, next)
+    }
+
+    #[inline(always)]
+    fn is_sign(&mut self, next: u8) -> bool {
+        let position = self.position;
+        // What lies behind the text is no number.
+        position + 1 < self.end && is_sign(&mut self.scratch.window, position, next)
+    }
+
+    #[inline(always)]
+    fn stop(&mut self, byte: u8, next: u8) -> bool {
+        if byte.is_ascii_digit() {
+            if !self.in_word {
+                self.literal();
+                self.mode = Mode::Number;
+                return true;
+            }
+        } else if byte == b'\'' {
+            // in_word and E: the previous byte of code was the E of E'…'. Other prefixes (B, X, N, U&) hold no escapes
+            // that matter here, and a backslash in one of them only costs a second fingerprint.
+            let escape = self.in_word && {
+                let previous = self.scratch.window.byte(self.position - 1);
+                previous | 0x20 == b'e'
+            };
+            self.mode = if escape {
+                Mode::EscapeQuote
+            } else {
+                Mode::Quote
+            };
+            self.literal();
+            self.position += 1;
+            return true;
+        } else if byte == b'$' && next.is_ascii_digit() && !self.in_word {
+            self.literal();
+            self.mode = Mode::Number;
+            self.position += 1;
+            return true;
+        } else if byte == b'/' && next == b'*' {
+            self.mode = Mode::BlockComment;
+            self.position += 2;
+            return true;
+        } else if byte == b'-' && next == b'-' {
+            self.mode = Mode::LineComment;
+            self.position += 2;
+            return true;
+        } else if byte == b'-' && self.is_sign(next) {
+            self.literal();
+            self.mode = Mode::Number;
+            self.position += 1;
+            return true;
+        } else if byte == 0 {
+            return false;
+        }
+        if self.semicolon {
+            self.several = true;
+        }
+        if byte == b';' {
+            self.semicolon = true;
+        }
+        self.mix(u64::from(byte), 1);
+        self.in_list = false;
+        self.in_word = is_word(byte) || byte == b'$' && self.in_word;
+        self.position += 1;
+        self.position < self.end
+    }
+
+    /// A mask of the bytes at `position` that are in front of the text's end.
+    #[inline(always)]
+    fn limit_mask(&self, position: u32) -> u64 {
+        let rest = self.end.wrapping_sub(position);
+        if rest < 8 {
+            (1u64 << ((rest * 8) & 63)) - 1
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// Whole words in which nothing may begin, the bulk of a statement; then the word in which something does.
+    #[inline(always)]
+    pub fn run(&mut self) -> bool {
+        // In locals: through memory, each word would wait for the one before it.
+        let (mut hash, mut position) = (self.hash, self.position);
+        let (start, end, key) = (position, self.end, self.keys[0]);
+        let mut found = 0;
+        let mut word = 0;
+        let mut taken = 0;
+        while taken < RUN {
+            word = self.scratch.window.le64(position);
+            if unusual(word) != 0 {
+                let stops = stops(word);
+                if stops != 0 {
+                    let in_word = if taken == 0 {
+                        self.in_word
+                    } else {
+                        is_word(self.scratch.window.byte(position - 1))
+                    };
+                    found = real(word, stops, in_word);
+                    if found != 0 {
+                        break;
+                    }
+                }
+            }
+            if position + 8 > end {
+                break;
+            }
+            hash = mix(hash, word, 8, key);
+            position += 8;
+            taken += 1;
+        }
+        self.hash = hash;
+        self.position = position;
+        self.word = word;
+        self.found = found;
+        if position != start {
+            self.in_word = is_word(self.scratch.window.byte(position - 1));
+            // Eight bytes of code are no separator of a list.
+            self.in_list = false;
+            self.several |= self.semicolon;
+        }
+        if taken == RUN {
+            return position < end;
+        }
+        forget();
+        self.code()
+    }
+}

@@ -1,0 +1,243 @@
+//! A hash of a statement that does not see its literals.
+//!
+//! The lexer is approximate on purpose: where it takes a literal for code (dollar quotes, exponents, nested comments)
+//! one statement gets several fingerprints, and userspace, which normalises each text with PostgreSQL's own grammar,
+//! finds them to be one shape. What must not happen is that statements on different tables get one fingerprint; code is
+//! therefore always hashed, with keys drawn at start, so that a collision cannot be crafted.
+
+pub use words::{is_separator, is_sign, is_word};
+
+use crate::{
+    bytes::{Window, barrier, swar},
+    loops::{Step, repeat},
+    scratch::Scratch,
+};
+
+mod code;
+mod literal;
+mod words;
+
+/// Bytes of a statement that are hashed and captured.
+pub const CAPTURE: u32 = 4096;
+
+/// Result of [`fingerprint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// The fingerprint, never zero.
+    pub fingerprint: u64,
+    /// Length of the text in bytes, up to its NUL or the limit.
+    pub length: u32,
+    /// Code follows a semicolon: more than one statement, or it looks so.
+    pub several: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Mode {
+    Code = 0,
+    Number,
+    Quote,
+    EscapeQuote,
+    BlockComment,
+    LineComment,
+}
+
+/// Where the lexer is in a text. Lives in [`Scratch`], see there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Lexer {
+    keys: [u64; 2],
+    hash: u64,
+    /// Hash right behind the last literal, for taking back the separators of a list of literals.
+    mark: u64,
+    position: u32,
+    end: u32,
+    /// What a run of code ended at: the word at `position`, and where in it something may begin.
+    word: u64,
+    found: u64,
+    mode: Mode,
+    /// The last byte of code was part of an identifier, so that a digit goes on with it.
+    in_word: bool,
+    /// Only list separators since the last literal.
+    in_list: bool,
+    semicolon: bool,
+    several: bool,
+    #[cfg(test)]
+    placeholders: u32,
+}
+
+impl Lexer {
+    /// Begins with the text from `start` to `end`.
+    #[inline(always)]
+    pub fn begin(&mut self, start: u32, end: u32, keys: [u64; 2]) {
+        *self = Self {
+            keys,
+            position: start,
+            end,
+            hash: keys[1],
+            mark: 0,
+            word: 0,
+            found: 0,
+            mode: Mode::Code,
+            in_word: false,
+            in_list: false,
+            semicolon: false,
+            several: false,
+            #[cfg(test)]
+            placeholders: 0,
+        };
+    }
+
+    /// Literals so far, lists counted once.
+    #[cfg(test)]
+    pub fn placeholders(&self) -> u32 {
+        self.placeholders
+    }
+
+    /// Hash and position so far.
+    #[inline(always)]
+    pub fn result(&self) -> (u64, u32) {
+        (self.hash, self.position)
+    }
+
+    #[inline(always)]
+    fn mix(&mut self, word: u64, length: u32) {
+        self.hash = mix(self.hash, word, length, self.keys[0]);
+    }
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64, length: u32, key: u64) -> u64 {
+    let product = (hash ^ word).wrapping_mul(key);
+    (product ^ (product >> 32)).wrapping_add(u64::from(length))
+}
+
+impl Scratch {
+    /// One step over a NUL-terminated name, every byte of which counts; false at its end.
+    #[inline(always)]
+    pub fn name_step(&mut self) -> bool {
+        let position = self.lexer.position;
+        if position >= self.lexer.end {
+            return false;
+        }
+        let word = self.window.le64(position);
+        let mask = swar::mask_before(swar::zero(word));
+        let length = swar::length(mask);
+        self.lexer.mix(word & mask, length);
+        self.lexer.position = position + length;
+        length == 8
+    }
+}
+
+/// One pass over a text.
+struct Pass<'a> {
+    scratch: &'a mut Scratch,
+}
+
+impl core::ops::Deref for Pass<'_> {
+    type Target = Lexer;
+    #[inline(always)]
+    fn deref(&self) -> &Lexer {
+        &self.scratch.lexer
+    }
+}
+
+impl core::ops::DerefMut for Pass<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Lexer {
+        &mut self.scratch.lexer
+    }
+}
+/// What stands for a literal, or a list of them.
+const PLACEHOLDER: u64 = 0x3f;
+
+/// Words of plain code, or of a literal, that one step takes at the most. Where the verifier follows each turn of a loop
+/// by itself, fewer.
+const RUN: u32 = if cfg!(floor) { 4 } else { 8 };
+
+impl Step for Pass<'_> {
+    /// The rest of a literal or comment, then code up to the next: each call of a loop's body costs as much as the work
+    /// on some words, so a step does as much as the verifier can follow.
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.mode != Mode::Code && !self.pass_over() {
+            return false;
+        }
+        if self.mode != Mode::Code {
+            return true;
+        }
+        self.run()
+    }
+
+    #[cfg(floor)]
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        // SAFETY: finds what this step has in maps.
+        unsafe { crate::loops::turns::turn_text() != 0 }
+    }
+}
+
+/// Some steps over the text of [`fingerprint`].
+#[cfg(floor)]
+#[inline(always)]
+pub fn turn(scratch: &mut Scratch) -> bool {
+    let mut pass = Pass { scratch };
+    let mut taken = 0;
+    while taken < crate::loops::STEPS {
+        if !pass.step() {
+            return false;
+        }
+        forget();
+        taken += 1;
+    }
+    true
+}
+/// Makes the verifier forget what it knows of the state, as it does with all that goes through memory: it then checks
+/// what follows once, not once for every way that leads there.
+#[inline(always)]
+fn forget() {
+    barrier();
+}
+/// Where the text ends that lies between `start` and `end`, as far as it is looked at.
+#[inline(always)]
+pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
+    if end - start > CAPTURE {
+        start + CAPTURE
+    } else if end > start && window.byte(end - 1) == 0 {
+        // The text's NUL, but for which nothing would be left to do.
+        end - 1
+    } else {
+        end
+    }
+}
+
+/// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
+/// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
+#[inline(always)]
+pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
+    let end = text_end(&mut scratch.window, start, end);
+    scratch.lexer.begin(start, end, keys);
+    let mut pass = Pass { scratch };
+    if end > start {
+        // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.
+        #[cfg(not(floor))]
+        repeat(2 * CAPTURE, &mut pass);
+        #[cfg(floor)]
+        repeat(2 * CAPTURE / crate::loops::STEPS, &mut pass);
+    }
+    let position = if pass.position < end {
+        pass.position
+    } else {
+        end
+    };
+    let product = (pass.hash ^ (pass.hash >> 29)).wrapping_mul(keys[0]);
+    Hashed {
+        // The lowest bit keeps zero free for "no statement"; the next two are free for those who keep fingerprints.
+        fingerprint: (product ^ (product >> 32)) & !6 | 1,
+        length: position - start,
+        several: pass.several,
+    }
+}
+
+#[cfg(test)]
+mod tests;
