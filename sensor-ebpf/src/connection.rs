@@ -21,6 +21,19 @@ pub enum Phase {
     Blind = 6,
     /// A cancel request: one packet, nothing follows.
     Cancel = 7,
+    /// Compressed: bytes only.
+    Compressed = 8,
+}
+
+/// What is spoken on a connection.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// PostgreSQL's.
+    #[default]
+    Postgres = 0,
+    /// MySQL's, and MariaDB's.
+    MySql = 1,
 }
 
 /// How the response is being followed.
@@ -66,6 +79,33 @@ pub const REQUEST_TRUNCATED: u8 = 16;
 /// [`Request`]: its completion is never put together with others.
 pub const REQUEST_APART: u8 = 32;
 
+/// What only MySQL's protocol needs to know of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MySql {
+    /// Header of the packet that is being received: length in the lower 24 bits, sequence number.
+    pub header: u32,
+    /// Bytes of it that came so far.
+    pub header_bytes: u8,
+    /// How far the response is: see `protocol::mysql::Stage`.
+    pub stage: u8,
+    /// `MYSQL_*`.
+    pub flags: u8,
+    /// Reserved.
+    pub pad: u8,
+}
+
+/// [`MySql`]: the received packet that comes next goes on with the one before.
+pub const MYSQL_RECEIVED_CONTINUES: u8 = 1;
+/// [`MySql`]: the sent packet that comes next does.
+pub const MYSQL_SENT_CONTINUES: u8 = 2;
+/// [`MySql`]: compressed once the client is known.
+pub const MYSQL_COMPRESSES: u8 = 4;
+/// [`MySql`]: no `EOF` follows the descriptions of columns and parameters.
+pub const MYSQL_DEPRECATES_EOF: u8 = 8;
+/// [`MySql`]: a backslash in a literal is no escape (`NO_BACKSLASH_ESCAPES`).
+pub const MYSQL_PLAIN: u8 = 16;
+
 /// Bytes of a response that are kept from one send to the next.
 pub const TAIL: usize = 64;
 
@@ -84,7 +124,11 @@ pub struct Connection {
     /// Bytes of `tail` that are the beginning of a message which the next send completes.
     pub carried: u8,
     /// Requests in `front` and the queue.
-    pub outstanding: u32,
+    pub outstanding: u16,
+    /// A [`Protocol`].
+    pub protocol: u8,
+    /// MySQL: the command that is being answered.
+    pub command: u8,
     /// The request that is being answered.
     pub front: Request,
     /// Bytes sent in no record yet.
@@ -129,11 +173,11 @@ pub struct Connection {
     pub slot: u32,
     /// Whose these ways are: a byte of the statement's fingerprint each.
     pub ways: u64,
-    /// Skimming: where the last send lay in the server's memory.
-    pub skimmed_begin: u64,
+    /// What only MySQL's protocol needs.
+    pub mysql: MySql,
     /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`.
     pub skimmed_end: u64,
-    /// Fingerprint of the unnamed statement.
+    /// Fingerprint of the unnamed statement; MySQL: of the one prepared last.
     pub unnamed_statement: u64,
     /// Fingerprint bound to the unnamed portal.
     pub unnamed_portal: u64,
@@ -173,6 +217,8 @@ impl Connection {
         flags: 0,
         carried: 0,
         outstanding: 0,
+        protocol: Protocol::Postgres as u8,
+        command: 0,
         front: Request {
             fingerprint: 0,
             started: 0,
@@ -188,7 +234,13 @@ impl Connection {
         response_bytes: 0,
         walked_bytes: 0,
         reported_at: 0,
-        skimmed_begin: 0,
+        mysql: MySql {
+            header: 0,
+            header_bytes: 0,
+            stage: 0,
+            flags: 0,
+            pad: 0,
+        },
         skimmed_end: 0,
         last_fingerprint: 0,
         known_fingerprint: 0,

@@ -182,8 +182,8 @@ pub fn tcp_counts(sk: *mut c_void) -> (u32, u32) {
     )
 }
 
-/// Did the current task begin before the programs were loaded?
+/// Did the current process begin before the programs were loaded? Its threads may be younger than what they serve.
 #[inline(always)]
 pub fn is_older_than_sensor() -> bool {
-    load::<u64>(task::current(), setting!(offsets.task_start_time)) < setting!(loaded_at)
+    load::<u64>(task::leader(), setting!(offsets.task_start_time)) < setting!(loaded_at)
 }

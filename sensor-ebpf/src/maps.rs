@@ -167,6 +167,7 @@ pub static SETTINGS: Settings = Settings {
     loaded_at: 0,
     netns: 0,
     link_interval: 0,
+    mysql_commands: 0,
 };
 
 /// A setting. Volatile, or the compiler would take the zeroes above for the truth.

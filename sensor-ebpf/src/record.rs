@@ -9,7 +9,7 @@
 pub enum RecordKind {
     /// [`OpenRecord`].
     Open = 1,
-    /// [`TextHeader`] and start-up packet bytes (parameters, without length and version).
+    /// [`TextHeader`] and what a client says of itself: see [`StartupKind`].
     Startup = 2,
     /// [`TextHeader`] and statement text.
     Text = 3,
@@ -60,11 +60,23 @@ pub const FAMILY_INET: u16 = 2;
 /// Address family of [`OpenRecord::family`]: IPv6.
 pub const FAMILY_INET6: u16 = 10;
 
+/// What the bytes of a [`RecordKind::Startup`] are.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartupKind {
+    /// PostgreSQL's start-up packet: parameters, without length and version.
+    Postgres = 0,
+    /// MySQL's handshake response, without the packet's header.
+    MySql = 1,
+    /// MySQL's `COM_CHANGE_USER`, without the packet's header and the command.
+    MySqlChangeUser = 2,
+}
+
 /// A server-side connection seen for the first time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenRecord {
-    /// `flags`: [`OPEN_PREEXISTING`].
+    /// `flags`: [`OPEN_PREEXISTING`]; `tag`: a [`crate::connection::Protocol`].
     pub header: RecordHeader,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub time: u64,
@@ -103,7 +115,7 @@ pub const OPEN_PREEXISTING: u8 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextHeader {
-    /// `flags`: [`TEXT_TRUNCATED`].
+    /// `flags`: [`TEXT_TRUNCATED`]; `tag`: a [`StartupKind`], or the [`crate::connection::Protocol`] of a text.
     pub header: RecordHeader,
     /// Fingerprint of the text, zero for start-up packets.
     pub fingerprint: u64,

@@ -321,6 +321,7 @@ fn keep(key: &OverflowKey, add: &OverflowVolume) {
 #[inline(always)]
 pub fn text(
     kind: RecordKind,
+    tag: u8,
     connection: u64,
     fingerprint: u64,
     window: &mut Window,
@@ -339,7 +340,7 @@ pub fn text(
             header: RecordHeader {
                 kind: kind as u8,
                 flags: if truncated { TEXT_TRUNCATED } else { 0 },
-                tag: 0,
+                tag,
                 link: 0,
                 detail: length,
                 connection,

@@ -2,11 +2,14 @@
 
 use core::ffi::c_void;
 
+#[cfg(not(floor))]
+use sensor_ebpf::protocol::mysql;
 use sensor_ebpf::{
     connection::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING, Connection, Phase,
+        Protocol,
     },
-    protocol::{Outcome, postgres},
+    protocol::{Outcome, is_parsed, outcome, postgres},
     record::{
         ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind, STATEMENT_ESTIMATED,
         STATEMENT_FAILED, STATEMENT_OVERHEAD,
@@ -81,7 +84,13 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
         scratch,
     };
     #[cfg(not(floor))]
-    if direction == Direction::Received {
+    if connection.protocol == Protocol::MySql as u8 {
+        if direction == Direction::Received {
+            mysql::received(&mut surroundings, connection, length);
+        } else {
+            mysql::sent(&mut surroundings, connection, length);
+        }
+    } else if direction == Direction::Received {
         postgres::received(&mut surroundings, connection, length);
     } else {
         postgres::sent(&mut surroundings, connection, length);
@@ -110,7 +119,7 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
     if operation.length == AGAIN {
         postgres::wants_input(&mut surroundings, connection);
     } else if operation.length != INTERRUPTED && operation.length != RESTART {
-        // End of file, or the peer is gone.
+        // End of file, or the peer is gone; of MySQL's, there is no response whose end is looked for now.
         postgres::closed(&mut surroundings, connection);
     }
 }
@@ -128,8 +137,13 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
     if family == 0 {
         return None;
     }
-    let older = identity::is_older_than_sensor();
-    if !is_client_connection(sk, family, direction, older) {
+    let protocol = task::protocol();
+    let older = identity::is_older_than_sensor() && !is_greeting(operation, direction, protocol);
+    let begins = match protocol {
+        Protocol::Postgres => Direction::Received,
+        Protocol::MySql => Direction::Sent,
+    };
+    if !is_client_connection(sk, family, direction == begins, older) {
         ignore(sk);
         return None;
     }
@@ -137,11 +151,14 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
         count!(stateless_bytes, operation.length as u64);
         return None;
     };
-    let backend = Backend {
-        id: connection.id,
-        slot: u64::from(slot),
-    };
-    let _ = BACKENDS.insert(&task::tgid(), &backend, 0);
+    connection.protocol = protocol as u8;
+    if protocol == Protocol::Postgres {
+        let backend = Backend {
+            id: connection.id,
+            slot: u64::from(slot),
+        };
+        let _ = BACKENDS.insert(&task::tgid(), &backend, 0);
+    }
     if older {
         connection.set(CONNECTION_PREEXISTING);
         connection.phase = Phase::Blind as u8;
@@ -161,9 +178,9 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
 }
 
 /// Does the socket carry a client's connection, and not one that the server itself made (replication, dblink,
-/// syslog)? In PostgreSQL's protocol the client speaks first.
+/// syslog)? In PostgreSQL's protocol the client speaks first, in MySQL's the server: `begins` says that it is so.
 #[inline(always)]
-fn is_client_connection(sk: *mut c_void, family: u16, direction: Direction, older: bool) -> bool {
+fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool) -> bool {
     if !identity::is_stream(sk) || !identity::is_in_scope(sk) {
         return false;
     }
@@ -174,7 +191,26 @@ fn is_client_connection(sk: *mut c_void, family: u16, direction: Direction, olde
     if older {
         return client::is_watched_port(identity::local_port(sk));
     }
-    direction == Direction::Received
+    begins
+}
+
+/// Does a server that speaks first greet a client with this operation? Then its connection is new, however old the server.
+#[cfg(not(floor))]
+#[inline(always)]
+fn is_greeting(operation: &Operation, direction: Direction, protocol: Protocol) -> bool {
+    if protocol != Protocol::MySql || direction != Direction::Sent {
+        return false;
+    }
+    registers::buffer()
+        .filter(|buffer| buffer.vectors == 0)
+        .and_then(|buffer| registers::read_user::<u64>(buffer.address))
+        .is_some_and(|word| mysql::is_greeting(word, operation.length as u32))
+}
+
+#[cfg(floor)]
+#[inline(always)]
+fn is_greeting(_: &Operation, _: Direction, _: Protocol) -> bool {
+    false
 }
 
 /// Is it one of the server's sockets that carry no client's connection?
@@ -193,6 +229,7 @@ fn ignore(sk: *mut c_void) {
 fn announce(sk: *mut c_void, connection: &mut Connection) {
     let time = ring::now();
     let id = connection.id;
+    let protocol = connection.protocol;
     let flags = if connection.has(CONNECTION_PREEXISTING) {
         OPEN_PREEXISTING
     } else {
@@ -200,7 +237,7 @@ fn announce(sk: *mut c_void, connection: &mut Connection) {
     };
     let family = identity::family(sk);
     if ring::emit(|record: &mut OpenRecord| {
-        record.header = ring::header(RecordKind::Open, flags, 0, id);
+        record.header = ring::header(RecordKind::Open, flags, protocol, id);
         record.time = time;
         record.pad = 0;
         record.pad2 = 0;
@@ -210,9 +247,13 @@ fn announce(sk: *mut c_void, connection: &mut Connection) {
     }
 }
 
-/// A server process ended. Its files are still open: what its connection has not reported yet is reported now.
+/// A task of a server ended. When it was the last, its files are still open: what its connection has not reported yet is
+/// reported now. Of a server that has threads for its connections, one that ends says nothing.
 #[inline(always)]
 pub fn exited() {
+    if task::leader() != task::current() {
+        return;
+    }
     last_words();
     process(RecordKind::ProcessExit);
 }
@@ -240,7 +281,7 @@ fn last_words() {
     let outcome = if unfinished {
         Outcome {
             fingerprint: connection.front.fingerprint,
-            rows_returned: (connection.rows + postgres::estimate(connection))
+            rows_returned: (connection.rows + outcome::estimate(connection))
                 .wrapping_sub(connection.rows_reported) as i64,
             flags: STATEMENT_FAILED | STATEMENT_ESTIMATED,
             queries: 1,
@@ -256,7 +297,7 @@ fn last_words() {
             ..Outcome::default()
         }
     };
-    if postgres::is_parsed(connection) {
+    if is_parsed(connection) {
         if unfinished || connection.sent | connection.received != 0 {
             ring::statement(connection, &outcome);
         }

@@ -3,6 +3,8 @@
 use core::ffi::c_void;
 
 #[cfg(not(floor))]
+use sensor_ebpf::fingerprint::MySql;
+#[cfg(not(floor))]
 use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
@@ -10,11 +12,11 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
-    fingerprint::{Hashed, fingerprint},
+    fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
     protocol::{Completion, Surroundings, postgres::mergeable},
-    record::{ALWAYS, PhaseRecord, RecordKind},
+    record::{ALWAYS, PhaseRecord, RecordKind, StartupKind},
     scratch::Scratch,
     sqlstate,
 };
@@ -92,8 +94,14 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
-    fn fingerprint(&mut self, start: u32, end: u32) -> Hashed {
-        hash_text(start, end);
+    fn fingerprint<D: Dialect>(&mut self, start: u32, end: u32, dialect: D) -> Hashed {
+        if D::MYSQL {
+            #[cfg(not(floor))]
+            hash_mysql_text(start, end, u32::from(dialect.is_plain()));
+        } else {
+            hash_text(start, end);
+        }
+        let _ = dialect;
         self.scratch().hashed
     }
 
@@ -126,6 +134,7 @@ impl Surroundings for KernelSurroundings {
             Some(ALWAYS) | None => {
                 let sent = ring::text(
                     RecordKind::Text,
+                    c.protocol,
                     c.id,
                     fingerprint,
                     self.window(),
@@ -158,9 +167,17 @@ impl Surroundings for KernelSurroundings {
     }
 
     #[inline(always)]
-    fn startup(&mut self, c: &mut Connection, start: u32, length: u32, truncated: bool) {
+    fn startup(
+        &mut self,
+        c: &mut Connection,
+        kind: StartupKind,
+        start: u32,
+        length: u32,
+        truncated: bool,
+    ) {
         if !ring::text(
             RecordKind::Startup,
+            kind as u8,
             c.id,
             0,
             self.window(),
@@ -406,7 +423,23 @@ pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
     let scratch = unsafe { &mut *scratch };
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
-    scratch.hashed = fingerprint(scratch, start, end, keys);
+    scratch.hashed = fingerprint(scratch, start, end, keys, Postgres);
+    1
+}
+
+/// The same by MySQL's rules; `plain`: see [`Dialect::is_plain`].
+#[cfg(not(floor))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
+    let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
+    let dialect = MySql { plain: plain != 0 };
+    scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
     1
 }
 

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 #[cfg(floor)]
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_current_task};
 use core::ffi::c_void;
-use sensor_ebpf::settings::COMMANDS;
+use sensor_ebpf::{connection::Protocol, settings::COMMANDS};
 
 use crate::maps::setting;
 
@@ -92,15 +92,28 @@ pub fn probe_to(place: &mut u64, address: u64, offset: u32) {
 /// First of all checks, so that it costs every other process on the host a few instructions a socket operation.
 #[inline(always)]
 pub fn is_server() -> bool {
-    let [low, high] = command();
+    let task = current();
+    if is_known(command(task)) {
+        return true;
+    }
+    // A server of many threads may name each for what it does.
+    #[cfg(not(floor))]
+    if setting!(mysql_commands) != 0 {
+        let leader: Kernel = load(task, setting!(offsets.task_group_leader));
+        return leader != task && speaks_mysql(command(leader));
+    }
+    false
+}
+
+#[inline(always)]
+fn is_known(name: [u64; 2]) -> bool {
     let mut i = 0;
     while i < COMMANDS {
-        let a = setting!(commands[i][0]);
-        let b = setting!(commands[i][1]);
-        if a == 0 {
+        let known = [setting!(commands[i][0]), setting!(commands[i][1])];
+        if known[0] == 0 {
             return false;
         }
-        if low == a && high == b {
+        if name == known {
             return true;
         }
         i += 1;
@@ -108,11 +121,49 @@ pub fn is_server() -> bool {
     false
 }
 
+#[cfg(not(floor))]
+#[inline(always)]
+fn speaks_mysql(name: [u64; 2]) -> bool {
+    let mut i = 0;
+    while i < COMMANDS {
+        if setting!(mysql_commands) >> i & 1 != 0
+            && name == [setting!(commands[i][0]), setting!(commands[i][1])]
+        {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// What the server speaks that the current task, one of its, belongs to.
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn protocol() -> Protocol {
+    if setting!(mysql_commands) != 0 && speaks_mysql(command(leader())) {
+        Protocol::MySql
+    } else {
+        Protocol::Postgres
+    }
+}
+
+/// The lowest rung knows no other.
+#[cfg(floor)]
+#[inline(always)]
+pub fn protocol() -> Protocol {
+    Protocol::Postgres
+}
+
+/// The task that its process began with.
+#[inline(always)]
+pub fn leader() -> Kernel {
+    load(current(), setting!(offsets.task_group_leader))
+}
+
 /// Its command name, NUL-padded.
 #[cfg(not(floor))]
 #[inline(always)]
-fn command() -> [u64; 2] {
-    let task = current();
+fn command(task: Kernel) -> [u64; 2] {
     let comm = setting!(offsets.task_comm);
     [load(task, comm), load(task, comm + 8)]
 }
@@ -121,7 +172,7 @@ fn command() -> [u64; 2] {
 /// executed another program stays behind the NUL.
 #[cfg(floor)]
 #[inline(always)]
-fn command() -> [u64; 2] {
+fn command(_: Kernel) -> [u64; 2] {
     let mut name = [0; 2];
     // SAFETY: writes sixteen bytes to a local of sixteen.
     unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), size_of_val(&name) as u32) };

@@ -1,12 +1,12 @@
 //! Code: hashed as it stands, up to where something else begins.
 
 use super::{
-    Mode, PLACEHOLDER, Pass, RUN, forget, mix,
-    words::{is_separator, is_sign, is_word, real, stops, unusual},
+    Dialect, Mode, PLACEHOLDER, Pass, RUN, forget, mix,
+    words::{is_separator, is_sign, is_word, mysql_stops, real, stops, unusual},
 };
 use crate::bytes::swar;
 
-impl Pass<'_> {
+impl<D: Dialect> Pass<'_, D> {
     /// A literal begins: one placeholder for it, or none if it goes on with a list.
     #[inline(always)]
     fn literal(&mut self) {
@@ -81,6 +81,8 @@ impl Pass<'_> {
                 self.mode = Mode::Number;
                 return true;
             }
+        } else if D::MYSQL && byte != b';' && byte != b'-' {
+            return self.mysql_stop(byte, next);
         } else if byte == b'\'' {
             // in_word and E: the previous byte of code was the E of E'…'. Other prefixes (B, X, N, U&) hold no escapes
             // that matter here, and a backslash in one of them only costs a second fingerprint.
@@ -105,7 +107,7 @@ impl Pass<'_> {
             self.mode = Mode::BlockComment;
             self.position += 2;
             return true;
-        } else if byte == b'-' && next == b'-' {
+        } else if byte == b'-' && next == b'-' && self.is_comment() {
             self.mode = Mode::LineComment;
             self.position += 2;
             return true;
@@ -114,9 +116,15 @@ impl Pass<'_> {
             self.mode = Mode::Number;
             self.position += 1;
             return true;
-        } else if byte == 0 {
+        } else if byte == 0 && !D::MYSQL {
             return false;
         }
+        self.byte(byte)
+    }
+
+    /// A byte of code that is looked at by itself.
+    #[inline(always)]
+    pub(super) fn byte(&mut self, byte: u8) -> bool {
         if self.semicolon {
             self.several = true;
         }
@@ -125,14 +133,72 @@ impl Pass<'_> {
         }
         self.mix(u64::from(byte), 1);
         self.in_list = false;
-        self.in_word = is_word(byte) || byte == b'$' && self.in_word;
+        self.in_word = is_word(byte) || byte == b'$' && (self.in_word || D::MYSQL);
         self.position += 1;
         self.position < self.end
     }
 
+    /// Do the two minuses here begin a comment?
+    #[inline(always)]
+    fn is_comment(&mut self) -> bool {
+        let behind = self.position + 2;
+        !D::MYSQL || behind >= self.end || self.scratch.window.byte(behind) <= b' '
+    }
+
+    /// What may begin here by MySQL's rules.
+    #[inline(always)]
+    fn mysql_stop(&mut self, byte: u8, next: u8) -> bool {
+        let mode = match byte {
+            b'\'' => Mode::EscapeQuote,
+            b'"' if self.is_compared() => Mode::DoubleQuote,
+            b'"' => Mode::Doubtful,
+            b'`' => Mode::Backtick,
+            b'#' => Mode::LineComment,
+            b'/' if next == b'*' && !self.is_executed() => {
+                self.position += 1;
+                Mode::BlockComment
+            }
+            b'?' => Mode::Code,
+            _ => return self.byte(byte),
+        };
+        match mode {
+            Mode::Doubtful | Mode::Backtick => {
+                self.byte(byte);
+            }
+            Mode::LineComment | Mode::BlockComment => self.position += 1,
+            _ => {
+                self.literal();
+                self.position += 1;
+            }
+        }
+        self.mode = mode;
+        self.position < self.end
+    }
+
+    /// Is the double quote here a literal's for certain? Behind a comparison or an operator; elsewhere it may be a table's
+    /// name (`ANSI_QUOTES`), which must count.
+    #[inline(always)]
+    fn is_compared(&mut self) -> bool {
+        let position = self.position;
+        let before = self.scratch.window.byte(position - 1);
+        let before = if before == b' ' {
+            self.scratch.window.byte(position - 2)
+        } else {
+            before
+        };
+        matches!(before, b'=' | b'<' | b'>')
+    }
+
+    /// Is what looks like a comment here executed (`/*!40001 … */`, `/*M!100100 … */`)?
+    #[inline(always)]
+    fn is_executed(&mut self) -> bool {
+        let word = self.scratch.window.le64(self.position) >> 16;
+        word as u8 == b'!' || word & 0xffff == u64::from(u16::from_le_bytes(*b"M!"))
+    }
+
     /// A mask of the bytes at `position` that are in front of the text's end.
     #[inline(always)]
-    fn limit_mask(&self, position: u32) -> u64 {
+    pub(super) fn limit_mask(&self, position: u32) -> u64 {
         let rest = self.end.wrapping_sub(position);
         if rest < 8 {
             (1u64 << ((rest * 8) & 63)) - 1
@@ -152,8 +218,12 @@ impl Pass<'_> {
         let mut taken = 0;
         while taken < RUN {
             word = self.scratch.window.le64(position);
-            if unusual(word) != 0 {
-                let stops = stops(word);
+            if unusual(word) != 0 || D::MYSQL && swar::equal(word, b'`') != 0 {
+                let stops = if D::MYSQL {
+                    mysql_stops(word)
+                } else {
+                    stops(word)
+                };
                 if stops != 0 {
                     let in_word = if taken == 0 {
                         self.in_word

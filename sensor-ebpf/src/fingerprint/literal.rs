@@ -1,24 +1,25 @@
 //! Literals and comments: passed over.
 
-use super::{Mode, Pass, RUN, forget};
+use super::{Dialect, Mode, Pass, RUN, forget};
 use crate::bytes::swar;
 
 /// A literal's end and the next one's beginning: `','` and `', '`.
 const NEXT: u64 = u64::from_le_bytes(*b"','\0\0\0\0\0");
 const NEXT_SPACE: u64 = u64::from_le_bytes(*b"', '\0\0\0\0");
 
-impl Pass<'_> {
+impl<D: Dialect> Pass<'_, D> {
     /// Passes over a literal or comment; false at the text's end.
     #[inline(always)]
     pub fn pass_over(&mut self) -> bool {
         match self.mode {
             Mode::Code => {}
             Mode::Number => self.number(),
-            Mode::Quote => {
+            Mode::Quote if !D::MYSQL => {
                 if !self.quote() {
                     return false;
                 }
             }
+            Mode::Backtick | Mode::Doubtful | Mode::Raw if D::MYSQL => return self.quoted(),
             _ => return self.rare(),
         }
         forget();
@@ -98,20 +99,27 @@ impl Pass<'_> {
     fn rare(&mut self) -> bool {
         let mut position = self.position;
         let word = self.scratch.window.le64(position);
+        let escapes = if D::MYSQL && self.plain {
+            0
+        } else {
+            swar::equal(word, b'\\')
+        };
         let stops = match self.mode {
-            Mode::EscapeQuote => swar::equal(word, b'\'') | swar::equal(word, b'\\'),
+            Mode::EscapeQuote => swar::equal(word, b'\'') | escapes,
+            Mode::DoubleQuote if D::MYSQL => swar::equal(word, b'"') | escapes,
             Mode::BlockComment => swar::equal(word, b'*'),
             _ => swar::equal(word, b'\n'),
         };
-        let length = swar::length(swar::mask_before(stops | swar::zero(word)));
+        let ends = if D::MYSQL { 0 } else { swar::zero(word) };
+        let length = swar::length(swar::mask_before(stops | ends));
         position += length;
         if length < 8 && position < self.end {
             let byte = self.scratch.window.byte(position);
-            if byte == 0 {
+            if byte == 0 && !D::MYSQL {
                 return false;
             }
             match self.mode {
-                Mode::EscapeQuote => {
+                Mode::EscapeQuote | Mode::DoubleQuote => {
                     position += 1;
                     if byte == b'\\' {
                         position += 1;
@@ -131,5 +139,30 @@ impl Pass<'_> {
         }
         self.position = position;
         position < self.end
+    }
+
+    /// What stands in backticks, or in double quotes that may be a name's: code, every byte of it; false at the text's end.
+    #[inline(always)]
+    fn quoted(&mut self) -> bool {
+        let position = self.position;
+        let word = self.scratch.window.le64(position);
+        let stops = match self.mode {
+            Mode::Backtick => swar::equal(word, b'`'),
+            Mode::Doubtful => swar::equal(word, b'"') | swar::equal(word, b'\\'),
+            _ => 0,
+        };
+        let mask = swar::mask_before(stops) & self.limit_mask(position);
+        let length = swar::length(mask);
+        if length > 0 {
+            self.mix(word & mask, length);
+            self.position += length;
+        }
+        if length < 8 && self.position < self.end {
+            let byte = self.scratch.window.byte(self.position);
+            // Whether a backslash is an escape there depends on what the quotes are.
+            self.mode = if byte == b'\\' { Mode::Raw } else { Mode::Code };
+            return self.byte(byte);
+        }
+        self.position < self.end
     }
 }

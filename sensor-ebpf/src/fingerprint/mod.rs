@@ -4,8 +4,13 @@
 //! one statement gets several fingerprints, and userspace, which normalises each text with PostgreSQL's own grammar,
 //! finds them to be one shape. What must not happen is that statements on different tables get one fingerprint; code is
 //! therefore always hashed, with keys drawn at start, so that a collision cannot be crafted.
+//!
+//! How literals and comments are written is a [`Dialect`], for each of which the compiler makes a lexer of its own.
 
+pub use dialect::{Dialect, MySql, Postgres};
 pub use words::{is_separator, is_sign, is_word};
+
+use core::marker::PhantomData;
 
 use crate::{
     bytes::{Window, barrier, swar},
@@ -14,6 +19,7 @@ use crate::{
 };
 
 mod code;
+mod dialect;
 mod literal;
 mod words;
 
@@ -40,6 +46,14 @@ enum Mode {
     EscapeQuote,
     BlockComment,
     LineComment,
+    /// A literal in double quotes.
+    DoubleQuote,
+    /// A name in backticks: code.
+    Backtick,
+    /// Double quotes around a name or a literal: code, since nobody can tell.
+    Doubtful,
+    /// Nobody can tell where a literal ends: all that follows is code.
+    Raw,
 }
 
 /// Where the lexer is in a text. Lives in [`Scratch`], see there.
@@ -62,6 +76,8 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
+    /// See [`Dialect::is_plain`].
+    plain: bool,
     #[cfg(test)]
     placeholders: u32,
 }
@@ -83,6 +99,7 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
+            plain: false,
             #[cfg(test)]
             placeholders: 0,
         };
@@ -130,11 +147,12 @@ impl Scratch {
 }
 
 /// One pass over a text.
-struct Pass<'a> {
+struct Pass<'a, D> {
     scratch: &'a mut Scratch,
+    dialect: PhantomData<D>,
 }
 
-impl core::ops::Deref for Pass<'_> {
+impl<D> core::ops::Deref for Pass<'_, D> {
     type Target = Lexer;
     #[inline(always)]
     fn deref(&self) -> &Lexer {
@@ -142,7 +160,7 @@ impl core::ops::Deref for Pass<'_> {
     }
 }
 
-impl core::ops::DerefMut for Pass<'_> {
+impl<D> core::ops::DerefMut for Pass<'_, D> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Lexer {
         &mut self.scratch.lexer
@@ -155,7 +173,7 @@ const PLACEHOLDER: u64 = 0x3f;
 /// by itself, fewer.
 const RUN: u32 = if cfg!(floor) { 4 } else { 8 };
 
-impl Step for Pass<'_> {
+impl<D: Dialect> Step for Pass<'_, D> {
     /// The rest of a literal or comment, then code up to the next: each call of a loop's body costs as much as the work
     /// on some words, so a step does as much as the verifier can follow.
     #[inline(always)]
@@ -181,7 +199,10 @@ impl Step for Pass<'_> {
 #[cfg(floor)]
 #[inline(always)]
 pub fn turn(scratch: &mut Scratch) -> bool {
-    let mut pass = Pass { scratch };
+    let mut pass = Pass {
+        scratch,
+        dialect: PhantomData::<Postgres>,
+    };
     let mut taken = 0;
     while taken < crate::loops::STEPS {
         if !pass.step() {
@@ -211,13 +232,23 @@ pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
     }
 }
 
-/// Hashes the text that begins at `start` in the window and ends at its NUL, but no later than `end` and no more than
-/// [`CAPTURE`] bytes. `keys` are the secret multiplier (odd) and seed.
+/// Hashes the text that begins at `start` in the window and ends at `end` (where a NUL ends texts: there), and no more than
+/// [`CAPTURE`] bytes of it. `keys` are the secret multiplier (odd) and seed.
 #[inline(always)]
-pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
+pub fn fingerprint<D: Dialect>(
+    scratch: &mut Scratch,
+    start: u32,
+    end: u32,
+    keys: [u64; 2],
+    dialect: D,
+) -> Hashed {
     let end = text_end(&mut scratch.window, start, end);
-    scratch.lexer.begin(start, end, keys);
-    let mut pass = Pass { scratch };
+    scratch.lexer.begin(start, end, [keys[0], keys[1] ^ D::SEED]);
+    scratch.lexer.plain = dialect.is_plain();
+    let mut pass = Pass {
+        scratch,
+        dialect: PhantomData::<D>,
+    };
     if end > start {
         // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.
         #[cfg(not(floor))]

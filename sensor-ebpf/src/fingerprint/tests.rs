@@ -16,6 +16,7 @@ fn hash(text: &str) -> Hashed {
         BASE,
         BASE + text.len() as u32,
         [0x9e37_79b9_7f4a_7c15, 42],
+        Postgres,
     )
 }
 
@@ -191,3 +192,5 @@ fn long_texts_end_at_the_capture_limit() {
     let ones = "1,".repeat(3000);
     assert_eq!(hash(&ones).length, CAPTURE);
 }
+
+mod mysql;

@@ -23,6 +23,16 @@ pub fn stops(word: u64) -> u64 {
         | swar::zero(word)
 }
 
+/// The same by MySQL's rules.
+#[inline(always)]
+pub fn mysql_stops(word: u64) -> u64 {
+    // '"' and '#' differ in the lowest bit.
+    stops(word)
+        | swar::equal(word | swar::ONES, b'#')
+        | swar::equal(word, b'`')
+        | swar::equal(word, b'?')
+}
+
 /// Of these stops, those that are no digit inside a word (`column_12`). As in [`swar`], the lowest is exact.
 #[inline(always)]
 pub fn real(word: u64, stops: u64, in_word: bool) -> u64 {

@@ -1,5 +1,9 @@
 use super::*;
-use crate::{bytes::BASE, fingerprint::fingerprint, random::draws};
+use crate::{
+    bytes::BASE,
+    fingerprint::{Postgres, fingerprint},
+    random::draws,
+};
 
 const KEYS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 42];
 
@@ -267,7 +271,7 @@ fn a_walk_is_seen_by_its_order_alone() {
 /// The number of literals, lists counted once, as the fingerprint sees them.
 fn placeholders(text: &str) -> u32 {
     let mut taken = loaded(text.as_bytes());
-    fingerprint(&mut taken.scratch, BASE, BASE + text.len() as u32, KEYS);
+    fingerprint(&mut taken.scratch, BASE, BASE + text.len() as u32, KEYS, Postgres);
     taken.scratch.lexer.placeholders()
 }
 

@@ -2,13 +2,19 @@
 
 use crate::{
     bytes::Window,
-    connection::{Connection, Request},
-    fingerprint::Hashed,
-    record::CommandTag,
+    connection::{Connection, Phase, Request},
+    fingerprint::{Dialect, Hashed},
+    record::{CommandTag, StartupKind},
     scratch::Scratch,
 };
 
+pub mod mysql;
+pub mod outcome;
 pub mod postgres;
+#[cfg(test)]
+mod simulation;
+mod tail;
+mod text;
 
 /// What a protocol needs from the kernel program that runs it, or from the unit test.
 pub trait Surroundings {
@@ -36,8 +42,8 @@ pub trait Surroundings {
     fn ticks(&self) -> u64;
     /// Keys of the fingerprint.
     fn keys(&self) -> [u64; 2];
-    /// Hashes the text that begins at `start` of the window and ends at `end` or its NUL.
-    fn fingerprint(&mut self, start: u32, end: u32) -> Hashed;
+    /// Hashes the text that begins at `start` of the window and ends at `end` or, where one ends texts, its NUL.
+    fn fingerprint<D: Dialect>(&mut self, start: u32, end: u32, dialect: D) -> Hashed;
     /// Bytes of a response that are walked before it is skimmed.
     fn skim_after(&self) -> u64;
     /// Is a progress record due, `bytes` after the last, which left at the tick `reported_at` (lower half)?
@@ -57,8 +63,15 @@ pub trait Surroundings {
     -> bool;
     /// The packed code of an error whose fields lie between `start` and `end` of the window; zero when it is not found.
     fn sqlstate(&mut self, start: u32, end: u32) -> u32;
-    /// Hands on the parameters of a start-up packet.
-    fn startup(&mut self, connection: &mut Connection, start: u32, length: u32, truncated: bool);
+    /// Hands on what a client says of itself.
+    fn startup(
+        &mut self,
+        connection: &mut Connection,
+        kind: StartupKind,
+        start: u32,
+        length: u32,
+        truncated: bool,
+    );
     /// Adds the completion of the front request, an ordinary one without flags, to others of its statement; false when
     /// it must be handed on by itself.
     fn merge(&mut self, connection: &mut Connection, completion: &Completion) -> bool;
@@ -105,6 +118,12 @@ pub trait Surroundings {
     );
     /// Counts a text longer than what is captured.
     fn count_truncated(&mut self);
+}
+
+/// Is the stream taken apart, and not only counted?
+#[inline(always)]
+pub fn is_parsed(connection: &Connection) -> bool {
+    connection.phase == Phase::Ready as u8 || connection.phase == Phase::Authentication as u8
 }
 
 /// In a time: it is a tick.

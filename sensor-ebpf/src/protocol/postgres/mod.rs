@@ -4,8 +4,8 @@
 //! server reads into a buffer of 8 KiB and sends from one of 8 KiB, and reads only when it has answered all that it
 //! has read. The last is what makes an attempt to read a proof that a response is over.
 
-use super::Surroundings;
-use crate::connection::{Connection, Follow, Phase};
+use super::{Surroundings, is_parsed, outcome::lose_track};
+use crate::connection::{CONNECTION_CLOSED, Connection, Follow};
 
 #[cfg(floor)]
 pub use outcome::skipped_turn;
@@ -14,7 +14,6 @@ pub use request::mergeable;
 pub use request::{Taken, taken, turn as received_turn};
 #[cfg(floor)]
 pub use response::{turn as sent_turn, walk};
-pub use skim::estimate;
 
 mod completion;
 mod messages;
@@ -63,22 +62,8 @@ pub fn wants_input<S: Surroundings>(surroundings: &mut S, connection: &mut Conne
 /// The connection ended (end of file, `Terminate`, or an error on its socket).
 #[inline(always)]
 pub fn closed<S: Surroundings>(surroundings: &mut S, connection: &mut Connection) {
+    if !connection.has(CONNECTION_CLOSED) {
+        wants_input(surroundings, connection);
+    }
     outcome::close(surroundings, connection);
-}
-
-/// Is the stream taken apart, and not only counted?
-#[inline(always)]
-pub fn is_parsed(connection: &Connection) -> bool {
-    connection.phase == Phase::Ready as u8 || connection.phase == Phase::Authentication as u8
-}
-
-/// The stream makes no sense: count its bytes as blind until it does again.
-#[inline(never)]
-fn lose_track<S: Surroundings>(surroundings: &mut S, connection: &mut Connection) {
-    outcome::flush(surroundings, connection);
-    outcome::abandon(surroundings, connection);
-    connection.phase = Phase::Blind as u8;
-    surroundings.phase(connection);
-    connection.sent = 0;
-    connection.received = 0;
 }

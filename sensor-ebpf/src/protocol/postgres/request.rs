@@ -1,7 +1,6 @@
 //! Frontend messages: what the client asks for.
 
 use super::{
-    lose_track,
     messages::{self, HEADER},
     outcome,
 };
@@ -14,12 +13,14 @@ use crate::{
         REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,
         Request,
     },
-    fingerprint::CAPTURE,
-    link,
+    fingerprint::{CAPTURE, Postgres},
     loops::{Step, repeat},
-    merged,
     picked::{NONE, Plan},
-    protocol::{Surroundings, Walk},
+    protocol::{
+        Surroundings, Walk,
+        outcome::lose_track,
+        text::{self, APART, LINKED, Text},
+    },
 };
 
 /// With this many bytes of a message at hand its text is as complete as it will get.
@@ -28,12 +29,6 @@ const _: () = assert!(ENOUGH as usize <= PARTIAL);
 
 /// Lowest bit of a name's hash: portal or statement.
 const PORTAL: u64 = 1;
-
-/// In a fingerprint that stands behind a name: see [`REQUEST_APART`].
-const APART: u64 = 2;
-
-/// Likewise: its text brought a link to the application's trace, which is of the execution that comes next.
-const LINKED: u64 = 4;
 
 /// Pieces of [`CHUNK`] bytes that one read may bring. PostgreSQL reads 8 KiB at most.
 const CHUNKS: u32 = 64;
@@ -73,7 +68,7 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         }
     }
     if s.scratch().walk.pending {
-        outcome::close(s, c);
+        super::closed(s, c);
     }
 }
 
@@ -260,7 +255,7 @@ impl<S: Surroundings> Messages<'_, S> {
             truncated,
             apart,
             linked,
-        } = self.statement(start, end);
+        } = text::take(self.s, self.c, start, end, Postgres);
         let plan = self.s.plan(fingerprint);
         if plan != 0 {
             self.s.pick(self.c, fingerprint, plan, start, end, false);
@@ -282,33 +277,10 @@ impl<S: Surroundings> Messages<'_, S> {
         });
     }
 
-    /// Fingerprint of a text; hands it on when it is new, and what only this execution of it says.
-    #[inline(always)]
-    fn statement(&mut self, start: u32, end: u32) -> Text {
-        let hashed = self.s.fingerprint(start, end);
-        let truncated = hashed.length == CAPTURE && end - start > CAPTURE + 1;
-        if truncated {
-            self.s.count_truncated();
-        }
-        let apart = self
-            .s
-            .text(self.c, hashed.fingerprint, start, hashed.length, truncated);
-        let end = start + hashed.length;
-        let linked = link::may_end_in(self.s.window(), end)
-            && self.s.link(self.c, hashed.fingerprint, start, end);
-        Text {
-            fingerprint: hashed.fingerprint,
-            several: hashed.several,
-            truncated,
-            apart,
-            linked,
-        }
-    }
-
     #[inline(always)]
     fn parse(&mut self, start: u32, end: u32) {
-        let (name, text) = self.name(start, end);
-        if text >= end {
+        let (name, body) = self.name(start, end);
+        if body >= end {
             return;
         }
         let Text {
@@ -316,11 +288,11 @@ impl<S: Surroundings> Messages<'_, S> {
             apart,
             linked,
             ..
-        } = self.statement(text, end);
+        } = text::take(self.s, self.c, body, end, Postgres);
         let plan = self.s.plan(fingerprint);
         if plan != 0 {
             // Those that are no parameters: they come once, however often the statement is run.
-            self.s.pick(self.c, fingerprint, plan, text, end, false);
+            self.s.pick(self.c, fingerprint, plan, body, end, false);
         }
         let fingerprint =
             fingerprint | if apart { APART } else { 0 } | if linked { LINKED } else { 0 };
@@ -438,12 +410,8 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn enqueue(&mut self, mut request: Request) {
         if self.c.outstanding == 0 {
-            // Most likely one more of those that are put together: a clock read would be a tenth of all it costs.
-            request.started = if request.link == 0 && merged::is_open(self.c, request.fingerprint) {
-                self.s.roughly_now()
-            } else {
-                self.s.now()
-            };
+            request.started =
+                outcome::started(self.s, self.c, request.fingerprint, request.link);
             self.c.front = request;
             self.c.outstanding = 1;
             return;
@@ -493,17 +461,6 @@ impl<S: Surroundings> Step for Name<'_, S> {
         // SAFETY: finds what this step has in maps.
         unsafe { turns::turn_name() != 0 }
     }
-}
-
-/// What a statement's text says.
-struct Text {
-    fingerprint: u64,
-    several: bool,
-    truncated: bool,
-    /// See [`REQUEST_APART`].
-    apart: bool,
-    /// `Connection::link` is the number of its link.
-    linked: bool,
 }
 
 /// Messages whose content matters, so that they are put together when reads split them.

@@ -2,7 +2,6 @@
 
 use super::{
     completion::{SINGLE_DIGIT, completion_before, ends_ready, parse_tag, single_digit},
-    lose_track,
     messages::{self, HEADER, READY_LENGTH},
     outcome, skim,
 };
@@ -15,7 +14,11 @@ use crate::{
         REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, TAIL,
     },
     loops::{Step, repeat},
-    protocol::{Surroundings, Walk},
+    protocol::{
+        Surroundings, Walk, is_parsed,
+        outcome::lose_track,
+        tail::{keep_tail, restore_tail},
+    },
     record::CommandTag,
 };
 
@@ -163,7 +166,7 @@ pub fn progress<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if s.progress_due(c.sent, c.reported_at) {
         let now = s.now();
         let exact = c.rows - c.rows_reported;
-        let estimate = skim::estimate(c);
+        let estimate = outcome::estimate(c);
         s.progress(c, exact, estimate, now);
         c.rows_reported = c.rows;
         c.reported_at = s.ticks() as u32;
@@ -192,7 +195,7 @@ impl<S: Surroundings> Step for Messages<'_, S> {
     fn step(&mut self) -> bool {
         let Walk { position, end, .. } = self.s.scratch().walk;
         if position < end {
-            if !super::is_parsed(self.c) {
+            if !is_parsed(self.c) {
                 // The phase changed on the way (replication, or no sense): the rest is only counted.
                 self.consume(position, end - position);
             } else if self.message(position, end) {
@@ -242,7 +245,7 @@ impl<S: Surroundings> Messages<'_, S> {
         let carried = u32::from(self.c.carried) & (TAIL as u32 - 1);
         if carried > 0 {
             // Kept flush with the end of the tail.
-            skim::restore_tail(self.s, self.c, BASE - TAIL as u32);
+            restore_tail(self.s, self.c, BASE - TAIL as u32);
         }
         if !self.s.read(offset, take, BASE) {
             self.count(rest);
@@ -361,7 +364,7 @@ impl<S: Surroundings> Messages<'_, S> {
     /// Keeps the beginning of a message for the next send.
     #[inline(always)]
     fn carry(&mut self, end: u32, available: u32) {
-        skim::keep_tail(self.s, self.c, end - TAIL as u32);
+        keep_tail(self.s, self.c, end - TAIL as u32);
         self.c.carried = available as u8;
         self.s.scratch().walk.position = end;
     }

@@ -11,9 +11,12 @@ use super::{
     outcome,
 };
 use crate::{
-    bytes::{BASE, load64, store64},
+    bytes::BASE,
     connection::{CONNECTION_COPY_OUT, Connection, Follow, REQUEST_SEVERAL, REQUEST_SYNC, TAIL},
-    protocol::Surroundings,
+    protocol::{
+        Surroundings,
+        tail::{keep_tail, restore_tail},
+    },
     record::{CommandTag, STATEMENT_ESTIMATED, STATEMENT_FAILED},
 };
 
@@ -53,7 +56,6 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.response_bytes += u64::from(length);
     match s.address() {
         Some(address) if length >= TAIL_LENGTH => {
-            c.skimmed_begin = address;
             c.skimmed_end = address + u64::from(length);
         }
         _ => short(s, c, length),
@@ -89,21 +91,6 @@ fn short<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     }
 }
 
-/// Rows in flight that no exact count covers, by the size of the rows that were walked.
-#[inline(always)]
-pub fn estimate(c: &Connection) -> u64 {
-    if c.follow == Follow::Walk as u8 || c.walked_bytes == 0 {
-        return 0;
-    }
-    let unseen = c.response_bytes.saturating_sub(c.walked_bytes);
-    if c.rows < 1 << 20 {
-        // Exact enough, and below 2^64 for results of up to 2^44 bytes.
-        (unseen.wrapping_mul(c.rows) + c.walked_bytes / 2) / c.walked_bytes
-    } else {
-        (unseen >> 12).wrapping_mul(c.rows) / (c.walked_bytes >> 12).max(1)
-    }
-}
-
 /// The server asks for input: the response is over.
 #[inline(never)]
 pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
@@ -125,7 +112,7 @@ pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
     } else {
         (CommandTag::Other, 0)
     };
-    let estimated = estimate(c);
+    let estimated = outcome::estimate(c);
     if suspended_before(s, end) {
         let limit = u64::from(c.front.limit);
         let completion = outcome::rows(c, CommandTag::Suspended, 0, limit);
@@ -152,28 +139,4 @@ pub fn confirm_end<S: Surroundings>(s: &mut S, c: &mut Connection) {
 pub fn suspended_before<S: Surroundings>(s: &mut S, end: u32) -> bool {
     let start = end - READY_LENGTH - HEADER;
     s.window().byte(start) == b's' && s.window().be32(start + 1) == 4
-}
-
-/// Keeps the 64 bytes at `position` of the window.
-#[inline(always)]
-pub fn keep_tail<S: Surroundings>(s: &mut S, c: &mut Connection, position: u32) {
-    let mut i = 0;
-    while i < TAIL {
-        let word = s.window().le64(position + i as u32);
-        // SAFETY: i + 8 <= TAIL, a multiple of eight.
-        unsafe { store64(c.tail.as_mut_ptr().add(i), word) };
-        i += 8;
-    }
-}
-
-/// Puts the kept bytes at `position` of the window.
-#[inline(always)]
-pub fn restore_tail<S: Surroundings>(s: &mut S, c: &Connection, position: u32) {
-    let mut i = 0;
-    while i < TAIL {
-        // SAFETY: as above.
-        let word = unsafe { load64(c.tail.as_ptr().add(i)) };
-        s.window().set_le64(position + i as u32, word);
-        i += 8;
-    }
 }

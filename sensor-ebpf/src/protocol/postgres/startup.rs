@@ -6,6 +6,7 @@ use crate::{
     bytes::{BASE, CHUNK},
     connection::{Connection, PARTIAL, Phase},
     protocol::Surroundings,
+    record::StartupKind,
 };
 
 /// `CancelRequest`, code 1234/5678.
@@ -96,7 +97,13 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         CANCEL => enter(s, c, Phase::Cancel),
         _ if code >> 16 == MAJOR => {
             let length = if available < total { available } else { total } - PREFIX;
-            s.startup(c, start + PREFIX, length, available < total);
+            s.startup(
+                c,
+                StartupKind::Postgres,
+                start + PREFIX,
+                length,
+                available < total,
+            );
             c.received_skip = total.saturating_sub(available);
             c.phase = Phase::Authentication as u8;
         }

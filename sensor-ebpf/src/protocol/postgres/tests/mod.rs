@@ -6,4 +6,5 @@ mod errors;
 mod links;
 mod merging;
 mod picking;
-mod simulation;
+
+use crate::protocol::simulation;

@@ -4,12 +4,13 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::{
     bytes::BASE,
-    connection::{Connection, PARTIAL, Phase, QUEUE, REQUEST_SYNC, Request},
-    fingerprint::{Hashed, fingerprint},
+    connection::{Connection, PARTIAL, Phase, Protocol, QUEUE, REQUEST_SYNC, Request},
+    fingerprint::{Dialect, Hashed, fingerprint},
     link,
     merged::{self, Merged},
     picked::{self, Pick, Picker, Plan},
-    protocol::{Completion, Outcome, Surroundings, postgres},
+    protocol::{Completion, Outcome, Surroundings, mysql, postgres},
+    record::StartupKind,
     scratch::Scratch,
     sqlstate,
 };
@@ -82,6 +83,13 @@ impl Simulation {
         }
     }
 
+    /// A new connection to a MySQL server.
+    pub fn mysql() -> Self {
+        let mut simulation = Self::new(u64::MAX);
+        simulation.connection.protocol = Protocol::MySql as u8;
+        simulation
+    }
+
     /// A connection that is ready for queries.
     pub fn ready(skim_after: u64) -> Self {
         let mut simulation = Self::new(skim_after);
@@ -97,11 +105,12 @@ impl Simulation {
     /// The server reads these bytes.
     pub fn received(&mut self, bytes: &[u8]) {
         self.surroundings.operation = bytes.to_vec();
-        postgres::received(
-            &mut self.surroundings,
-            &mut self.connection,
-            bytes.len() as u32,
-        );
+        let (s, c) = (&mut self.surroundings, &mut self.connection);
+        if c.protocol == Protocol::MySql as u8 {
+            mysql::received(s, c, bytes.len() as u32);
+        } else {
+            postgres::received(s, c, bytes.len() as u32);
+        }
     }
 
     /// The server writes these bytes.
@@ -110,11 +119,12 @@ impl Simulation {
         let buffer = &mut self.surroundings.buffer;
         buffer.resize(buffer.len().max(bytes.len()), 0);
         buffer[..bytes.len()].copy_from_slice(bytes);
-        postgres::sent(
-            &mut self.surroundings,
-            &mut self.connection,
-            bytes.len() as u32,
-        );
+        let (s, c) = (&mut self.surroundings, &mut self.connection);
+        if c.protocol == Protocol::MySql as u8 {
+            mysql::sent(s, c, bytes.len() as u32);
+        } else {
+            postgres::sent(s, c, bytes.len() as u32);
+        }
     }
 
     /// The server finds nothing to read.
@@ -126,7 +136,12 @@ impl Simulation {
     /// The connection ends.
     pub fn closed(&mut self) {
         self.surroundings.operation.clear();
-        postgres::closed(&mut self.surroundings, &mut self.connection);
+        let (s, c) = (&mut self.surroundings, &mut self.connection);
+        if c.protocol == Protocol::MySql as u8 {
+            mysql::closed(s, c);
+        } else {
+            postgres::closed(s, c);
+        }
     }
 
     /// What left so far, and what would leave if userspace drained.
@@ -274,10 +289,10 @@ impl Surroundings for Memory {
         [0x9e37_79b9_7f4a_7c15, 42]
     }
 
-    fn fingerprint(&mut self, start: u32, end: u32) -> Hashed {
+    fn fingerprint<D: Dialect>(&mut self, start: u32, end: u32, dialect: D) -> Hashed {
         let keys = self.keys();
         let scratch = &mut self.scratch;
-        scratch.hashed = fingerprint(scratch, start, end, keys);
+        scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
         scratch.hashed
     }
 
@@ -321,7 +336,14 @@ impl Surroundings for Memory {
         sqlstate::find(&mut self.scratch.window, start, end)
     }
 
-    fn startup(&mut self, _: &mut Connection, start: u32, length: u32, _: bool) {
+    fn startup(
+        &mut self,
+        _: &mut Connection,
+        _: StartupKind,
+        start: u32,
+        length: u32,
+        _: bool,
+    ) {
         let text = (0..length)
             .map(|i| self.scratch.window.byte(start + i))
             .collect();

@@ -1,0 +1,423 @@
+//! What the client asks for.
+
+use super::{
+    Stage,
+    packets::{self, HEADER, LONGEST, command, is_command},
+    startup,
+};
+use crate::{
+    bytes::{BASE, CHUNK},
+    connection::{
+        Connection, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, PARTIAL, Phase,
+        REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC,
+        REQUEST_TRUNCATED, Request,
+    },
+    fingerprint::{CAPTURE, MySql},
+    loops::{Step, repeat},
+    protocol::{
+        Surroundings, Walk, outcome,
+        text::{self, APART, LINKED, Text},
+    },
+    record::StartupKind,
+};
+
+/// With this many bytes of a packet at hand its text is as complete as it will get.
+const ENOUGH: u32 = CAPTURE + 256;
+const _: () = assert!(ENOUGH as usize <= PARTIAL);
+
+/// Pieces of [`CHUNK`] bytes that one read may bring.
+const CHUNKS: u32 = 1024;
+/// Steps over so many pieces: a header and a body for each packet, and one for each piece.
+const STEPS: u32 = CHUNKS * (CHUNK / HEADER + 2);
+
+/// A statement of the server's own, from which a client may go on with the one that it prepared last.
+const LAST_PREPARED: u32 = u32::MAX;
+
+/// Takes the client's bytes apart.
+#[inline(never)]
+pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    let walk = &mut s.scratch().walk;
+    walk.offset = 0;
+    walk.length = length;
+    walk.pending = false;
+    let mut packets = Packets {
+        s: &mut *s,
+        c: &mut *c,
+    };
+    // The common case in one go: a header, or a body.
+    if packets.piece() && packets.packet() {
+        repeat(STEPS, &mut packets);
+        let walk = &packets.s.scratch().walk;
+        if walk.offset < walk.length {
+            outcome::lose_track(packets.s, packets.c);
+        }
+    }
+    if s.scratch().walk.pending {
+        outcome::close(s, c);
+    }
+}
+
+struct Packets<'a, S> {
+    s: &'a mut S,
+    c: &'a mut Connection,
+}
+
+impl<S: Surroundings> Step for Packets<'_, S> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let Walk { position, end, .. } = self.s.scratch().walk;
+        if position < end {
+            return self.packet();
+        }
+        self.piece()
+    }
+}
+
+impl<S: Surroundings> Packets<'_, S> {
+    /// Copies the next piece to the window; false when there is none, or it can't be read.
+    #[inline(always)]
+    fn piece(&mut self) -> bool {
+        let Walk { offset, length, .. } = self.s.scratch().walk;
+        let rest = length.wrapping_sub(offset);
+        if offset >= length {
+            return false;
+        }
+        // What a long packet still covers need not be read.
+        let skip = self.c.received_skip;
+        if skip >= rest {
+            self.c.received_skip = skip - rest;
+            self.s.scratch().walk.offset = length;
+            return false;
+        }
+        self.c.received_skip = 0;
+        let (offset, rest) = (offset + skip, rest - skip);
+        let take = if rest > CHUNK { CHUNK } else { rest };
+        let saved = u32::from(self.c.partial);
+        if !self.s.read(offset, take, BASE + saved)
+            || saved > 0 && !self.s.restore_partial(BASE, saved)
+        {
+            outcome::lose_track(self.s, self.c);
+            self.s.scratch().walk.offset = length;
+            return false;
+        }
+        if saved > 0 {
+            self.s.drop_partial();
+            self.c.partial = 0;
+        }
+        let walk = &mut self.s.scratch().walk;
+        walk.position = BASE;
+        walk.end = BASE + saved + take;
+        walk.offset = offset + take;
+        true
+    }
+
+    /// A header, or a body; false when nothing is left to do.
+    #[inline(always)]
+    fn packet(&mut self) -> bool {
+        let Walk { position, end, .. } = self.s.scratch().walk;
+        if !super::is_walked(self.c) {
+            // The phase changed on the way: the rest is only counted.
+            let walk = &mut self.s.scratch().walk;
+            walk.position = end;
+            walk.offset = walk.length;
+            return false;
+        }
+        let available = end.wrapping_sub(position);
+        let known = u32::from(self.c.mysql.header_bytes);
+        if known < HEADER {
+            let missing = HEADER - known;
+            let take = if available < missing {
+                available
+            } else {
+                missing
+            };
+            let word = self.s.window().le64(position) & ((1 << (take * 8)) - 1);
+            let before = if known == 0 { 0 } else { self.c.mysql.header };
+            self.c.mysql.header = before | (word as u32) << (known * 8 & 31);
+            self.c.mysql.header_bytes = (known + take) as u8;
+            self.s.scratch().walk.position = position + take;
+            if known + take == HEADER && packets::length(self.c.mysql.header) == 0 {
+                self.c.mysql.header_bytes = 0;
+                self.take(position + take, position + take, false);
+            }
+            return self.goes_on();
+        }
+        let total = packets::length(self.c.mysql.header);
+        if total > available {
+            if available < ENOUGH && self.is_captured() && self.keep(position, available) {
+                return self.goes_on();
+            }
+            self.c.mysql.header_bytes = 0;
+            self.s.scratch().walk.position = end;
+            self.take(position, end, true);
+            self.c.received_skip = total - available;
+            return self.goes_on();
+        }
+        self.c.mysql.header_bytes = 0;
+        self.s.scratch().walk.position = position + total;
+        self.take(position, position + total, false);
+        self.goes_on()
+    }
+
+    #[inline(always)]
+    fn goes_on(&mut self) -> bool {
+        let Walk {
+            position,
+            end,
+            offset,
+            length,
+            ..
+        } = self.s.scratch().walk;
+        position < end || offset < length
+    }
+
+    /// Does the body that has begun matter, so that it is put together when reads split it?
+    #[inline(always)]
+    fn is_captured(&self) -> bool {
+        self.c.phase != Phase::Authentication as u8
+            && self.c.mysql.stage != Stage::Infile as u8
+            && self.c.mysql.flags & MYSQL_RECEIVED_CONTINUES == 0
+    }
+
+    /// Keeps the beginning of a body for the next read.
+    #[inline(always)]
+    fn keep(&mut self, position: u32, available: u32) -> bool {
+        if !self.s.save_partial(position, available) {
+            return false;
+        }
+        self.c.partial = available as u16;
+        let end = self.s.scratch().walk.end;
+        self.s.scratch().walk.position = end;
+        true
+    }
+
+    /// The body between `start` and `end` of the window; more of it follows when `truncated`.
+    #[inline(never)]
+    fn take(&mut self, start: u32, end: u32, truncated: bool) {
+        let header = self.c.mysql.header;
+        let continues = self.c.mysql.flags & MYSQL_RECEIVED_CONTINUES != 0;
+        if packets::length(header) == LONGEST {
+            self.c.mysql.flags |= MYSQL_RECEIVED_CONTINUES;
+        } else {
+            self.c.mysql.flags &= !MYSQL_RECEIVED_CONTINUES;
+        }
+        if continues {
+            return;
+        }
+        if self.c.phase == Phase::Startup as u8 {
+            startup::response(self.s, self.c, start, end, truncated);
+        } else if self.c.phase == Phase::Authentication as u8 {
+            // What the ways of authentication say to each other.
+        } else if self.c.mysql.stage == Stage::Infile as u8 {
+            if packets::length(header) == 0 {
+                self.c.mysql.stage = Stage::First as u8;
+            }
+        } else if packets::sequence(header) != 0
+            || end > start && !is_command(self.s.window().byte(start))
+        {
+            outcome::lose_track(self.s, self.c);
+        } else if end > start {
+            self.command(start, end, truncated);
+        }
+    }
+
+    #[inline(always)]
+    fn command(&mut self, start: u32, end: u32, truncated: bool) {
+        if self.c.outstanding > 0 {
+            // The server never reads before it has answered: something was missed.
+            outcome::flush(self.s, self.c);
+            outcome::abandon(self.s, self.c);
+        }
+        let c = &mut *self.c;
+        c.sent += u64::from(c.carried);
+        c.carried = 0;
+        c.sent_skip = 0;
+        c.mysql.flags &= !MYSQL_SENT_CONTINUES;
+        outcome::forget_response(c);
+        let command = self.s.window().byte(start);
+        let body = start + 1;
+        match command {
+            command::QUERY => self.query(body, end, truncated),
+            command::INIT_DB => {
+                // As if it were the statement.
+                let mut i = 0;
+                while i < USE.len() as u32 {
+                    self.s.window().set(body - 4 + i, USE[i as usize & 3]);
+                    i += 1;
+                }
+                self.query(body - 4, end, truncated);
+            }
+            command::STMT_PREPARE => self.prepare(body, end, truncated),
+            command::STMT_EXECUTE | command::STMT_BULK_EXECUTE | command::STMT_FETCH => {
+                self.execute(command, body);
+            }
+            // Nothing is answered.
+            command::STMT_CLOSE | command::STMT_SEND_LONG_DATA => {}
+            // Closed when the walk is over: the server does not read again.
+            command::QUIT => self.s.scratch().walk.pending = true,
+            command::CHANGE_USER => {
+                outcome::flush(self.s, self.c);
+                outcome::overhead(self.s, self.c);
+                self.s.startup(
+                    self.c,
+                    StartupKind::MySqlChangeUser,
+                    body,
+                    end - body,
+                    truncated,
+                );
+                self.c.phase = Phase::Authentication as u8;
+            }
+            command::BINLOG_DUMP
+            | command::BINLOG_DUMP_GTID
+            | command::TABLE_DUMP
+            | command::CLONE
+            | command::GROUP_REPLICATION => {
+                outcome::flush(self.s, self.c);
+                self.c.phase = Phase::Replication as u8;
+                self.s.phase_entered(self.c);
+            }
+            command::STATISTICS => self.ask(command, Stage::Any, Request::default()),
+            command::FIELD_LIST => self.ask(command, Stage::Fields, Request::default()),
+            command::PROCESS_INFO => self.ask(command, Stage::First, statement(0, 0)),
+            _ => self.ask(command, Stage::First, Request::default()),
+        }
+    }
+
+    #[inline(always)]
+    fn query(&mut self, start: u32, end: u32, truncated: bool) {
+        // MySQL 8: attributes of the query in front of its text, which never begins with such a byte.
+        let attributes = self.s.window().byte(start);
+        if end > start && attributes < 9 {
+            if attributes > 0 || end < start + 2 {
+                // Their values are not taken apart: a statement without a name.
+                return self.ask(
+                    command::QUERY,
+                    Stage::First,
+                    statement(0, REQUEST_SEVERAL | REQUEST_TRUNCATED),
+                );
+            }
+            return self.text(start + 2, end, truncated);
+        }
+        self.text(start, end, truncated);
+    }
+
+    #[inline(always)]
+    fn text(&mut self, start: u32, end: u32, cut: bool) {
+        let dialect = self.dialect();
+        let Text {
+            fingerprint,
+            several,
+            truncated,
+            apart,
+            linked,
+        } = text::take(self.s, self.c, start, end, dialect);
+        // What follows runs in another database.
+        let uses = self.s.window().le64(start) & USE_MASK == USE_WORD;
+        let flags = if several { REQUEST_SEVERAL } else { 0 }
+            | if truncated || cut {
+                REQUEST_TRUNCATED | REQUEST_SEVERAL
+            } else {
+                0
+            }
+            | if apart || uses { REQUEST_APART } else { 0 };
+        let mut request = statement(fingerprint, flags);
+        if linked {
+            request.link = self.c.link;
+        }
+        self.ask(command::QUERY, Stage::First, request);
+    }
+
+    #[inline(always)]
+    fn prepare(&mut self, start: u32, end: u32, cut: bool) {
+        let dialect = self.dialect();
+        let Text {
+            fingerprint,
+            truncated,
+            apart,
+            linked,
+            ..
+        } = text::take(self.s, self.c, start, end, dialect);
+        self.c.unnamed_statement =
+            fingerprint | if apart { APART } else { 0 } | if linked { LINKED } else { 0 };
+        let flags = if truncated || cut {
+            REQUEST_TRUNCATED
+        } else {
+            0
+        };
+        self.ask(
+            command::STMT_PREPARE,
+            Stage::First,
+            statement(fingerprint, flags),
+        );
+    }
+
+    #[inline(always)]
+    fn execute(&mut self, command: u8, start: u32) {
+        let number = self.s.window().le64(start) as u32;
+        let stored = if number == LAST_PREPARED {
+            let stored = self.c.unnamed_statement;
+            self.c.unnamed_statement = stored & !LINKED;
+            stored
+        } else {
+            let stored = self.s.recall(self.c, u64::from(number));
+            if stored & LINKED != 0 {
+                self.s.remember(self.c, u64::from(number), stored & !LINKED);
+            }
+            stored
+        };
+        let mut request = statement(
+            stored & !(APART | LINKED),
+            if stored & APART != 0 {
+                REQUEST_APART
+            } else {
+                0
+            },
+        );
+        if stored & LINKED != 0 {
+            request.link = self.c.link;
+        }
+        if command == command::STMT_FETCH {
+            request.flags |= REQUEST_CONTINUES;
+            self.ask(command, Stage::Rows, request);
+        } else {
+            self.ask(command, Stage::First, request);
+        }
+    }
+
+    /// The command is going to be answered.
+    #[inline(always)]
+    fn ask(&mut self, command: u8, stage: Stage, mut request: Request) {
+        if request.count > 0 {
+            request.started =
+                outcome::started(self.s, self.c, request.fingerprint, request.link);
+        }
+        self.c.front = request;
+        self.c.outstanding = 1;
+        self.c.ordinal = 0;
+        self.c.command = command;
+        self.c.mysql.stage = stage as u8;
+    }
+
+    #[inline(always)]
+    fn dialect(&self) -> MySql {
+        MySql {
+            plain: self.c.mysql.flags & MYSQL_PLAIN != 0,
+        }
+    }
+}
+
+const USE: [u8; 4] = *b"USE ";
+/// `USE `, in any case.
+const USE_WORD: u64 = u32::from_le_bytes(USE) as u64;
+const USE_MASK: u64 = 0xffdf_dfdf;
+
+/// A command whose rows count; others have a count of zero.
+#[inline(always)]
+fn statement(fingerprint: u64, flags: u8) -> Request {
+    Request {
+        fingerprint,
+        count: 1,
+        flags: flags | REQUEST_SIMPLE | REQUEST_SYNC,
+        ..Request::default()
+    }
+}

@@ -1,0 +1,7 @@
+//! The kernel's parser against byte streams, in userspace: the same code that the verifier sees.
+
+mod conversation;
+mod phases;
+mod wire;
+
+use crate::protocol::simulation;
