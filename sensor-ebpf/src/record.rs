@@ -124,6 +124,9 @@ pub struct TextHeader {
 /// [`TextHeader`]: the text was longer than what is captured.
 pub const TEXT_TRUNCATED: u8 = 1;
 
+/// [`TextHeader`], in the tag of a text beside its protocol: a backslash in a literal is no escape.
+pub const TEXT_PLAIN: u8 = 0x80;
+
 /// Value in the map of known fingerprints: its text leaves with every execution, because what matters of it (the file that
 /// a `COPY` writes) is a literal, which no fingerprint sees. Other values: the tick of the first text.
 pub const ALWAYS: u64 = 0;

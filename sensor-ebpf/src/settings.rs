@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 /// How many command names can be watched.
-pub const COMMANDS: usize = 8;
+pub const COMMANDS: usize = 10;
 
 /// Byte offsets of kernel fields on the running kernel.
 #[repr(C)]

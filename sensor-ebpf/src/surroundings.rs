@@ -11,12 +11,12 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
-    connection::{Connection, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
+    connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
     protocol::{Completion, Surroundings, postgres::mergeable},
-    record::{ALWAYS, PhaseRecord, RecordKind, StartupKind},
+    record::{ALWAYS, PhaseRecord, RecordKind, StartupKind, TEXT_PLAIN},
     scratch::Scratch,
     sqlstate,
 };
@@ -134,7 +134,7 @@ impl Surroundings for KernelSurroundings {
             Some(ALWAYS) | None => {
                 let sent = ring::text(
                     RecordKind::Text,
-                    c.protocol,
+                    language(c),
                     c.id,
                     fingerprint,
                     self.window(),
@@ -494,6 +494,16 @@ impl Picker for KernelPicker {
     #[inline(always)]
     fn picked(&mut self, pick: Pick) {
         ring::key(self.scratch(), pick.hash, pick.order, pick.flags);
+    }
+}
+
+/// In which language a connection's texts are written.
+#[inline(always)]
+fn language(c: &Connection) -> u8 {
+    if c.mysql.flags & MYSQL_PLAIN != 0 {
+        c.protocol | TEXT_PLAIN
+    } else {
+        c.protocol
     }
 }
 

@@ -71,6 +71,7 @@ pub fn pipeline(size: Size) -> Pipeline {
     for fingerprint in 0..size.fingerprints {
         pipeline.observe(
             &Observation::Text {
+                language: sensor_user::sql::Language::Postgres,
                 connection: 0,
                 fingerprint: key(fingerprint),
                 text: text(fingerprint).as_bytes(),
@@ -101,6 +102,7 @@ pub fn pipeline(size: Size) -> Pipeline {
         );
         pipeline.observe(
             &Observation::Startup {
+                kind: 0,
                 connection: number + 1,
                 parameters: format!("user\0agent{user}\0database\0crm\0\0").as_bytes(),
                 truncated: false,

@@ -9,7 +9,7 @@ use crate::{
     discover::{self, Server},
     kernel::{
         capability::{self, Capability, Host, Need},
-        hooks::Family,
+        hooks::{Family, NO_MYSQL},
     },
 };
 
@@ -17,7 +17,7 @@ use crate::{
 const SEEN: &str = "users, statements, tables, rows and bytes of every connection in clear";
 /// What would not, when it offers TLS.
 const TLS_NOT_SEEN: &str =
-    "statements and rows of TLS connections (ssl = on); their bytes are counted";
+    "statements and rows of TLS connections; their bytes are counted";
 
 /// How ready the host is, and the exit code that says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,13 @@ fn find(config: &Config) -> Findings {
         .collect();
     lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
     for server in servers.iter().filter(|server| server.ssl) {
-        lost.push(format!("PostgreSQL {}: {TLS_NOT_SEEN}", server.name));
+        let system = server.system.title();
+        lost.push(format!("{system} {}: {TLS_NOT_SEEN}", server.name));
+    }
+    let unseen = |server: &&Server| !is_seen(host.family, server);
+    for server in servers.iter().filter(unseen) {
+        let system = server.system.title();
+        lost.push(format!("{system} {} is not seen: {NO_MYSQL}", server.name));
     }
     for (pid, error) in discover::hidden(&commands) {
         lost.push(format!(
@@ -114,13 +120,14 @@ impl Findings {
         if self.servers.is_empty() {
             let _ = writeln!(
                 out,
-                "no PostgreSQL server runs here now; one that starts later will be watched"
+                "no database server runs here now; one that starts later will be watched"
             );
         }
         for server in &self.servers {
             let _ = writeln!(
                 out,
-                "PostgreSQL {} ({}, pid {}, {})",
+                "{} {} ({}, pid {}, {})",
+                server.system.title(),
                 server.version,
                 server.name,
                 server.pid,
@@ -129,6 +136,10 @@ impl Findings {
             let _ = writeln!(out, "  sockets: {}", sockets(server));
             let tls = if server.ssl { "offered" } else { "off" };
             let _ = writeln!(out, "  TLS: {tls}");
+            if !is_seen(self.host.family, server) {
+                let _ = writeln!(out, "  not seen: {NO_MYSQL}");
+                continue;
+            }
             let _ = writeln!(out, "  seen: {SEEN}");
             if server.ssl {
                 let _ = writeln!(out, "  not seen: {TLS_NOT_SEEN}");
@@ -174,7 +185,7 @@ impl Findings {
             .iter()
             .map(|server| {
                 json!({
-                    "system": "postgresql",
+                    "system": server.system.as_str(),
                     "version": server.version,
                     "name": &*server.name,
                     "pid": server.pid,
@@ -183,8 +194,12 @@ impl Findings {
                     "tcp": server.tcp,
                     "socket_directory": server.socket_directory,
                     "tls": server.ssl,
-                    "seen": SEEN,
-                    "not_seen": server.ssl.then_some(TLS_NOT_SEEN),
+                    "seen": is_seen(self.host.family, server).then_some(SEEN),
+                    "not_seen": if is_seen(self.host.family, server) {
+                        server.ssl.then_some(TLS_NOT_SEEN)
+                    } else {
+                        Some(NO_MYSQL)
+                    },
                 })
             })
             .collect();
@@ -198,6 +213,11 @@ impl Findings {
             "todo": self.todo,
         })
     }
+}
+
+/// Are its connections followed on these hooks?
+fn is_seen(family: Option<Family>, server: &Server) -> bool {
+    !server.system.is_mysql() || family.is_none_or(Family::knows_mysql)
 }
 
 fn mark(found: &Capability) -> &'static str {

@@ -325,14 +325,24 @@ impl Live {
             .filter(|server| !self.servers.contains(server))
         {
             log::info!(
-                "watching PostgreSQL {} (pid {}, {})",
+                "watching {} {} (pid {}, {})",
+                server.system.title(),
                 server.name,
                 server.pid,
                 server.data_directory.display()
             );
+            if server.system.is_mysql() && !self.kernel.family.knows_mysql() {
+                log::warn!(
+                    "{} {} is not seen: {}",
+                    server.system.title(),
+                    server.name,
+                    crate::kernel::hooks::NO_MYSQL
+                );
+            }
             if server.ssl {
                 log::warn!(
-                    "PostgreSQL {} has ssl = on: of TLS connections only bytes are counted",
+                    "{} {} offers TLS: of TLS connections only bytes are counted",
+                    server.system.title(),
                     server.name
                 );
             }
@@ -342,7 +352,12 @@ impl Live {
             .iter()
             .filter(|server| !servers.contains(server))
         {
-            log::info!("PostgreSQL {} (pid {}) is gone", server.name, server.pid);
+            log::info!(
+                "{} {} (pid {}) is gone",
+                server.system.title(),
+                server.name,
+                server.pid
+            );
         }
         let ports = discover::port_bitmap(&servers);
         for word in self.ports.keys().chain(ports.keys()) {

@@ -10,6 +10,9 @@ use super::{error::Problem, units};
 /// Command names of PostgreSQL servers.
 pub const COMMAND_NAMES: [&str; 2] = ["postgres", "postmaster"];
 
+/// Command names of MariaDB and MySQL servers.
+pub const MYSQL_COMMAND_NAMES: [&str; 2] = ["mariadbd", "mysqld"];
+
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
 pub struct Discover {
@@ -60,6 +63,7 @@ impl Discover {
     pub fn command_names(&self) -> Vec<String> {
         COMMAND_NAMES
             .iter()
+            .chain(&MYSQL_COMMAND_NAMES)
             .map(|name| (*name).to_owned())
             .chain(self.extra_command_names.iter().cloned())
             .collect()

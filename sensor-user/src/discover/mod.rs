@@ -8,26 +8,33 @@ use std::{
     sync::Arc,
 };
 
-use crate::config::kernel::Scope;
+use crate::{
+    config::{discover::MYSQL_COMMAND_NAMES, kernel::Scope},
+    principal::DbSystem,
+};
 
-/// A PostgreSQL server (a postmaster and its data directory).
+mod mysql;
+
+/// A database server and its data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Process id of the postmaster.
+    /// What it is.
+    pub system: DbSystem,
+    /// Process id, of PostgreSQL the postmaster's.
     pub pid: u32,
-    /// Short name: `15/main:5432`.
+    /// Short name: `15/main:5432`, `mariadb-10.11/mysql:3306`.
     pub name: Arc<str>,
-    /// Major version from `PG_VERSION`, empty when unreadable.
+    /// Version, as far as its data directory tells: PostgreSQL's major version.
     pub version: String,
     /// Data directory, as the server itself sees it.
     pub data_directory: PathBuf,
-    /// `port`.
+    /// `port`; zero when a MariaDB or MySQL server listens on none.
     pub port: u16,
-    /// Directory of its unix socket, if it has one.
+    /// Directory of its unix socket (of MariaDB and MySQL: the socket itself), if it has one.
     pub socket_directory: Option<PathBuf>,
     /// Does it listen on TCP?
     pub tcp: bool,
-    /// `ssl = on` in its configuration, as far as that can be read.
+    /// It offers TLS, as far as its configuration or its data directory tell.
     pub ssl: bool,
 }
 
@@ -110,6 +117,13 @@ pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
 }
 
 fn server(pid: u32) -> std::io::Result<Server> {
+    match command_and_parent(pid) {
+        Some((command, _)) if MYSQL_COMMAND_NAMES.contains(&command.as_str()) => mysql::server(pid),
+        _ => postgres(pid),
+    }
+}
+
+fn postgres(pid: u32) -> std::io::Result<Server> {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     // A postmaster works in its data directory; through its own root, so that containers are seen too.
     let data_directory = fs::read_link(format!("/proc/{pid}/cwd"))?;
@@ -137,6 +151,7 @@ fn server(pid: u32) -> std::io::Result<Server> {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     Ok(Server {
+        system: DbSystem::PostgreSql,
         pid,
         name: format!("{version}/{directory}:{port}").into(),
         version,
@@ -213,6 +228,7 @@ mod tests {
     #[test]
     fn ports_become_bits() {
         let server = |port, tcp| Server {
+            system: DbSystem::PostgreSql,
             pid: 1,
             name: "".into(),
             version: String::new(),

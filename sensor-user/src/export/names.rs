@@ -144,6 +144,8 @@ pub const ENCRYPTED_BYTES: &str = "data_access.completeness.encrypted_bytes";
 /// Own: likewise.
 pub const REPLICATION_BYTES: &str = "data_access.completeness.replication_bytes";
 /// Own: likewise.
+pub const COMPRESSED_BYTES: &str = "data_access.completeness.compressed_bytes";
+/// Own: likewise.
 pub const UNPARSABLE_BYTES: &str = "data_access.completeness.unparsable_bytes";
 /// Own: likewise.
 pub const BEFORE_START_BYTES: &str = "data_access.completeness.before_start_bytes";

@@ -2,10 +2,16 @@
 
 use std::fmt;
 
-use sensor_ebpf::record::{
-    CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord, PhaseRecord,
-    ProgressRecord, RecordHeader, RecordKind, StatementRecord, TEXT_TRUNCATED, TextHeader,
+use sensor_ebpf::{
+    connection::Protocol,
+    record::{
+        CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord,
+        PhaseRecord, ProgressRecord, RecordHeader, RecordKind, StatementRecord, TEXT_PLAIN,
+        TEXT_TRUNCATED, TextHeader,
+    },
 };
+
+use crate::sql::Language;
 
 mod clock;
 
@@ -16,11 +22,13 @@ pub use clock::Clock;
 pub enum Observation<'a> {
     /// A server-side connection seen for the first time.
     Opened(OpenRecord),
-    /// Its start-up packet's parameters: `name NUL value NUL … NUL`.
+    /// What its client says of itself.
     Startup {
         /// Connection.
         connection: u64,
-        /// The parameters.
+        /// A [`sensor_ebpf::record::StartupKind`].
+        kind: u8,
+        /// What that is made of.
         parameters: &'a [u8],
         /// More parameters followed than were captured.
         truncated: bool,
@@ -35,6 +43,8 @@ pub enum Observation<'a> {
         text: &'a [u8],
         /// The text goes on.
         truncated: bool,
+        /// In which language it is written.
+        language: Language,
     },
     /// A statement ended, or bytes outside of any.
     Statement(StatementRecord),
@@ -135,10 +145,12 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
                     fingerprint: header.fingerprint,
                     text,
                     truncated,
+                    language: language(header.header.tag),
                 }
             } else {
                 Observation::Startup {
                     connection: header.header.connection,
+                    kind: header.header.tag,
                     parameters: text,
                     truncated,
                 }
@@ -166,6 +178,17 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
         k if k == RecordKind::LocalClient as u8 => Observation::LocalClient(read(bytes)?),
         _ => return None,
     })
+}
+
+/// The language of a text with this tag.
+fn language(tag: u8) -> Language {
+    if tag & !TEXT_PLAIN == Protocol::MySql as u8 {
+        Language::MySql {
+            plain: tag & TEXT_PLAIN != 0,
+        }
+    } else {
+        Language::Postgres
+    }
 }
 
 #[cfg(test)]

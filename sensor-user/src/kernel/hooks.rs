@@ -42,6 +42,9 @@ pub struct Rung {
     pub refusal: Option<String>,
 }
 
+/// Why a MariaDB or MySQL server is not watched.
+pub const NO_MYSQL: &str = "the hooks sys_exit, the only ones that this kernel takes, have room for PostgreSQL's protocol alone";
+
 impl Family {
     /// All, the best first.
     pub const LADDER: [Self; 3] = [Self::TpBtf, Self::Fexit, Self::SysExit];
@@ -90,6 +93,11 @@ impl Family {
                  splice or io_uring are not counted as opaque, but not at all",
             ),
         }
+    }
+
+    /// Are MariaDB's and MySQL's connections followed there? The lowest rung's programs have no room for a second protocol.
+    pub fn knows_mysql(self) -> bool {
+        self != Self::SysExit
     }
 
     /// Asks the kernel whether it takes them. What it says begins with "this kernel has no …" where it came too early, and

@@ -23,7 +23,7 @@ use super::{
     test_run,
 };
 use crate::{
-    config::{Config, kernel::Scope},
+    config::{Config, discover::MYSQL_COMMAND_NAMES, kernel::Scope},
     discover,
 };
 
@@ -99,7 +99,7 @@ impl Kernel {
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
         let family = hooks::choose(config.kernel.hooks)?;
-        let settings = settings(config)?;
+        let settings = settings(config, family)?;
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {
             std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
@@ -269,7 +269,7 @@ fn tick() -> Result<u32> {
     Ok(u32::try_from(time.tv_nsec)?)
 }
 
-fn settings(config: &Config) -> Result<Settings> {
+fn settings(config: &Config, family: Family) -> Result<Settings> {
     let mut settings = Settings {
         skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
         progress_bytes: PROGRESS_BYTES,
@@ -292,17 +292,25 @@ fn settings(config: &Config) -> Result<Settings> {
     for key in &mut settings.fingerprint_keys {
         *key = random()? | 1;
     }
-    for (i, name) in config.discover.command_names().iter().enumerate() {
+    let is_mysql = |name: &String| MYSQL_COMMAND_NAMES.contains(&name.as_str());
+    let names = config.discover.command_names();
+    let watched = names
+        .iter()
+        .filter(|name| family.knows_mysql() || !is_mysql(name));
+    for (i, name) in watched.enumerate() {
         if i == COMMANDS || name.is_empty() || name.len() > 15 {
             bail!(
                 "discover.extra_command_names: at most {} names of 1 to 15 bytes",
-                COMMANDS - 2
+                COMMANDS - 4
             );
         }
         let mut command = [0; 16];
         command[..name.len()].copy_from_slice(name.as_bytes());
         let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| command[at + i]));
         settings.commands[i] = [word(0), word(8)];
+        if is_mysql(name) {
+            settings.mysql_commands |= 1 << i;
+        }
     }
     Ok(settings)
 }

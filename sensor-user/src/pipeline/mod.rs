@@ -20,7 +20,7 @@ use crate::{
     sql::{
         EgressRoute, Shape,
         keys::Plans,
-        postgres,
+        mysql,
         shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
@@ -171,12 +171,15 @@ impl Pipeline {
                 fingerprint,
                 text,
                 truncated,
+                language,
             } => {
                 self.tracer.text(*connection, *fingerprint, text);
-                let mut learned = self.shapes.learn(*fingerprint, text, *truncated);
+                let mut learned = self
+                    .shapes
+                    .learn(*fingerprint, text, *truncated, *language);
                 learned.plan = self
                     .plans
-                    .learn(*fingerprint, postgres::picks(text, *truncated))
+                    .learn(*fingerprint, language.picks(text, *truncated))
                     .map(|plan| (*fingerprint, plan));
                 if learned != Learned::default() {
                     return Request::Texts(learned);
@@ -187,10 +190,12 @@ impl Pipeline {
             }
             Observation::Startup {
                 connection,
+                kind,
                 parameters,
                 truncated,
             } => {
-                self.resolver.started(*connection, parameters, *truncated);
+                self.resolver
+                    .started(*connection, *kind, parameters, *truncated);
             }
             Observation::Phase(record) => self.phase(record, clock),
             Observation::Closed(record) => {
@@ -379,6 +384,9 @@ impl Pipeline {
             volume.rows_written += volume.rows_returned;
             volume.rows_returned = 0;
         }
+        if self.resolver.principal(session.principal).system.is_mysql() {
+            as_mysql_means(&shape, &mut volume);
+        }
         let estimated = flags & STATEMENT_ESTIMATED != 0;
         let kind = if flags & STATEMENT_OVERHEAD != 0 {
             AccessKind::Overhead
@@ -388,6 +396,11 @@ impl Pipeline {
             AccessKind::Completed
         };
         flight.finished(&shape, shape_id);
+        if kind == AccessKind::Completed
+            && let Some(database) = mysql::uses(&shape)
+        {
+            self.resolver.uses(connection, database);
+        }
         let whole = match kind {
             AccessKind::Overhead => None,
             _ if record.queries > 1 => Some(volume),
@@ -543,6 +556,7 @@ impl Pipeline {
             tag if tag == Phase::Encrypted as u8 => BlindSpot::Encrypted,
             tag if tag == Phase::Replication as u8 => BlindSpot::Replication,
             tag if tag == Phase::Cancel as u8 => BlindSpot::Control,
+            tag if tag == Phase::Compressed as u8 => BlindSpot::Compressed,
             _ if session.preexisting => BlindSpot::BeforeStart,
             _ => BlindSpot::Unparsable,
         };
@@ -693,6 +707,22 @@ impl Pipeline {
         }
         self.lanes.observe(&access, &principal);
         self.take_verdicts();
+    }
+}
+
+/// What MySQL's end of a statement leaves to its text: rows that went to a file were read, and those that `RETURNING` gave
+/// back were written.
+fn as_mysql_means(shape: &Shape, volume: &mut Volume) {
+    let to_file = |shape: &Shape| {
+        let route = shape.egress.as_ref().map(|egress| egress.route);
+        route == Some(EgressRoute::CopyToFile)
+    };
+    if to_file(shape) && volume.rows_returned == 0 {
+        volume.rows_returned = std::mem::take(&mut volume.rows_written);
+    } else if matches!(&*shape.operation, "INSERT" | "REPLACE" | "DELETE")
+        && volume.rows_written == 0
+    {
+        volume.rows_written = volume.rows_returned;
     }
 }
 

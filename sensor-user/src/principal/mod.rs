@@ -4,6 +4,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::time::Timestamp;
 
+mod mysql;
 pub mod resolver;
 pub mod startup;
 pub mod users;
@@ -40,6 +41,10 @@ pub struct Principal {
 pub enum DbSystem {
     /// PostgreSQL.
     PostgreSql,
+    /// MariaDB.
+    MariaDb,
+    /// MySQL.
+    MySql,
 }
 
 impl DbSystem {
@@ -47,12 +52,31 @@ impl DbSystem {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PostgreSql => "postgresql",
+            Self::MariaDb => "mariadb",
+            Self::MySql => "mysql",
         }
     }
 
-    /// Back from its name; there is only one so far.
-    pub fn from_name(_name: &str) -> Self {
-        Self::PostgreSql
+    /// The name that people know it by.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::PostgreSql => "PostgreSQL",
+            Self::MariaDb => "MariaDB",
+            Self::MySql => "MySQL",
+        }
+    }
+
+    /// Does it speak MySQL's protocol and language?
+    pub fn is_mysql(self) -> bool {
+        matches!(self, Self::MariaDb | Self::MySql)
+    }
+
+    /// Back from its name; what no name is from before there were others.
+    pub fn from_name(name: &str) -> Self {
+        [Self::MariaDb, Self::MySql]
+            .into_iter()
+            .find(|system| system.as_str() == name)
+            .unwrap_or(Self::PostgreSql)
     }
 }
 

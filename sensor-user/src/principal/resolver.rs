@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use sensor_ebpf::record::{
-    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, LocalClientRecord, OPEN_PREEXISTING, OpenRecord,
+use sensor_ebpf::{
+    connection::Protocol,
+    record::{
+        FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, LocalClientRecord, OPEN_PREEXISTING, OpenRecord,
+    },
 };
 
 use super::{
@@ -228,8 +231,13 @@ impl Resolver {
             .then(|| title(record.server_pid))
             .flatten()
             .and_then(|title| startup::parse_title(&title));
+        let system = match server {
+            Some(server) => server.system,
+            None if record.header.tag == Protocol::MySql as u8 => DbSystem::MySql,
+            None => DbSystem::PostgreSql,
+        };
         let principal = Principal {
-            system: DbSystem::PostgreSql,
+            system,
             server: name,
             server_port: port,
             user: titled.as_ref().map(|(user, _, _)| user.clone()),
@@ -297,8 +305,8 @@ impl Resolver {
     }
 
     /// The start-up packet told user and database.
-    pub fn started(&mut self, connection: u64, parameters: &[u8], truncated: bool) {
-        let told = startup::parse(parameters, truncated);
+    pub fn started(&mut self, connection: u64, kind: u8, parameters: &[u8], truncated: bool) {
+        let told = startup::read(kind, parameters, truncated);
         let mut principal = if let Some((principal, session)) = self.beginning.remove(&connection) {
             self.sessions.insert(connection, session);
             principal
@@ -314,6 +322,13 @@ impl Resolver {
             session.database = told.database.unwrap_or_else(|| "".into());
             session.application_name = told.application_name;
             session.replication = told.replication;
+        }
+    }
+
+    /// A connection went on to another database.
+    pub fn uses(&mut self, connection: u64, database: Arc<str>) {
+        if let Some(session) = self.sessions.get_mut(&connection) {
+            session.database = database;
         }
     }
 
@@ -468,7 +483,7 @@ mod tests {
             ..LocalClientRecord::default()
         });
         resolver.opened(&open(1, 77), Timestamp(1));
-        resolver.started(1, b"user\0ann\0\0", false);
+        resolver.started(1, 0, b"user\0ann\0\0", false);
         let session = resolver.session(1).expect("session").clone();
         assert_eq!(&*session.program, "psql");
         assert_eq!(session.client_pid, Some(42));
@@ -495,7 +510,7 @@ mod tests {
             server.local_port = 5432;
             resolver.opened(&server, Timestamp(1));
             if told_first {
-                resolver.started(1, b"user\0ann\0\0", false);
+                resolver.started(1, 0, b"user\0ann\0\0", false);
             }
             resolver.local_client(&LocalClientRecord {
                 family: FAMILY_INET,
@@ -508,7 +523,7 @@ mod tests {
                 ..LocalClientRecord::default()
             });
             if !told_first {
-                resolver.started(1, b"user\0ann\0\0", false);
+                resolver.started(1, 0, b"user\0ann\0\0", false);
             }
             let session = resolver.session(1).expect("session").clone();
             assert_eq!(session.client_pid, Some(42));
@@ -536,7 +551,7 @@ mod tests {
         let mut resolver = Resolver::new(10);
         for connection in 1..=2 {
             resolver.opened(&open(connection, 0), Timestamp(1));
-            resolver.started(connection, b"user\0ann\0\0", false);
+            resolver.started(connection, 0, b"user\0ann\0\0", false);
         }
         assert_eq!(
             resolver.session(1).map(|session| session.principal),
@@ -551,6 +566,7 @@ mod tests {
             resolver.opened(&open(connection, 0), Timestamp(1));
             resolver.started(
                 connection,
+                0,
                 format!("user\0u{connection}\0\0").as_bytes(),
                 false,
             );

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use sensor_ebpf::record::StartupKind;
+
+use super::mysql;
+
 /// What matters of a start-up packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Startup {
@@ -17,6 +21,15 @@ pub struct Startup {
 
 /// Longest name that PostgreSQL knows (`NAMEDATALEN` less its NUL).
 const NAME: usize = 63;
+
+/// Parses what a record of this kind (a [`StartupKind`]) holds.
+pub fn read(kind: u8, bytes: &[u8], truncated: bool) -> Startup {
+    match kind {
+        kind if kind == StartupKind::MySql as u8 => mysql::response(bytes),
+        kind if kind == StartupKind::MySqlChangeUser as u8 => mysql::change_user(bytes),
+        _ => parse(bytes, truncated),
+    }
+}
 
 /// Parses `name NUL value NUL … NUL`. As in the server, the last of several equal names counts.
 pub fn parse(parameters: &[u8], truncated: bool) -> Startup {

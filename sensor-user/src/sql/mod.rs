@@ -3,8 +3,39 @@
 use std::sync::Arc;
 
 pub mod keys;
+pub mod mysql;
 pub mod postgres;
 pub mod shapes;
+
+/// In which language a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// PostgreSQL's.
+    Postgres,
+    /// MySQL's or MariaDB's; `plain`: a backslash in a literal is no escape.
+    MySql {
+        /// See there.
+        plain: bool,
+    },
+}
+
+impl Language {
+    /// Analyses a text: see [`postgres::analyse`].
+    pub fn analyse(self, text: &[u8], truncated: bool) -> Vec<Shape> {
+        match self {
+            Self::Postgres => postgres::analyse(text, truncated),
+            Self::MySql { plain } => mysql::analyse(text, truncated, plain),
+        }
+    }
+
+    /// What the statement of a text picks its rows by, as far as that is known.
+    pub fn picks(self, text: &[u8], truncated: bool) -> Option<postgres::Picks> {
+        match self {
+            Self::Postgres => postgres::picks(text, truncated),
+            Self::MySql { .. } => None,
+        }
+    }
+}
 
 /// The shape of one SQL statement: everything that is kept and exported about it.
 ///
@@ -52,13 +83,14 @@ pub struct Egress {
 /// The routes of [`Egress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EgressRoute {
-    /// `COPY … TO 'file'`, `pg_file_write`.
+    /// `COPY … TO 'file'`, `pg_file_write`, MySQL's `INTO OUTFILE` and `INTO DUMPFILE`.
     CopyToFile,
     /// `COPY … TO PROGRAM 'command'`.
     CopyToProgram,
     /// `lo_export`.
     LargeObjectExport,
-    /// `pg_read_file`, `pg_read_binary_file`, `pg_ls_dir` and kin, `lo_import`, and `COPY … FROM` a file or program:
+    /// `pg_read_file`, `pg_read_binary_file`, `pg_ls_dir` and kin, `lo_import`, and `COPY … FROM` a file or program, MySQL's
+    /// `LOAD_FILE` and `LOAD DATA` of its own file:
     /// what only the server can read becomes readable through SQL.
     ServerFileRead,
     /// `dblink*`, or DDL for `postgres_fdw` (`CREATE SERVER`, `IMPORT FOREIGN SCHEMA`, `CREATE USER MAPPING`, …).

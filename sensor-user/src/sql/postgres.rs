@@ -22,11 +22,11 @@ use super::Shape;
 
 mod egress;
 mod guess;
-mod lex;
+pub(super) mod lex;
 mod node;
 mod picks;
-mod render;
-mod scan;
+pub(super) mod render;
+pub(super) mod scan;
 mod tree;
 
 pub use picks::Picks;
@@ -35,9 +35,9 @@ pub use picks::Picks;
 mod tests;
 
 /// Longest text looked at. The kernel side sends at most 4 KiB; this bounds the work if that ever changes.
-const LONGEST_TEXT: usize = 16 * 1024;
+pub(super) const LONGEST_TEXT: usize = 16 * 1024;
 /// Longest normalised text. Layout can make it longer than the statement was.
-const LONGEST_NORMALISED: usize = 4 * 1024;
+pub(super) const LONGEST_NORMALISED: usize = 4 * 1024;
 /// Longest normalised text of what did not parse.
 const LONGEST_FALLBACK: usize = 1024;
 /// Longest `db.query.summary`, from OpenTelemetry's semantic conventions.
@@ -216,7 +216,11 @@ fn between<'a>(sql: &'a str, tokens: &'a [Token], start: usize, end: usize) -> S
     {
         tokens = head;
     }
-    Statement { sql, tokens }
+    Statement {
+        sql,
+        tokens,
+        mysql: false,
+    }
 }
 
 fn shape_of_node(node: &NodeEnum, statement: Statement<'_>) -> Shape {
@@ -280,6 +284,7 @@ fn from_tokens(sql: &str, truncated: bool, foreign: bool) -> Vec<Shape> {
         let statement = Statement {
             sql,
             tokens: certain.and_then(|at| tokens.get(..=at)).unwrap_or(tokens),
+            mysql: false,
         };
         let operation = statement.operation();
         let style = Style {
@@ -302,8 +307,8 @@ fn from_tokens(sql: &str, truncated: bool, foreign: bool) -> Vec<Shape> {
     shapes
 }
 
-/// The parts that both ways have in common. `called`: a procedure, in the summary only.
-fn shape(
+/// The parts that all ways have in common. `called`: a procedure, in the summary only.
+pub(super) fn shape(
     operation: String,
     mut tables: Vec<String>,
     called: Option<&str>,

@@ -7,7 +7,7 @@ use std::{
 
 use sensor_ebpf::picked::Plan;
 
-use super::{Shape, postgres};
+use super::{Language, Shape};
 
 /// Number of the shape that stands for "no statement".
 pub const NONE: u32 = 0;
@@ -74,8 +74,15 @@ impl Shapes {
     }
 
     /// Learns the text behind a fingerprint.
-    pub fn learn(&mut self, fingerprint: u64, text: &[u8], truncated: bool) -> Learned {
-        let ids: Vec<u32> = postgres::analyse(text, truncated)
+    pub fn learn(
+        &mut self,
+        fingerprint: u64,
+        text: &[u8],
+        truncated: bool,
+        language: Language,
+    ) -> Learned {
+        let ids: Vec<u32> = language
+            .analyse(text, truncated)
             .into_iter()
             .map(|shape| {
                 if !shape.parsed && !shape.text.is_empty() {
@@ -150,11 +157,13 @@ impl Shapes {
 mod tests {
     use super::*;
 
+    const POSTGRES: Language = Language::Postgres;
+
     #[test]
     fn one_shape_for_equal_statements() {
         let mut shapes = Shapes::new(100);
-        shapes.learn(3, b"SELECT * FROM customers WHERE id = 1", false);
-        shapes.learn(5, b"SELECT * FROM customers WHERE id = $1", false);
+        shapes.learn(3, b"SELECT * FROM customers WHERE id = 1", false, POSTGRES);
+        shapes.learn(5, b"SELECT * FROM customers WHERE id = $1", false, POSTGRES);
         assert_eq!(shapes.lookup(3, 0), shapes.lookup(5, 0));
         assert_eq!(shapes.lookup(7, 0), UNKNOWN);
     }
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn statements_of_one_text_are_told_apart() {
         let mut shapes = Shapes::new(100);
-        shapes.learn(3, b"SELECT 1 FROM a; DELETE FROM b", false);
+        shapes.learn(3, b"SELECT 1 FROM a; DELETE FROM b", false, POSTGRES);
         assert_eq!(&*shapes.shape(shapes.lookup(3, 0)).operation, "SELECT");
         assert_eq!(&*shapes.shape(shapes.lookup(3, 1)).operation, "DELETE");
         assert_eq!(shapes.lookup(3, 9), shapes.lookup(3, 1));
@@ -171,10 +180,10 @@ mod tests {
     #[test]
     fn destinations_are_told_apart_under_one_fingerprint() {
         let mut shapes = Shapes::new(100);
-        let learned = shapes.learn(3, b"COPY t TO '/tmp/a'", false);
+        let learned = shapes.learn(3, b"COPY t TO '/tmp/a'", false, POSTGRES);
         assert_eq!(learned.always, Some(3));
         let first = shapes.lookup(3, 0);
-        shapes.learn(3, b"COPY t TO '/tmp/b'", false);
+        shapes.learn(3, b"COPY t TO '/tmp/b'", false, POSTGRES);
         let second = shapes.lookup(3, 0);
         let destination = |id: u32| shapes.shape(id).egress.clone().map(|e| e.destination);
         assert_eq!(destination(first).as_deref(), Some("/tmp/a"));
@@ -189,7 +198,7 @@ mod tests {
             let text = format!("SELECT * FROM t{i}");
             evicted += u32::from(
                 shapes
-                    .learn(i * 2 + 1, text.as_bytes(), false)
+                    .learn(i * 2 + 1, text.as_bytes(), false, POSTGRES)
                     .forget
                     .is_some(),
             );
@@ -202,8 +211,8 @@ mod tests {
     #[test]
     fn a_fetch_reads_its_cursors_tables() {
         let mut shapes = Shapes::new(100);
-        shapes.learn(3, b"DECLARE c CURSOR FOR SELECT * FROM customers", false);
-        shapes.learn(5, b"FETCH 100 FROM c", false);
+        shapes.learn(3, b"DECLARE c CURSOR FOR SELECT * FROM customers", false, POSTGRES);
+        shapes.learn(5, b"FETCH 100 FROM c", false, POSTGRES);
         let id = shapes.fetch(shapes.lookup(5, 0), shapes.lookup(3, 0));
         assert_eq!(shapes.shape(id).tables, ["customers".into()]);
         assert_eq!(&*shapes.shape(id).operation, "FETCH");

@@ -13,6 +13,8 @@ pub struct Completeness {
     pub encrypted_bytes: u64,
     /// Bytes of replication and physical backup.
     pub replication_bytes: u64,
+    /// Bytes of compressed connections.
+    pub compressed_bytes: u64,
     /// Bytes of streams that did not parse.
     pub unparsable_bytes: u64,
     /// Bytes of connections older than the sensor before they made sense.
@@ -40,6 +42,8 @@ pub enum BlindSpot {
     Encrypted,
     /// Replication or physical backup.
     Replication,
+    /// Compressed by client and server.
+    Compressed,
     /// Not the protocol, or not any more.
     Unparsable,
     /// The connection is older than the sensor.
@@ -69,6 +73,7 @@ impl Completeness {
         *match spot {
             BlindSpot::Encrypted => &mut self.encrypted_bytes,
             BlindSpot::Replication => &mut self.replication_bytes,
+            BlindSpot::Compressed => &mut self.compressed_bytes,
             BlindSpot::Unparsable => &mut self.unparsable_bytes,
             BlindSpot::BeforeStart => &mut self.before_start_bytes,
             BlindSpot::Control => &mut self.control_bytes,
@@ -76,10 +81,11 @@ impl Completeness {
     }
 
     /// Bytes not parsed, by cause as exported.
-    pub fn blind(&self) -> [(&'static str, u64); 6] {
+    pub fn blind(&self) -> [(&'static str, u64); 7] {
         [
             ("encrypted", self.encrypted_bytes),
             ("replication", self.replication_bytes),
+            ("compressed", self.compressed_bytes),
             ("unparsable", self.unparsable_bytes),
             ("before_start", self.before_start_bytes),
             ("control", self.control_bytes),
@@ -94,6 +100,7 @@ impl AddAssign for Completeness {
         self.bytes_parsed += other.bytes_parsed;
         self.encrypted_bytes += other.encrypted_bytes;
         self.replication_bytes += other.replication_bytes;
+        self.compressed_bytes += other.compressed_bytes;
         self.unparsable_bytes += other.unparsable_bytes;
         self.before_start_bytes += other.before_start_bytes;
         self.control_bytes += other.control_bytes;

@@ -23,11 +23,13 @@ const TABLE_OPERATIONS: &[&str] = &[
     "TRUNCATE TABLE",
     "DROP TABLE",
     "ALTER TABLE",
+    "LOAD",
+    "HANDLER",
 ];
 
 impl Statement<'_> {
     /// Tables of a statement that did not parse: names after FROM, JOIN, INTO, UPDATE and kin, less the CTEs.
-    pub(super) fn tables(&self, operation: &str) -> Vec<String> {
+    pub(in crate::sql) fn tables(&self, operation: &str) -> Vec<String> {
         let mut tables: Vec<String> = Vec::new();
         if !is_one_of(operation, TABLE_OPERATIONS) {
             return tables;
@@ -62,6 +64,8 @@ impl Statement<'_> {
         match self.keyword(at).as_str() {
             "FROM" => operation != "COPY" && !self.is(before, &["DISTINCT"]),
             "JOIN" | "INTO" => true,
+            "STRAIGHT_JOIN" => self.mysql && operation != self.keyword(before),
+            "HANDLER" => at == 0,
             "UPDATE" => !self.is(before, &["FOR", "DO", "ON", "KEY"]),
             "COPY" => at == 0,
             "USING" => is_one_of(operation, &["DELETE", "MERGE"]),
@@ -76,7 +80,9 @@ impl Statement<'_> {
         let keyword = self.keyword(at);
         let mut next = at + 1;
         loop {
-            while self.is(next, &["ONLY", "IF", "EXISTS", "NOT"]) {
+            while self.is(next, &["ONLY", "IF", "EXISTS", "NOT"])
+                || self.mysql && self.is(next, &["TABLE", "LOW_PRIORITY", "IGNORE"])
+            {
                 next += 1;
             }
             let Some((name, after)) = self.name(next) else {
@@ -123,7 +129,7 @@ impl Statement<'_> {
         at + 1
     }
 
-    /// A dotted name, folded as PostgreSQL does, and the place after it.
+    /// A dotted name, folded as PostgreSQL does it, and the place after it.
     fn name(&self, at: usize) -> Option<(String, usize)> {
         let mut name = String::new();
         let mut next = at;
@@ -134,10 +140,12 @@ impl Statement<'_> {
                     if is_one_of(
                         text,
                         &["SELECT", "LATERAL", "VALUES", "WITH", "SET", "STDIN"],
-                    ) =>
+                    ) || self.mysql && is_one_of(text, &["OUTFILE", "DUMPFILE"]) =>
                 {
                     return None;
                 }
+                // MySQL's names of tables are those of files.
+                Kind::Word if self.mysql => name.push_str(text),
                 Kind::Word => name.push_str(&text.to_ascii_lowercase()),
                 Kind::Quoted => name.push_str(&unquote(text)),
                 _ => return None,
@@ -171,7 +179,7 @@ impl Statement<'_> {
     }
 
     /// The cursor of a DECLARE, FETCH, MOVE or CLOSE that did not parse.
-    pub(super) fn cursor(&self, operation: &str) -> Option<Cursor> {
+    pub(in crate::sql) fn cursor(&self, operation: &str) -> Option<Cursor> {
         let last = self.tokens.len().checked_sub(1)?;
         let named = |at| self.name(at).map(|(name, _)| name.into());
         match operation {
@@ -184,7 +192,7 @@ impl Statement<'_> {
     }
 
     /// The way out of a statement that did not parse.
-    pub(super) fn egress(&self, operation: &str) -> Option<Egress> {
+    pub(in crate::sql) fn egress(&self, operation: &str) -> Option<Egress> {
         let mut depth = 0usize;
         for at in 0..self.tokens.len() {
             match self.text(at) {

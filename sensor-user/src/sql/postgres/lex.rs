@@ -5,7 +5,7 @@
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::sql) enum Kind {
     /// A keyword or an unquoted identifier.
     Word,
     /// An identifier in double quotes (or, outside PostgreSQL, something else in double quotes or backticks).
@@ -24,26 +24,26 @@ pub(super) enum Kind {
 
 /// One token: its bytes in the statement.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(in crate::sql) struct Token {
+    pub(in crate::sql) kind: Kind,
+    pub(in crate::sql) start: usize,
+    pub(in crate::sql) end: usize,
     /// The end depends on whether a backslash escapes a quote, which is a setting of the server.
-    pub(super) ambiguous: bool,
+    pub(in crate::sql) ambiguous: bool,
 }
 
 /// How to read the text.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rules {
+pub(in crate::sql) struct Rules {
     /// A backslash escapes in plain strings too (`standard_conforming_strings = off`).
-    pub(super) backslash: bool,
+    pub(in crate::sql) backslash: bool,
     /// Not PostgreSQL's own language, as far as is known: give up where dialects disagree about literals.
-    pub(super) foreign: bool,
+    pub(in crate::sql) foreign: bool,
 }
 
 /// Comments and white space are left out. The list ends where a literal or comment is not closed,
 /// or where (with [`Rules::foreign`]) nobody can tell whether what follows is inside a literal.
-pub(super) fn lex(sql: &str, rules: Rules) -> Vec<Token> {
+pub(in crate::sql) fn lex(sql: &str, rules: Rules) -> Vec<Token> {
     let mut lexer = Lexer {
         src: sql.as_bytes(),
         at: 0,

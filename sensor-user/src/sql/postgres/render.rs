@@ -58,26 +58,26 @@ const KEYWORDS: &[&str] = &[
 ];
 
 /// True when `word` is one of `list`, which is in upper case.
-pub(super) fn is_one_of(word: &str, list: &[&str]) -> bool {
+pub(in crate::sql) fn is_one_of(word: &str, list: &[&str]) -> bool {
     list.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// What the text is known to be.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Style {
+pub(in crate::sql) struct Style {
     /// Not PostgreSQL's language: double quotes may hold strings, and a password may stand without quotes.
-    pub(super) foreign: bool,
+    pub(in crate::sql) foreign: bool,
     /// `SET name = value`: the value goes, even when written as an identifier.
-    pub(super) assignment: bool,
+    pub(in crate::sql) assignment: bool,
     /// Longest text, in bytes; cut at a token.
-    pub(super) limit: usize,
+    pub(in crate::sql) limit: usize,
 }
 
 /// One `?` per literal or parameter; lists in `IN (…)` and `ARRAY[…]` and rows of `VALUES` that are the same
 /// as their neighbour are written once, so that their number makes no difference.
 ///
 /// `$1` becomes `?` too: a statement sent with parameters and one with literals in their place are the same.
-pub(super) fn render(sql: &str, tokens: &[Token], style: Style) -> String {
+pub(in crate::sql) fn render(sql: &str, tokens: &[Token], style: Style) -> String {
     let mut out = Renderer {
         pieces: Vec::with_capacity(tokens.len()),
         frames: vec![Frame::default()],
@@ -109,6 +109,9 @@ fn names_something(sql: &str, tokens: &[Token], index: usize) -> bool {
             .and_then(|t| sql.get(t.start..t.end))
             .unwrap_or_default()
     };
+    if text(Some(index)).starts_with('`') {
+        return true;
+    }
     let before = text(index.checked_sub(1));
     before == "."
         || text(index.checked_add(1)) == "."

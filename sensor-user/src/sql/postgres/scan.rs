@@ -121,25 +121,27 @@ const OBJECT_PAIRS: &[(&str, &[&str])] = &[
 
 /// The tokens of one statement with their text.
 #[derive(Clone, Copy)]
-pub(super) struct Statement<'a> {
-    pub(super) sql: &'a str,
-    pub(super) tokens: &'a [Token],
+pub(in crate::sql) struct Statement<'a> {
+    pub(in crate::sql) sql: &'a str,
+    pub(in crate::sql) tokens: &'a [Token],
+    /// In MySQL's language.
+    pub(in crate::sql) mysql: bool,
 }
 
 impl<'a> Statement<'a> {
-    pub(super) fn text(&self, at: usize) -> &'a str {
+    pub(in crate::sql) fn text(&self, at: usize) -> &'a str {
         self.tokens
             .get(at)
             .and_then(|t| self.sql.get(t.start..t.end))
             .unwrap_or_default()
     }
 
-    pub(super) fn kind(&self, at: usize) -> Option<Kind> {
+    pub(in crate::sql) fn kind(&self, at: usize) -> Option<Kind> {
         self.tokens.get(at).map(|t| t.kind)
     }
 
     /// The keyword at a place in upper case, empty when there is no word.
-    pub(super) fn keyword(&self, at: usize) -> String {
+    pub(in crate::sql) fn keyword(&self, at: usize) -> String {
         if self.kind(at) == Some(Kind::Word) {
             self.text(at).to_ascii_uppercase()
         } else {
@@ -147,13 +149,13 @@ impl<'a> Statement<'a> {
         }
     }
 
-    pub(super) fn is(&self, at: usize, list: &[&str]) -> bool {
+    pub(in crate::sql) fn is(&self, at: usize, list: &[&str]) -> bool {
         self.kind(at) == Some(Kind::Word) && is_one_of(self.text(at), list)
     }
 
     /// `db.operation.name`. What returns a SELECT tag to the client (`VALUES`, `TABLE`) is a SELECT,
     /// and of synonyms the more usual one is taken (`START TRANSACTION` is BEGIN).
-    pub(super) fn operation(&self) -> String {
+    pub(in crate::sql) fn operation(&self) -> String {
         let mut at = 0;
         while self.text(at) == "(" {
             at += 1;
