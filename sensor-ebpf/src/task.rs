@@ -109,11 +109,12 @@ pub fn is_server() -> bool {
 fn is_known(name: [u64; 2]) -> bool {
     let mut i = 0;
     while i < COMMANDS {
-        let known = [setting!(commands[i][0]), setting!(commands[i][1])];
-        if known[0] == 0 {
+        let a = setting!(commands[i][0]);
+        let b = setting!(commands[i][1]);
+        if a == 0 {
             return false;
         }
-        if name == known {
+        if name[0] == a && name[1] == b {
             return true;
         }
         i += 1;
@@ -127,7 +128,8 @@ fn speaks_mysql(name: [u64; 2]) -> bool {
     let mut i = 0;
     while i < COMMANDS {
         if setting!(mysql_commands) >> i & 1 != 0
-            && name == [setting!(commands[i][0]), setting!(commands[i][1])]
+            && name[0] == setting!(commands[i][0])
+            && name[1] == setting!(commands[i][1])
         {
             return true;
         }

@@ -4,6 +4,7 @@
 //! [`Sensor`], runs clients, stops the sensor and compares [`Volume`]s.
 
 mod environment;
+mod mariadb;
 mod postgres;
 mod sensor;
 mod tokio_client;
@@ -20,6 +21,7 @@ pub mod relay;
 pub use environment::{
     Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,
 };
+pub use mariadb::MariaDb;
 pub use postgres::{Options, Postgres};
 pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, wait_until};
 pub use truth::{Statements, statements};

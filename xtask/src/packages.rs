@@ -81,6 +81,9 @@ pub const CLIENTS: &[Need] = &[
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
     installed("libpostgresql-jdbc-java"),
+    // A server of the second protocol, and its clients.
+    program("mariadb-server", "mariadbd"),
+    program("mariadb-client", "mariadb-dump"),
     // In which `sensor top` is tried.
     program("tmux", "tmux"),
     // Which says what the unit file's directives mean.
@@ -102,6 +105,7 @@ pub const PYTHON: &[(&str, &str)] = &[
     ("psycopg", "3.3.9"),
     ("psycopg-binary", "3.3.9"),
     ("typing_extensions", "4.16.0"),
+    ("PyMySQL", "1.2.4"),
     // Receivers of telemetry: one on the official protobuf definitions, and a collector.
     ("oteltest", "0.49.0"),
     ("rotel", "0.0.1a15"),
@@ -123,6 +127,7 @@ pub const NODE: &[(&str, &str)] = &[
     ("pg", "8.23.1"),
     ("pg-cursor", "2.22.0"),
     ("pg-query-stream", "4.17.0"),
+    ("mysql2", "3.24.6"),
 ];
 
 /// The linker of the kernel programs. Later versions need a system LLVM with headers.

@@ -127,7 +127,7 @@ impl Live {
             log::warn!("with these hooks {lost}");
         }
         if self.servers.is_empty() {
-            log::info!("no PostgreSQL server runs here yet");
+            log::info!("no database server runs here yet");
         }
         Ok(())
     }

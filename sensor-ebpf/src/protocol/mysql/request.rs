@@ -34,7 +34,7 @@ const STEPS: u32 = CHUNKS * (CHUNK / HEADER + 2);
 const LAST_PREPARED: u32 = u32::MAX;
 
 /// Takes the client's bytes apart.
-#[inline(never)]
+#[inline(always)]
 pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let walk = &mut s.scratch().walk;
     walk.offset = 0;
@@ -49,8 +49,12 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         repeat(STEPS, &mut packets);
         let walk = &packets.s.scratch().walk;
         if walk.offset < walk.length {
-            outcome::lose_track(packets.s, packets.c);
+            packets.c.requests_lost = 1;
         }
+    }
+    if c.requests_lost != 0 {
+        c.requests_lost = 0;
+        outcome::lose_track(s, c);
     }
     if s.scratch().walk.pending {
         outcome::close(s, c);
@@ -115,7 +119,7 @@ impl<S: Surroundings> Packets<'_, S> {
     #[inline(always)]
     fn packet(&mut self) -> bool {
         let Walk { position, end, .. } = self.s.scratch().walk;
-        if !super::is_walked(self.c) {
+        if !super::is_walked(self.c) || self.c.requests_lost != 0 {
             // The phase changed on the way: the rest is only counted.
             let walk = &mut self.s.scratch().walk;
             walk.position = end;
@@ -138,6 +142,7 @@ impl<S: Surroundings> Packets<'_, S> {
             self.s.scratch().walk.position = position + take;
             if known + take == HEADER && packets::length(self.c.mysql.header) == 0 {
                 self.c.mysql.header_bytes = 0;
+                self.settle();
                 self.take(position + take, position + take, false);
             }
             return self.goes_on();
@@ -149,12 +154,14 @@ impl<S: Surroundings> Packets<'_, S> {
             }
             self.c.mysql.header_bytes = 0;
             self.s.scratch().walk.position = end;
+            self.settle();
             self.take(position, end, true);
             self.c.received_skip = total - available;
             return self.goes_on();
         }
         self.c.mysql.header_bytes = 0;
         self.s.scratch().walk.position = position + total;
+        self.settle();
         self.take(position, position + total, false);
         self.goes_on()
     }
@@ -169,6 +176,15 @@ impl<S: Surroundings> Packets<'_, S> {
             ..
         } = self.s.scratch().walk;
         position < end || offset < length
+    }
+
+    /// Before a command: the server never reads one before it has answered. When it seems so, something was missed.
+    #[inline(always)]
+    fn settle(&mut self) {
+        if self.c.outstanding > 0 && self.is_captured() {
+            outcome::flush(self.s, self.c);
+            outcome::abandon(self.s, self.c);
+        }
     }
 
     /// Does the body that has begun matter, so that it is put together when reads split it?
@@ -215,7 +231,8 @@ impl<S: Surroundings> Packets<'_, S> {
         } else if packets::sequence(header) != 0
             || end > start && !is_command(self.s.window().byte(start))
         {
-            outcome::lose_track(self.s, self.c);
+            // From a shallower place, for want of stack.
+            self.c.requests_lost = 1;
         } else if end > start {
             self.command(start, end, truncated);
         }
@@ -223,11 +240,6 @@ impl<S: Surroundings> Packets<'_, S> {
 
     #[inline(always)]
     fn command(&mut self, start: u32, end: u32, truncated: bool) {
-        if self.c.outstanding > 0 {
-            // The server never reads before it has answered: something was missed.
-            outcome::flush(self.s, self.c);
-            outcome::abandon(self.s, self.c);
-        }
         let c = &mut *self.c;
         c.sent += u64::from(c.carried);
         c.carried = 0;

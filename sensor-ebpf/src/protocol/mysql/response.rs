@@ -37,7 +37,7 @@ const STEPS: u32 = CHUNKS * (CHUNK / HEADER + 2);
 const PROGRESS: u32 = 0xffff;
 
 /// Takes the server's bytes apart.
-#[inline(never)]
+#[inline(always)]
 pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let walk = &mut s.scratch().walk;
     walk.offset = 0;

@@ -37,7 +37,8 @@ pub fn response<S: Surroundings>(
     let length = end - start;
     let capabilities = s.window().le64(start) as u32;
     if length < FIXED || capabilities & PROTOCOL_41 == 0 {
-        outcome::lose_track(s, c);
+        // From a shallower place, for want of stack.
+        c.requests_lost = 1;
     } else if capabilities & SSL != 0 && length == FIXED && !truncated {
         enter(s, c, Phase::Encrypted);
     } else {

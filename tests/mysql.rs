@@ -1,0 +1,318 @@
+//! Promise: of MariaDB, too, queries, rows and bytes per principal equal the truth exactly.
+//!
+//! Truth comes from what each client counted itself, from the server's own count of rows that it sent to each user (`userstat`),
+//! and from the bytes that crossed a relay.
+
+use std::{
+    fmt::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use harness::{
+    CONFIGURATION, MariaDb, Output, Sensor, Turn, Volume, clients::Endpoint, otlp::Series, pause,
+    relay::Relay, workspace,
+};
+use serde_json::Value;
+
+const SCHEMA: &str = "
+    CREATE DATABASE shop; USE shop;
+    CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
+    INSERT INTO items SELECT seq, CONCAT('item ', seq), REPEAT('x', seq % 300) FROM seq_1_to_5000;
+    CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END;
+";
+
+fn server() -> MariaDb {
+    let server = MariaDb::start(&["--userstat=1"]);
+    for statement in SCHEMA.split_inclusive(";\n") {
+        if !statement.trim().is_empty() {
+            server.sql(&format!("USE {};{statement}", if statement.contains("CREATE DATABASE") { "mysql" } else { "shop" }));
+        }
+    }
+    server
+}
+
+fn user(server: &MariaDb, name: &str) {
+    server.sql(&format!(
+        "CREATE USER {name}; GRANT ALL ON *.* TO {name}; FLUSH USER_STATISTICS"
+    ));
+}
+
+/// Rows that the server says it sent to a user.
+fn rows_sent(server: &MariaDb, user: &str) -> u64 {
+    let sent = server.sql(&format!(
+        "SELECT rows_sent FROM information_schema.user_statistics WHERE user = '{user}'"
+    ));
+    sent.parse().unwrap_or_else(|_| panic!("{user}: {sent:?}"))
+}
+
+fn finish(server: &MariaDb, sensor: Sensor) -> Output {
+    server.wait_until_idle();
+    pause(Duration::from_millis(300));
+    sensor.stop()
+}
+
+/// Where a client connects to: a socket's path or an address, and a port.
+fn unix(server: &MariaDb) -> Endpoint {
+    Endpoint {
+        host: server.socket().display().to_string(),
+        port: server.port,
+    }
+}
+
+/// Runs a script and reads what it counted.
+fn script(name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume {
+    let path = workspace().join("tests/clients").join(name);
+    let tools = workspace().join("target/tools");
+    let mut command = if name.ends_with(".js") {
+        let mut node = Command::new("node");
+        node.env("NODE_PATH", tools.join("node/node_modules"));
+        node
+    } else {
+        Command::new(tools.join("venv/bin/python"))
+    };
+    command
+        .arg(path)
+        .args([&endpoint.host, &endpoint.port.to_string(), user, "shop"])
+        .args(more);
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{stdout}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let counted: Value = serde_json::from_str(stdout.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: {stdout}"));
+    let number = |key: &str| counted[key].as_u64().expect("a number");
+    Volume {
+        queries: number("queries"),
+        rows_returned: number("returned"),
+        rows_written: number("written"),
+        ..Volume::default()
+    }
+}
+
+fn command(program: &str, endpoint: &Endpoint, user: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--no-defaults").arg(format!("--user={user}"));
+    if endpoint.host.starts_with('/') {
+        command.arg(format!("--socket={}", endpoint.host));
+    } else {
+        command.args(["--protocol=tcp", "--host", &endpoint.host]);
+        command.arg(format!("--port={}", endpoint.port));
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Lines that the client printed for these statements.
+fn lines(endpoint: &Endpoint, user: &str, more: &[&str], sql: &str) -> u64 {
+    let output = command("mariadb", endpoint, user)
+        .args(["--batch", "--skip-column-names", "--database=shop"])
+        .args(more)
+        .args(["-e", sql])
+        .output()
+        .expect("run mariadb");
+    assert!(
+        output.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// The sums of a user without bytes.
+fn counts(series: &[Series], user: &str) -> Volume {
+    Volume {
+        bytes_sent: 0,
+        bytes_received: 0,
+        ..Volume::anywhere(series, user)
+    }
+}
+
+/// Bytes that were not parsed, of the users that these tests make.
+fn blind(series: &[Series], cause: &str) -> f64 {
+    series
+        .iter()
+        .filter(|one| one.name == "data_access.blind_bytes" || one.name == "data_access.blind.bytes")
+        .filter(|one| one.attributes.values().any(|value| value == cause))
+        .map(|one| one.value)
+        .sum()
+}
+
+#[test]
+fn every_client_over_every_socket() {
+    let turn = Turn::take();
+    let server = server();
+    let transports = [("unix", unix(&server)), ("ipv4", server.ipv4())];
+    let clients = ["mysql.py", "mysql.js", "mariadb", "dump"];
+    for client in clients {
+        for (transport, _) in &transports {
+            user(&server, &format!("{}_{transport}", client.replace('.', "_")));
+        }
+    }
+    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    let mut runs = Vec::new();
+    for client in clients {
+        for (transport, endpoint) in &transports {
+            let user = format!("{}_{transport}", client.replace('.', "_"));
+            let relay = (*transport == "ipv4").then(|| Relay::start(endpoint));
+            let endpoint = relay.as_ref().map_or(endpoint, Relay::endpoint);
+            let mut counted = match client {
+                "mariadb" => Volume {
+                    queries: 5,
+                    rows_returned: lines(
+                        endpoint,
+                        &user,
+                        &[],
+                        "SELECT id, name FROM items; SELECT 1; SELECT id FROM items WHERE id < 100 /* ; */; SHOW DATABASES;
+                         DO 0",
+                    ),
+                    ..Volume::default()
+                },
+                "dump" => Volume::default(),
+                _ => script(client, endpoint, &user, &[]),
+            };
+            if client == "dump" {
+                let output = command("mariadb-dump", endpoint, &user)
+                    .args(["--skip-extended-insert", "--skip-lock-tables", "shop", "items"])
+                    .output()
+                    .expect("run mariadb-dump");
+                assert!(output.status.success());
+                let text = String::from_utf8_lossy(&output.stdout);
+                counted.rows_returned = text.matches("INSERT INTO `items`").count() as u64;
+            }
+            let bytes = relay.map(Relay::finish);
+            runs.push((client, user, counted, bytes));
+        }
+    }
+    let output = finish(&server, sensor);
+    let series = output.metrics();
+    let mut differences = String::new();
+    for (client, user, counted, bytes) in runs {
+        let got = counts(&series, &user);
+        let sent = rows_sent(&server, &user);
+        eprintln!("{user}: {got:?}, the server: {sent} rows");
+        if client == "dump" {
+            // It asks for much besides, which it does not count; the server does.
+            let by_statement = Volume::by_statement(&series, "shop", &user);
+            let table = by_statement.get("SELECT items").copied().unwrap_or_default();
+            if (table.rows_returned, counted.rows_returned) != (5000, 5000) {
+                writeln!(differences, "{user}: {by_statement:#?}").expect("write");
+            }
+        } else if got != counted {
+            writeln!(differences, "{user}: counted {counted:?}, got {got:?}").expect("write");
+        }
+        if sent != got.rows_returned {
+            writeln!(differences, "{user}: the server sent {sent} rows, got {got:?}").expect("write");
+        }
+        if let Some((to_client, to_server)) = bytes {
+            let got = Volume::anywhere(&series, &user);
+            if (got.bytes_sent, got.bytes_received) != (to_client, to_server) {
+                writeln!(differences, "{user}: {to_client} and {to_server} bytes, got {got:?}")
+                    .expect("write");
+            }
+        }
+    }
+    assert!(differences.is_empty(), "\n{differences}");
+    for cause in ["unparsable", "missed", "before_start"] {
+        assert!(blind(&series, cause).abs() < 0.5, "{cause}");
+    }
+    let systems: Vec<_> = series
+        .iter()
+        .filter(|one| one.attributes.get("user.name").is_some_and(|user| user.starts_with("mysql_py")))
+        .filter_map(|one| one.attributes.get("db.system.name"))
+        .collect();
+    assert!(!systems.is_empty() && systems.iter().all(|system| *system == "mariadb"), "{systems:?}");
+}
+
+#[test]
+fn many_connections_of_one_process_at_once() {
+    let turn = Turn::take();
+    let server = server();
+    user(&server, "crowd");
+    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    let counted = script("mysql.py", &server.ipv4(), "crowd", &["100"]);
+    // A killed connection, and one whose client is gone, are nobody else's end.
+    let left = script("mysql.py", &unix(&server), "crowd", &["50"]);
+    let output = finish(&server, sensor);
+    let got = counts(&output.metrics(), "crowd");
+    assert_eq!(got.rows_returned, counted.rows_returned + left.rows_returned);
+    assert_eq!(got.rows_returned, rows_sent(&server, "crowd"));
+    assert_eq!(got.queries, counted.queries + left.queries);
+}
+
+#[test]
+fn a_large_result_is_exact() {
+    let turn = Turn::take();
+    let server = server();
+    user(&server, "reader");
+    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    let mut rows = 0;
+    for endpoint in [unix(&server), server.ipv4()] {
+        rows += lines(
+            &endpoint,
+            "reader",
+            &["--quick"],
+            "SELECT a.*, b.id FROM items a, items b WHERE b.id <= 60",
+        );
+        // Rows that are longer than a packet.
+        rows += lines(
+            &endpoint,
+            "reader",
+            &["--quick", "--max-allowed-packet=1G"],
+            "SET GLOBAL max_allowed_packet = 1073741824",
+        );
+        rows += lines(
+            &endpoint,
+            "reader",
+            &["--quick", "--max-allowed-packet=1G"],
+            "SELECT REPEAT('x', 17000000) FROM items WHERE id <= 3",
+        );
+    }
+    let output = finish(&server, sensor);
+    let got = counts(&output.metrics(), "reader");
+    assert_eq!(got.rows_returned, rows);
+    assert_eq!(got.rows_returned, rows_sent(&server, "reader"));
+    assert!(rows > 600_000);
+}
+
+/// What a connection goes through: another database, another user; a server that was there before the sensor.
+#[test]
+fn users_and_databases_are_those_of_the_moment() {
+    let turn = Turn::take();
+    let server = server();
+    for name in ["first", "second"] {
+        user(&server, name);
+    }
+    server.sql("CREATE DATABASE crm; CREATE TABLE crm.people AS SELECT id FROM shop.items WHERE id <= 77");
+    let older = idle(&server, "first");
+    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    lines(
+        &unix(&server),
+        "first",
+        &[],
+        "SELECT id FROM items WHERE id <= 5; USE crm; SELECT * FROM people; USE shop; SELECT id FROM items WHERE id <= 6",
+    );
+    drop(older);
+    let output = finish(&server, sensor);
+    let series = output.metrics();
+    let rows = |database: &str, user: &str| Volume::of(&series, database, user).rows_returned;
+    assert_eq!((rows("shop", "first"), rows("crm", "first")), (11, 77));
+}
+
+/// A connection that is older than the sensor.
+fn idle(server: &MariaDb, user: &str) -> std::process::Child {
+    let child = command("mariadb", &unix(server), user)
+        .arg("--database=shop")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("run mariadb");
+    pause(Duration::from_millis(300));
+    child
+}
