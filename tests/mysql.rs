@@ -16,19 +16,16 @@ use harness::{
 use serde_json::Value;
 
 const SCHEMA: &str = "
-    CREATE DATABASE shop; USE shop;
-    CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
-    INSERT INTO items SELECT seq, CONCAT('item ', seq), REPEAT('x', seq % 300) FROM seq_1_to_5000;
-    CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END;
+CREATE DATABASE shop; USE shop;
+CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
+INSERT INTO items SELECT seq, CONCAT('item ', seq), REPEAT('x', seq % 300) FROM seq_1_to_5000;
+DELIMITER //
+CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END//
 ";
 
 fn server() -> MariaDb {
     let server = MariaDb::start(&["--userstat=1"]);
-    for statement in SCHEMA.split_inclusive(";\n") {
-        if !statement.trim().is_empty() {
-            server.sql(&format!("USE {};{statement}", if statement.contains("CREATE DATABASE") { "mysql" } else { "shop" }));
-        }
-    }
+    server.sql(SCHEMA);
     server
 }
 
@@ -134,11 +131,11 @@ fn counts(series: &[Series], user: &str) -> Volume {
     }
 }
 
-/// Bytes that were not parsed, of the users that these tests make.
+/// Bytes that were not parsed.
 fn blind(series: &[Series], cause: &str) -> f64 {
     series
         .iter()
-        .filter(|one| one.name == "data_access.blind_bytes" || one.name == "data_access.blind.bytes")
+        .filter(|one| one.name == "data_access.sensor.blind_bytes")
         .filter(|one| one.attributes.values().any(|value| value == cause))
         .map(|one| one.value)
         .sum()
@@ -152,7 +149,10 @@ fn every_client_over_every_socket() {
     let clients = ["mysql.py", "mysql.js", "mariadb", "dump"];
     for client in clients {
         for (transport, _) in &transports {
-            user(&server, &format!("{}_{transport}", client.replace('.', "_")));
+            user(
+                &server,
+                &format!("{}_{transport}", client.replace('.', "_")),
+            );
         }
     }
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
@@ -179,7 +179,12 @@ fn every_client_over_every_socket() {
             };
             if client == "dump" {
                 let output = command("mariadb-dump", endpoint, &user)
-                    .args(["--skip-extended-insert", "--skip-lock-tables", "shop", "items"])
+                    .args([
+                        "--skip-extended-insert",
+                        "--skip-lock-tables",
+                        "shop",
+                        "items",
+                    ])
                     .output()
                     .expect("run mariadb-dump");
                 assert!(output.status.success());
@@ -200,21 +205,32 @@ fn every_client_over_every_socket() {
         if client == "dump" {
             // It asks for much besides, which it does not count; the server does.
             let by_statement = Volume::by_statement(&series, "shop", &user);
-            let table = by_statement.get("SELECT items").copied().unwrap_or_default();
+            let table = by_statement
+                .get("SELECT items")
+                .copied()
+                .unwrap_or_default();
             if (table.rows_returned, counted.rows_returned) != (5000, 5000) {
                 writeln!(differences, "{user}: {by_statement:#?}").expect("write");
             }
         } else if got != counted {
             writeln!(differences, "{user}: counted {counted:?}, got {got:?}").expect("write");
         }
-        if sent != got.rows_returned {
-            writeln!(differences, "{user}: the server sent {sent} rows, got {got:?}").expect("write");
+        // Of what SHOW CREATE TABLE returns it keeps no count.
+        if client != "dump" && sent != got.rows_returned {
+            writeln!(
+                differences,
+                "{user}: the server sent {sent} rows, got {got:?}"
+            )
+            .expect("write");
         }
         if let Some((to_client, to_server)) = bytes {
             let got = Volume::anywhere(&series, &user);
             if (got.bytes_sent, got.bytes_received) != (to_client, to_server) {
-                writeln!(differences, "{user}: {to_client} and {to_server} bytes, got {got:?}")
-                    .expect("write");
+                writeln!(
+                    differences,
+                    "{user}: {to_client} and {to_server} bytes, got {got:?}"
+                )
+                .expect("write");
             }
         }
     }
@@ -224,10 +240,17 @@ fn every_client_over_every_socket() {
     }
     let systems: Vec<_> = series
         .iter()
-        .filter(|one| one.attributes.get("user.name").is_some_and(|user| user.starts_with("mysql_py")))
+        .filter(|one| {
+            one.attributes
+                .get("user.name")
+                .is_some_and(|user| user.starts_with("mysql_py"))
+        })
         .filter_map(|one| one.attributes.get("db.system.name"))
         .collect();
-    assert!(!systems.is_empty() && systems.iter().all(|system| *system == "mariadb"), "{systems:?}");
+    assert!(
+        !systems.is_empty() && systems.iter().all(|system| *system == "mariadb"),
+        "{systems:?}"
+    );
 }
 
 #[test]
@@ -237,11 +260,13 @@ fn many_connections_of_one_process_at_once() {
     user(&server, "crowd");
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let counted = script("mysql.py", &server.ipv4(), "crowd", &["100"]);
-    // A killed connection, and one whose client is gone, are nobody else's end.
     let left = script("mysql.py", &unix(&server), "crowd", &["50"]);
     let output = finish(&server, sensor);
     let got = counts(&output.metrics(), "crowd");
-    assert_eq!(got.rows_returned, counted.rows_returned + left.rows_returned);
+    assert_eq!(
+        got.rows_returned,
+        counted.rows_returned + left.rows_returned
+    );
     assert_eq!(got.rows_returned, rows_sent(&server, "crowd"));
     assert_eq!(got.queries, counted.queries + left.queries);
 }
@@ -258,15 +283,10 @@ fn a_large_result_is_exact() {
             &endpoint,
             "reader",
             &["--quick"],
-            "SELECT a.*, b.id FROM items a, items b WHERE b.id <= 60",
+            "SELECT a.*, b.id FROM items a, items b WHERE b.id <= 40",
         );
         // Rows that are longer than a packet.
-        rows += lines(
-            &endpoint,
-            "reader",
-            &["--quick", "--max-allowed-packet=1G"],
-            "SET GLOBAL max_allowed_packet = 1073741824",
-        );
+        server.sql("SET GLOBAL max_allowed_packet = 1073741824");
         rows += lines(
             &endpoint,
             "reader",
@@ -278,7 +298,7 @@ fn a_large_result_is_exact() {
     let got = counts(&output.metrics(), "reader");
     assert_eq!(got.rows_returned, rows);
     assert_eq!(got.rows_returned, rows_sent(&server, "reader"));
-    assert!(rows > 600_000);
+    assert_eq!(rows, 400_006);
 }
 
 /// What a connection goes through: another database, another user; a server that was there before the sensor.
@@ -289,7 +309,9 @@ fn users_and_databases_are_those_of_the_moment() {
     for name in ["first", "second"] {
         user(&server, name);
     }
-    server.sql("CREATE DATABASE crm; CREATE TABLE crm.people AS SELECT id FROM shop.items WHERE id <= 77");
+    server.sql(
+        "CREATE DATABASE crm; CREATE TABLE crm.people AS SELECT id FROM shop.items WHERE id <= 77",
+    );
     let older = idle(&server, "first");
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     lines(

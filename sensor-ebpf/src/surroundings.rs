@@ -3,15 +3,17 @@
 use core::ffi::c_void;
 
 #[cfg(not(floor))]
-use sensor_ebpf::fingerprint::MySql;
-#[cfg(not(floor))]
 use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+#[cfg(not(floor))]
+use sensor_ebpf::fingerprint::MySql;
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
-    connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request},
+    connection::{
+        Connection, MYSQL_PLAIN, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request,
+    },
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},

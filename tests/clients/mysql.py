@@ -15,6 +15,8 @@ lock = threading.Lock()
 
 
 def connect():
+    # The client's own SET NAMES.
+    add(1, 0)
     where = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": int(port)}
     return pymysql.connect(
         user=user,
@@ -81,13 +83,13 @@ def work(cursor):
     add(1, 0)
     connection.select_db("mysql")
     connection.select_db(database)
+    add(2, 0)
     connection.ping()
 
 
 def lookups(number):
     connection = connect()
     cursor = connection.cursor()
-    queries = 1
     for i in range(20):
         cursor.execute("SELECT id, name FROM items WHERE id <= %s", (number + i,))
         add(1, len(cursor.fetchall()))
@@ -102,7 +104,6 @@ if more:
         thread.join()
 else:
     connection = connect()
-    # What the client says by itself when it connects.
     cursor = connection.cursor()
     work(cursor)
     stream = connection.cursor(pymysql.cursors.SSCursor)

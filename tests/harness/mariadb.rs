@@ -39,7 +39,10 @@ impl MariaDb {
         let made = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--user=mysql", "--skip-test-db"])
             .arg("--auth-root-authentication-method=normal")
-            .arg(format!("--datadir={}", directory.path().join("data").display()))
+            .arg(format!(
+                "--datadir={}",
+                directory.path().join("data").display()
+            ))
             .output()
             .expect("run mariadb-install-db: run `cargo xtask setup`");
         assert!(
@@ -66,8 +69,15 @@ impl MariaDb {
             .arg(format!("--pid-file={}", path("pid")))
             .arg(format!("--port={}", self.port))
             .arg(format!("--secure-file-priv={}", path("")))
-            .args(["--local-infile=1", "--max-connections=300", "--skip-name-resolve"])
-            .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"])
+            .args([
+                "--local-infile=1",
+                "--max-connections=300",
+                "--skip-name-resolve",
+            ])
+            .args([
+                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-buffer-pool-size=32M",
+            ])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("clone"))
@@ -88,7 +98,12 @@ impl MariaDb {
 
     fn client(&self, arguments: &[&str]) -> std::process::Output {
         Command::new("mariadb")
-            .args(["--no-defaults", "--batch", "--skip-column-names", "--user=root"])
+            .args([
+                "--no-defaults",
+                "--batch",
+                "--skip-column-names",
+                "--user=root",
+            ])
             .arg(format!("--socket={}", self.socket().display()))
             .args(arguments)
             .stdin(Stdio::null())
@@ -107,7 +122,9 @@ impl MariaDb {
             "{sql}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     }
 
     /// Waits until no client but the one that asks is connected.
@@ -116,7 +133,9 @@ impl MariaDb {
     /// When some stay.
     pub fn wait_until_idle(&self) {
         crate::wait_until("all clients are gone", || {
-            self.sql("SELECT count(*) FROM information_schema.processlist WHERE user <> 'system user'") == "1"
+            self.sql(
+                "SELECT count(*) FROM information_schema.processlist WHERE user <> 'system user'",
+            ) == "1"
         });
     }
 

@@ -243,7 +243,9 @@ pub fn fingerprint<D: Dialect>(
     dialect: D,
 ) -> Hashed {
     let end = text_end(&mut scratch.window, start, end);
-    scratch.lexer.begin(start, end, [keys[0], keys[1] ^ D::SEED]);
+    scratch
+        .lexer
+        .begin(start, end, [keys[0], keys[1] ^ D::SEED]);
     scratch.lexer.plain = dialect.is_plain();
     let mut pass = Pass {
         scratch,

@@ -271,7 +271,13 @@ fn a_walk_is_seen_by_its_order_alone() {
 /// The number of literals, lists counted once, as the fingerprint sees them.
 fn placeholders(text: &str) -> u32 {
     let mut taken = loaded(text.as_bytes());
-    fingerprint(&mut taken.scratch, BASE, BASE + text.len() as u32, KEYS, Postgres);
+    fingerprint(
+        &mut taken.scratch,
+        BASE,
+        BASE + text.len() as u32,
+        KEYS,
+        Postgres,
+    );
     taken.scratch.lexer.placeholders()
 }
 

@@ -336,14 +336,7 @@ impl Surroundings for Memory {
         sqlstate::find(&mut self.scratch.window, start, end)
     }
 
-    fn startup(
-        &mut self,
-        _: &mut Connection,
-        _: StartupKind,
-        start: u32,
-        length: u32,
-        _: bool,
-    ) {
+    fn startup(&mut self, _: &mut Connection, _: StartupKind, start: u32, length: u32, _: bool) {
         let text = (0..length)
             .map(|i| self.scratch.window.byte(start + i))
             .collect();

@@ -16,8 +16,7 @@ use crate::{
 /// What would be seen of a server.
 const SEEN: &str = "users, statements, tables, rows and bytes of every connection in clear";
 /// What would not, when it offers TLS.
-const TLS_NOT_SEEN: &str =
-    "statements and rows of TLS connections; their bytes are counted";
+const TLS_NOT_SEEN: &str = "statements and rows of TLS connections; their bytes are counted";
 
 /// How ready the host is, and the exit code that says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,7 +62,11 @@ pub fn server(pid: u32) -> io::Result<Server> {
     Ok(Server {
         system,
         pid,
-        name: format!("{}{dash}{version}/{directory}:{port_number}", system.as_str()).into(),
+        name: format!(
+            "{}{dash}{version}/{directory}:{port_number}",
+            system.as_str()
+        )
+        .into(),
         version,
         // Made by the server itself where nobody gave it a certificate.
         ssl: data.join("server-cert.pem").exists(),
@@ -77,7 +81,9 @@ pub fn server(pid: u32) -> io::Result<Server> {
 fn version(upgraded: &str) -> String {
     let mut numbers = upgraded.trim().split(['.', '-']);
     match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) if major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok() => {
+        (Some(major), Some(minor))
+            if major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok() =>
+        {
             format!("{major}.{minor}")
         }
         _ => String::new(),
@@ -125,7 +131,9 @@ fn unix_sockets(table: &str, sockets: &HashSet<String>) -> Vec<PathBuf> {
     for line in table.lines().skip(1) {
         // address, references, protocol, flags, type, state, inode, path
         let mut fields = line.split_whitespace();
-        let flags = fields.nth(3).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        let flags = fields
+            .nth(3)
+            .and_then(|flags| u32::from_str_radix(flags, 16).ok());
         let inode = fields.nth(2);
         if flags.is_some_and(|flags| flags & LISTENS != 0)
             && inode.is_some_and(|inode| sockets.contains(inode))
@@ -153,7 +161,10 @@ mod tests {
             0000000000000000: 00000002 00000000 00010000 0001 01 5 /run/other.sock\n";
         let own = ["12345", "12346", "777", "778"].map(str::to_owned).into();
         assert_eq!(tcp_ports(tcp, &own), [3306]);
-        assert_eq!(unix_sockets(unix, &own), [PathBuf::from("/run/mysqld/mysqld.sock")]);
+        assert_eq!(
+            unix_sockets(unix, &own),
+            [PathBuf::from("/run/mysqld/mysqld.sock")]
+        );
     }
 
     #[test]

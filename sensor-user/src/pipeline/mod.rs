@@ -174,9 +174,7 @@ impl Pipeline {
                 language,
             } => {
                 self.tracer.text(*connection, *fingerprint, text);
-                let mut learned = self
-                    .shapes
-                    .learn(*fingerprint, text, *truncated, *language);
+                let mut learned = self.shapes.learn(*fingerprint, text, *truncated, *language);
                 learned.plan = self
                     .plans
                     .learn(*fingerprint, language.picks(text, *truncated))

@@ -140,9 +140,8 @@ mod tests {
     #[test]
     fn reads_every_form() {
         let all = CONNECT_WITH_DB | PLUGIN_AUTH | CONNECT_ATTRS;
-        let rest = |proof: &[u8]| {
-            [b"ann\0", proof, b"crm\0mysql_native_password\0", ATTRIBUTES].concat()
-        };
+        let rest =
+            |proof: &[u8]| [b"ann\0", proof, b"crm\0mysql_native_password\0", ATTRIBUTES].concat();
         for (capabilities, proof) in [
             (all | LENENC_AUTH | SECURE_CONNECTION, &b"\x03\0\0\0"[..]),
             (all | SECURE_CONNECTION, b"\x02xy"),
@@ -162,7 +161,11 @@ mod tests {
     #[test]
     fn reads_a_change_of_user() {
         let startup = change_user(
-            &[&b"bob\0\x02xycrm\0\x21\0mysql_native_password\0"[..], ATTRIBUTES].concat(),
+            &[
+                &b"bob\0\x02xycrm\0\x21\0mysql_native_password\0"[..],
+                ATTRIBUTES,
+            ]
+            .concat(),
         );
         assert_eq!(startup.user.as_deref(), Some("bob"));
         assert_eq!(startup.database.as_deref(), Some("crm"));
@@ -171,10 +174,7 @@ mod tests {
 
     #[test]
     fn half_a_name_is_none() {
-        let whole = bytes(
-            CONNECT_WITH_DB | SECURE_CONNECTION,
-            b"ann\0\x02xycrm\0",
-        );
+        let whole = bytes(CONNECT_WITH_DB | SECURE_CONNECTION, b"ann\0\x02xycrm\0");
         for length in 0..whole.len() {
             let startup = response(&whole[..length]);
             assert!(startup.user.is_none_or(|user| &*user == "ann"));

@@ -111,12 +111,7 @@ fn egress(statement: &Statement<'_>, operation: &str) -> Option<Egress> {
             .unwrap_or_default()
             .into()
     };
-    let to = |route, destination| {
-        Some(Egress {
-            route,
-            destination,
-        })
-    };
+    let to = |route, destination| Some(Egress { route, destination });
     for at in 0..statement.tokens.len() {
         if statement.is(at, &["OUTFILE", "DUMPFILE"]) && at > 0 && statement.is(at - 1, &["INTO"]) {
             return to(EgressRoute::CopyToFile, path(at + 1));

@@ -211,7 +211,12 @@ mod tests {
     #[test]
     fn a_fetch_reads_its_cursors_tables() {
         let mut shapes = Shapes::new(100);
-        shapes.learn(3, b"DECLARE c CURSOR FOR SELECT * FROM customers", false, POSTGRES);
+        shapes.learn(
+            3,
+            b"DECLARE c CURSOR FOR SELECT * FROM customers",
+            false,
+            POSTGRES,
+        );
         shapes.learn(5, b"FETCH 100 FROM c", false, POSTGRES);
         let id = shapes.fetch(shapes.lookup(5, 0), shapes.lookup(3, 0));
         assert_eq!(shapes.shape(id).tables, ["customers".into()]);

@@ -37,7 +37,10 @@ fn differ(a: &str, b: &str) {
 
 #[test]
 fn literals_do_not_count() {
-    same("SELECT a FROM t WHERE b = 1", "SELECT a FROM t WHERE b = 987654321");
+    same(
+        "SELECT a FROM t WHERE b = 1",
+        "SELECT a FROM t WHERE b = 987654321",
+    );
     for literal in [
         "'x'",
         "'a much longer text, with 123 and \"`#'",
@@ -65,7 +68,10 @@ fn literals_do_not_count() {
     }
     same("SELECT a IN (?, ?, ?)", "SELECT a IN (1)");
     same("SELECT a IN (?,?)", "SELECT a IN ('x','it\\'s')");
-    same("INSERT INTO t VALUES (?,?),(?,?)", "INSERT INTO t VALUES (1, 'a')");
+    same(
+        "INSERT INTO t VALUES (?,?),(?,?)",
+        "INSERT INTO t VALUES (1, 'a')",
+    );
     same("SELECT a -- b\nFROM t", "SELECT a -- c d\nFROM t");
     same("SELECT a # b\nFROM t", "SELECT a # 'c d\nFROM t");
     same("SELECT /* 'b */ a FROM t", "SELECT /* c \" ` # */ a FROM t");
@@ -105,7 +111,10 @@ fn code_counts() {
     differ("SELECT f(\"a\")", "SELECT f(\"b\")");
     differ("SELECT a -5", "SELECT a 5");
     // Not the fingerprint of PostgreSQL's statement with this text.
-    assert_ne!(hash("SELECT a").fingerprint, super::hash("SELECT a").fingerprint);
+    assert_ne!(
+        hash("SELECT a").fingerprint,
+        super::hash("SELECT a").fingerprint
+    );
 }
 
 #[test]
@@ -131,11 +140,7 @@ fn finds_end_and_several_statements() {
         ("SELECT a;?", true),
     ] {
         // A comment behind the last statement may look like another one, no more.
-        assert_eq!(
-            hash(text).several || text.contains('#'),
-            several,
-            "{text}"
-        );
+        assert_eq!(hash(text).several || text.contains('#'), several, "{text}");
     }
     let long = format!("SELECT `{}", "a".repeat(6000));
     assert_eq!(hash(&long).length, CAPTURE);

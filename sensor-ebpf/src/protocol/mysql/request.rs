@@ -400,8 +400,7 @@ impl<S: Surroundings> Packets<'_, S> {
     #[inline(always)]
     fn ask(&mut self, command: u8, stage: Stage, mut request: Request) {
         if request.count > 0 {
-            request.started =
-                outcome::started(self.s, self.c, request.fingerprint, request.link);
+            request.started = outcome::started(self.s, self.c, request.fingerprint, request.link);
         }
         self.c.front = request;
         self.c.outstanding = 1;

@@ -305,8 +305,7 @@ impl<S: Surroundings> Packets<'_, S> {
         } else {
             let (columns, behind) = packets::number(self.s.window(), position);
             // MariaDB: descriptions that the client knows already are left out, as the byte behind the number says.
-            let left_out =
-                behind < position + length && self.s.window().byte(behind) == 0;
+            let left_out = behind < position + length && self.s.window().byte(behind) == 0;
             self.c.front.limit = columns as u32;
             self.c.mysql.stage = if left_out {
                 Stage::Described as u8
@@ -392,11 +391,7 @@ impl<S: Surroundings> Packets<'_, S> {
             return self.over();
         }
         let rows = self.c.rows;
-        outcome::complete(
-            self.s,
-            self.c,
-            &outcome::unfinished(rows, STATEMENT_FAILED),
-        );
+        outcome::complete(self.s, self.c, &outcome::unfinished(rows, STATEMENT_FAILED));
         // 0xff, number, '#', five letters or digits.
         let word = self.s.window().le64(position + 3);
         self.s.scratch().walk.outcome.sqlstate = if word as u8 == b'#' {

@@ -1,7 +1,8 @@
 //! How requests end here: what a tag says, error, ready.
 
 pub use crate::protocol::outcome::{
-    abandon, close, complete, complete_lone, estimate, overhead, report_pending, started, unfinished,
+    abandon, close, complete, complete_lone, estimate, overhead, report_pending, started,
+    unfinished,
 };
 use crate::{
     connection::{

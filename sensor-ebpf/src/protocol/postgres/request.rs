@@ -410,8 +410,7 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn enqueue(&mut self, mut request: Request) {
         if self.c.outstanding == 0 {
-            request.started =
-                outcome::started(self.s, self.c, request.fingerprint, request.link);
+            request.started = outcome::started(self.s, self.c, request.fingerprint, request.link);
             self.c.front = request;
             self.c.outstanding = 1;
             return;

@@ -155,7 +155,9 @@ impl Lexer<'_> {
 
     fn operator(&mut self) -> Token {
         let pair = [self.peek(0), self.peek(1)];
-        let two: &[&[u8; 2]] = &[b"<=", b">=", b"<>", b"!=", b"||", b"&&", b":=", b"<<", b">>", b"->"];
+        let two: &[&[u8; 2]] = &[
+            b"<=", b">=", b"<>", b"!=", b"||", b"&&", b":=", b"<<", b">>", b"->",
+        ];
         let length = if two.iter().any(|known| **known == pair) {
             2
         } else {

@@ -9,15 +9,43 @@ fn one(sql: &str) -> Shape {
 #[test]
 fn tables_and_operations() {
     for (sql, operation, tables) in [
-        ("SELECT * FROM customers WHERE id = 5", "SELECT", "customers"),
-        ("select a from `Customers` c, tickets t where t.c = c.id", "SELECT", "Customers tickets"),
-        ("SELECT * FROM crm.`it's` JOIN b USING (x) LEFT JOIN c ON 1", "SELECT", "crm.it's b c"),
-        ("SELECT /*!40001 SQL_NO_CACHE */ * FROM `customers`", "SELECT", "customers"),
-        ("INSERT INTO t (a, b) VALUES (1, 'x'), (2, \"y\")", "INSERT", "t"),
-        ("INSERT INTO t SELECT a FROM u ON DUPLICATE KEY UPDATE a = 1", "INSERT", "t u"),
+        (
+            "SELECT * FROM customers WHERE id = 5",
+            "SELECT",
+            "customers",
+        ),
+        (
+            "select a from `Customers` c, tickets t where t.c = c.id",
+            "SELECT",
+            "Customers tickets",
+        ),
+        (
+            "SELECT * FROM crm.`it's` JOIN b USING (x) LEFT JOIN c ON 1",
+            "SELECT",
+            "crm.it's b c",
+        ),
+        (
+            "SELECT /*!40001 SQL_NO_CACHE */ * FROM `customers`",
+            "SELECT",
+            "customers",
+        ),
+        (
+            "INSERT INTO t (a, b) VALUES (1, 'x'), (2, \"y\")",
+            "INSERT",
+            "t",
+        ),
+        (
+            "INSERT INTO t SELECT a FROM u ON DUPLICATE KEY UPDATE a = 1",
+            "INSERT",
+            "t u",
+        ),
         ("REPLACE INTO t VALUES (1)", "REPLACE", "t"),
         ("UPDATE LOW_PRIORITY t SET a = 1 WHERE b = 2", "UPDATE", "t"),
-        ("DELETE FROM t WHERE a IN (SELECT b FROM u)", "DELETE", "t u"),
+        (
+            "DELETE FROM t WHERE a IN (SELECT b FROM u)",
+            "DELETE",
+            "t u",
+        ),
         ("LOAD DATA LOCAL INFILE 'x' INTO TABLE t", "LOAD", "t"),
         ("SELECT a INTO OUTFILE '/tmp/x' FROM t", "SELECT", "t"),
         ("SELECT a INTO @v FROM t", "SELECT", "t"),
@@ -66,7 +94,10 @@ fn no_literal_passes() {
                 let truncated = cut < sql.len();
                 for shape in analyse(&sql.as_bytes()[..cut], truncated, false) {
                     let all = format!("{shape:?}");
-                    assert!(!all.contains("secret") && !all.contains("4711"), "{sql}: {all}");
+                    assert!(
+                        !all.contains("secret") && !all.contains("4711"),
+                        "{sql}: {all}"
+                    );
                 }
             }
         }
@@ -74,14 +105,23 @@ fn no_literal_passes() {
     // Where a backslash is no escape.
     let shapes = analyse(br"SELECT '\', a FROM t WHERE b = 'secret'", false, true);
     assert_eq!(&*shapes[0].text, "SELECT ?, a FROM t WHERE b = ?");
-    assert_eq!(&*one("CREATE USER a IDENTIFIED BY 'secret'").text, "CREATE USER a IDENTIFIED BY ?");
+    assert_eq!(
+        &*one("CREATE USER a IDENTIFIED BY 'secret'").text,
+        "CREATE USER a IDENTIFIED BY ?"
+    );
 }
 
 #[test]
 fn texts_of_both_protocols_are_one() {
     assert_eq!(
         one("SELECT a FROM t WHERE b IN (?, ?, ?) AND c = ?"),
-        one("select a from t where b in (1, 'x') and c = -5".to_ascii_uppercase().replace("A FROM T WHERE B IN (1, 'X') AND C", "a FROM t WHERE b IN (1, 'X') AND c").as_str())
+        one("select a from t where b in (1, 'x') and c = -5"
+            .to_ascii_uppercase()
+            .replace(
+                "A FROM T WHERE B IN (1, 'X') AND C",
+                "a FROM t WHERE b IN (1, 'X') AND c"
+            )
+            .as_str())
     );
 }
 
@@ -110,11 +150,31 @@ fn a_change_of_database_is_known() {
 #[test]
 fn ways_out_are_told() {
     for (sql, route, destination) in [
-        ("SELECT * FROM t INTO OUTFILE '/tmp/x'", EgressRoute::CopyToFile, "/tmp/x"),
-        ("SELECT a INTO DUMPFILE \"/tmp/x\" FROM t", EgressRoute::CopyToFile, ""),
-        ("SELECT LOAD_FILE('/etc/passwd')", EgressRoute::ServerFileRead, "/etc/passwd"),
-        ("LOAD DATA INFILE '/tmp/x' INTO TABLE t", EgressRoute::ServerFileRead, "/tmp/x"),
-        ("CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='mysql://x'", EgressRoute::RemoteServer, ""),
+        (
+            "SELECT * FROM t INTO OUTFILE '/tmp/x'",
+            EgressRoute::CopyToFile,
+            "/tmp/x",
+        ),
+        (
+            "SELECT a INTO DUMPFILE \"/tmp/x\" FROM t",
+            EgressRoute::CopyToFile,
+            "",
+        ),
+        (
+            "SELECT LOAD_FILE('/etc/passwd')",
+            EgressRoute::ServerFileRead,
+            "/etc/passwd",
+        ),
+        (
+            "LOAD DATA INFILE '/tmp/x' INTO TABLE t",
+            EgressRoute::ServerFileRead,
+            "/tmp/x",
+        ),
+        (
+            "CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='mysql://x'",
+            EgressRoute::RemoteServer,
+            "",
+        ),
     ] {
         let egress = one(sql).egress;
         assert_eq!(

@@ -127,24 +127,14 @@ fn exchanges(deprecated: bool) -> Vec<Exchange> {
         Exchange {
             name: "execute the one prepared last, with a cursor",
             ask: command(0x17, &[255, 255, 255, 255, 1, 1, 0, 0, 0]),
-            answer: answer(
-                &[
-                    vec![number(1), column("a")],
-                    vec![end(deprecated, 0x42)],
-                ]
-                .concat(),
-            ),
+            answer: answer(&[vec![number(1), column("a")], vec![end(deprecated, 0x42)]].concat()),
             expect: vec![("SELECT a FROM t WHERE c = ?", 1, 0, 0)],
         },
         Exchange {
             name: "fetch",
             ask: command(0x1c, &[7, 0, 0, 0, 10, 0, 0, 0]),
             answer: answer(
-                &[
-                    vec![b"\0\0\x01x".to_vec(); 10],
-                    vec![end(deprecated, 0x42)],
-                ]
-                .concat(),
+                &[vec![b"\0\0\x01x".to_vec(); 10], vec![end(deprecated, 0x42)]].concat(),
             ),
             expect: vec![("SELECT a FROM t WHERE c = ?", 0, 10, 0)],
         },
@@ -220,13 +210,22 @@ fn check(simulation: &Simulation, expected: &[(&str, u64, u64, u64)], asked: usi
     let mut totals: Vec<_> = simulation
         .totals()
         .into_iter()
-        .map(|(text, sums)| if long(&text) { (String::new(), sums) } else { (text, sums) })
+        .map(|(text, sums)| {
+            if long(&text) {
+                (String::new(), sums)
+            } else {
+                (text, sums)
+            }
+        })
         .filter(|(_, sums)| sums[..3] != [0, 0, 0])
         .map(|(text, [queries, returned, written, _])| (text, queries, returned, written))
         .collect();
     // Of the one result that is long enough to be reported on the way.
     let reported: u64 = simulation.emitted().progress.iter().map(|p| p.0).sum();
-    if let Some(long) = totals.iter_mut().find(|(text, ..)| text == "SELECT * FROM t") {
+    if let Some(long) = totals
+        .iter_mut()
+        .find(|(text, ..)| text == "SELECT * FROM t")
+    {
         long.2 += reported;
     }
     totals.sort();
@@ -338,7 +337,11 @@ fn cut_anywhere() {
                 }
                 let answer = &exchange.answer;
                 let mut draw = draws();
-                let at = if answer.is_empty() { 0 } else { draw(answer.len()) };
+                let at = if answer.is_empty() {
+                    0
+                } else {
+                    draw(answer.len())
+                };
                 for piece in [&answer[..at], &answer[at..]] {
                     if !piece.is_empty() {
                         simulation.sent(piece);
@@ -389,10 +392,7 @@ fn errors_have_their_code() {
     let emitted = simulation.emitted();
     let (outcome, ..) = emitted.statements.last().expect("statement");
     assert_eq!(outcome.flags, STATEMENT_FAILED);
-    assert_eq!(
-        crate::sqlstate::unpack(outcome.sqlstate),
-        Some(*b"22012")
-    );
+    assert_eq!(crate::sqlstate::unpack(outcome.sqlstate), Some(*b"22012"));
 }
 
 #[test]
@@ -529,7 +529,10 @@ fn random_bytes_are_all_accounted_for() {
                     _ => 0,
                 })
                 .collect();
-            if simulation.connection.has(crate::connection::CONNECTION_CLOSED) {
+            if simulation
+                .connection
+                .has(crate::connection::CONNECTION_CLOSED)
+            {
                 break;
             }
             if draw(2) == 0 {

@@ -17,7 +17,10 @@ fn start_up_in_all_its_forms() {
         vec![],
         vec![(switch.clone(), packet(3, b"scrambled"))],
         vec![(more.clone(), vec![])],
-        vec![(switch, packet(3, b"x")), (packet(4, b"\x01\x04"), packet(5, b"secret\0"))],
+        vec![
+            (switch, packet(3, b"x")),
+            (packet(4, b"\x01\x04"), packet(5, b"secret\0")),
+        ],
     ] {
         for cut in [1, 4, 10, 1000] {
             let mut simulation = Simulation::mysql();
@@ -53,7 +56,10 @@ fn start_up_in_all_its_forms() {
 
 #[test]
 fn who_is_not_let_in_is_gone() {
-    for (first, asks) in [(packet(2, &error("28000")), true), (packet(0, &error("08004")), false)] {
+    for (first, asks) in [
+        (packet(2, &error("28000")), true),
+        (packet(0, &error("08004")), false),
+    ] {
         let mut simulation = Simulation::mysql();
         if asks {
             simulation.sent(&greeting());
@@ -110,7 +116,10 @@ fn another_user_is_told_behind_what_the_first_did() {
     simulation.sent(&answer(&result(false, 1, &rows(3), 2)));
     simulation.received(&command(0x11, b"bob\0\0crm\0\x21\0mysql_native_password\0"));
     assert_eq!(simulation.connection.merged, 0);
-    simulation.sent(&packet(1, b"\xfemysql_native_password\0abcdefghijklmnopqrst\0"));
+    simulation.sent(&packet(
+        1,
+        b"\xfemysql_native_password\0abcdefghijklmnopqrst\0",
+    ));
     simulation.received(&packet(2, b"scrambled"));
     simulation.sent(&packet(3, &ok(0, 2)));
     assert_eq!(simulation.connection.phase, Phase::Ready as u8);
@@ -131,7 +140,14 @@ fn replication_is_counted_only() {
         assert_eq!(simulation.connection.phase, Phase::Replication as u8);
         simulation.closed();
         assert_eq!(simulation.accounted().0, simulation.connection.seen_sent);
-        assert_eq!(simulation.totals().iter().map(|(_, sums)| sums[1]).sum::<u64>(), 0);
+        assert_eq!(
+            simulation
+                .totals()
+                .iter()
+                .map(|(_, sums)| sums[1])
+                .sum::<u64>(),
+            0
+        );
     }
 }
 
