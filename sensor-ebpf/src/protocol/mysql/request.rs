@@ -137,7 +137,7 @@ impl<S: Surroundings> Packets<'_, S> {
             };
             let word = self.s.window().le64(position) & ((1 << (take * 8)) - 1);
             let before = if known == 0 { 0 } else { self.c.mysql.header };
-            self.c.mysql.header = before | (word as u32) << (known * 8 & 31);
+            self.c.mysql.header = before | (word as u32) << ((known * 8) & 31);
             self.c.mysql.header_bytes = (known + take) as u8;
             self.s.scratch().walk.position = position + take;
             if known + take == HEADER && packets::length(self.c.mysql.header) == 0 {
