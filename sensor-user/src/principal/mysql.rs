@@ -45,7 +45,7 @@ pub fn response(bytes: &[u8]) -> Startup {
         fields.text();
     }
     if capabilities & CONNECT_ATTRS != 0 {
-        startup.application_name = fields.program().map(clean).unwrap_or_else(|| "".into());
+        startup.application_name = fields.program().map_or_else(|| "".into(), clean);
     }
     startup
 }
@@ -68,7 +68,7 @@ pub fn change_user(bytes: &[u8]) -> Startup {
     startup.database = fields.text().map(clean);
     // Character set and way to authenticate.
     if fields.take(2).is_some() && fields.text().is_some() {
-        startup.application_name = fields.program().map(clean).unwrap_or_else(|| "".into());
+        startup.application_name = fields.program().map_or_else(|| "".into(), clean);
     }
     startup
 }

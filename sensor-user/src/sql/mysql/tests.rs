@@ -115,13 +115,7 @@ fn no_literal_passes() {
 fn texts_of_both_protocols_are_one() {
     assert_eq!(
         one("SELECT a FROM t WHERE b IN (?, ?, ?) AND c = ?"),
-        one("select a from t where b in (1, 'x') and c = -5"
-            .to_ascii_uppercase()
-            .replace(
-                "A FROM T WHERE B IN (1, 'X') AND C",
-                "a FROM t WHERE b IN (1, 'X') AND c"
-            )
-            .as_str())
+        one("SELECT a FROM t WHERE b IN (1, 'x') AND c = -5")
     );
 }
 
