@@ -56,6 +56,8 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
+    /// Literals and comments are code, too: see [`sees_literals`].
+    verbatim: bool,
     #[cfg(test)]
     placeholders: u32,
 }
@@ -77,6 +79,7 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
+            verbatim: false,
             #[cfg(test)]
             placeholders: 0,
         };
@@ -219,7 +222,11 @@ impl Pass<'_> {
 
     #[inline(always)]
     fn stop(&mut self, byte: u8, next: u8) -> bool {
-        if byte.is_ascii_digit() {
+        if self.verbatim {
+            if byte == 0 {
+                return false;
+            }
+        } else if byte.is_ascii_digit() {
             if !self.in_word {
                 self.literal();
                 self.mode = Mode::Number;
@@ -546,6 +553,23 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
+/// Is the fingerprint of this text one of its literals, too? That of `SET`: which role it sets may stand there, and two roles
+/// must not be one.
+pub fn sees_literals(text: &[u8]) -> bool {
+    match text {
+        [a, b, c, d, ..] => begins_with_set(u32::from_le_bytes([*a, *b, *c, *d])),
+        _ => false,
+    }
+}
+
+/// `SET` and a blank.
+#[inline(always)]
+fn begins_with_set(word: u32) -> bool {
+    const SET: u32 = u32::from_le_bytes(*b"set\0");
+    let blank = (word >> 24) as u8;
+    word & 0xff_ffff | 0x20_2020 == SET && (blank == b' ' || blank == b'\n' || blank == b'\t')
+}
+
 /// Where the text ends that lies between `start` and `end`, as far as it is looked at.
 #[inline(always)]
 pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
@@ -565,6 +589,7 @@ pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
 pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
     let end = text_end(&mut scratch.window, start, end);
     scratch.lexer.begin(start, end, keys);
+    scratch.lexer.verbatim = begins_with_set(scratch.window.le64(start) as u32);
     let mut pass = Pass { scratch };
     if end > start {
         // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.
@@ -637,6 +662,31 @@ mod tests {
         );
         same("SELECT x FROM t -- a", "SELECT x FROM t -- bc");
         same("SELECT 1 WHERE a = '", "SELECT 2 WHERE a = 'unterminated");
+    }
+
+    #[test]
+    fn what_set_sets_counts() {
+        for (a, b) in [
+            ("SET ROLE 'ann'", "SET ROLE 'bob'"),
+            ("set local role 'ann'", "set local role 'bob'"),
+            (
+                "SET application_name = 'a--1'",
+                "SET application_name = 'a--2'",
+            ),
+            (
+                "SET application_name = 'a/*1'",
+                "SET application_name = 'a/*2'",
+            ),
+            ("SET x = 1; SELECT 1", "SET x = 2; SELECT 1"),
+        ] {
+            differ(a, b);
+            assert!(sees_literals(a.as_bytes()) && sees_literals(b.as_bytes()));
+        }
+        assert!(hash("SET x = 1; SELECT 1").several);
+        assert!(!hash("SET x = 1;").several);
+        same("SETTING '1'", "SETTING '2'");
+        same("UPDATE t SET a = 1", "UPDATE t SET a = 2");
+        assert!(!sees_literals(b"BEGIN; SET ROLE 'x'") && !sees_literals(b"SET"));
     }
 
     #[test]
