@@ -82,11 +82,11 @@ pub static CLIENTS: LruHashMap<u64, Client, 16384> = LruHashMap::new();
 pub struct Client {
     /// `UNKNOWN`, `LOCAL` or `OTHER`.
     pub role: u32,
-    /// Its record has left.
+    /// The process whose record has left, zero before.
     pub announced: u32,
 }
 
-/// Cookies of sockets about which nothing is left to find out.
+/// Sockets, and the processes that use them, about which nothing is left to find out: see `client::mark`.
 #[btf_map]
 pub static SETTLED: PerCpuArray<u64, { SETTLED_LENGTH as usize }> = PerCpuArray::new();
 

@@ -199,11 +199,12 @@ fn announce(sk: *mut c_void, connection: &mut Connection) {
         0
     };
     let family = identity::family(sk);
+    let sequence = connection.base_received;
     if ring::emit(|record: &mut OpenRecord| {
         record.header = ring::header(RecordKind::Open, flags, 0, id);
         record.time = time;
         record.pad = 0;
-        record.pad2 = 0;
+        record.sequence = sequence;
         identity::describe_server(record, sk, family);
     }) {
         connection.set(CONNECTION_ANNOUNCED);

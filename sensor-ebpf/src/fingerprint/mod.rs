@@ -62,6 +62,8 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
+    /// Literals and comments are code, too: see [`sees_literals`].
+    verbatim: bool,
     #[cfg(test)]
     placeholders: u32,
 }
@@ -83,6 +85,7 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
+            verbatim: false,
             #[cfg(test)]
             placeholders: 0,
         };
@@ -198,6 +201,23 @@ pub fn turn(scratch: &mut Scratch) -> bool {
 fn forget() {
     barrier();
 }
+/// Is the fingerprint of this text one of its literals, too? That of `SET`: which role it sets may stand there, and two roles
+/// must not be one.
+pub fn sees_literals(text: &[u8]) -> bool {
+    match text {
+        [a, b, c, d, ..] => begins_with_set(u32::from_le_bytes([*a, *b, *c, *d])),
+        _ => false,
+    }
+}
+
+/// `SET` and a blank.
+#[inline(always)]
+fn begins_with_set(word: u32) -> bool {
+    const SET: u32 = u32::from_le_bytes(*b"set\0");
+    let blank = (word >> 24) as u8;
+    word & 0xff_ffff | 0x20_2020 == SET && (blank == b' ' || blank == b'\n' || blank == b'\t')
+}
+
 /// Where the text ends that lies between `start` and `end`, as far as it is looked at.
 #[inline(always)]
 pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
@@ -217,6 +237,7 @@ pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
 pub fn fingerprint(scratch: &mut Scratch, start: u32, end: u32, keys: [u64; 2]) -> Hashed {
     let end = text_end(&mut scratch.window, start, end);
     scratch.lexer.begin(start, end, keys);
+    scratch.lexer.verbatim = begins_with_set(scratch.window.le64(start) as u32);
     let mut pass = Pass { scratch };
     if end > start {
         // A step moves on by a byte at least, but for mode changes without one: two steps a byte at the most.

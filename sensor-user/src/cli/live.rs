@@ -17,7 +17,7 @@ use crate::{
     discover,
     export::{AlertRecord, Exemplars, Exporter, describe},
     ingest::{Clock, Observation, decode},
-    inventory::Measured,
+    inventory::{Activity, Measured},
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     sql::keys::KeyColumns,
@@ -365,6 +365,19 @@ impl Live {
         self.pipeline
             .lanes
             .reconfigure(&self.config.detection, &self.pipeline.sizes);
+    }
+
+    /// A server has said who is connected.
+    pub fn connected(&mut self, activity: &Activity) {
+        // Its numbers of processes are this host's only when its own one leads to a server of this host.
+        let Some((_, server)) = discover::command_and_parent(activity.own_pid) else {
+            return;
+        };
+        // What the kernel has seen of them so far.
+        self.drain();
+        for client in &activity.clients {
+            self.pipeline.resolver.identified(server, client);
+        }
     }
 
     fn change_keys(&mut self, change: impl FnOnce(&mut KeyColumns)) {

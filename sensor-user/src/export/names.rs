@@ -61,6 +61,8 @@ pub const DB_RESPONSE_RETURNED_ROWS: &str = semconv::DB_RESPONSE_RETURNED_ROWS;
 pub const DB_RESPONSE_STATUS_CODE: &str = semconv::DB_RESPONSE_STATUS_CODE;
 /// `user.name`.
 pub const USER_NAME: &str = semconv::USER_NAME;
+/// `user.roles`.
+pub const USER_ROLES: &str = semconv::USER_ROLES;
 /// `client.address`.
 pub const CLIENT_ADDRESS: &str = semconv::CLIENT_ADDRESS;
 /// `client.port`.
@@ -73,6 +75,14 @@ pub const SERVER_ADDRESS: &str = semconv::SERVER_ADDRESS;
 pub const SERVER_PORT: &str = semconv::SERVER_PORT;
 /// `process.executable.name`.
 pub const PROCESS_EXECUTABLE_NAME: &str = semconv::PROCESS_EXECUTABLE_NAME;
+/// `process.executable.path`.
+pub const PROCESS_EXECUTABLE_PATH: &str = semconv::PROCESS_EXECUTABLE_PATH;
+/// `process.command_line`.
+pub const PROCESS_COMMAND_LINE: &str = semconv::PROCESS_COMMAND_LINE;
+/// `container.id`.
+pub const CONTAINER_ID: &str = semconv::CONTAINER_ID;
+/// `k8s.pod.uid`.
+pub const K8S_POD_UID: &str = semconv::K8S_POD_UID;
 /// `process.pid`.
 pub const PROCESS_PID: &str = semconv::PROCESS_PID;
 /// `process.user.id`.
@@ -85,6 +95,10 @@ pub const LOG_RECORD_UID: &str = semconv::LOG_RECORD_UID;
 pub const LOGIN_USER_ID: &str = "data_access.login_user.id";
 /// Own: its name.
 pub const LOGIN_USER_NAME: &str = "data_access.login_user.name";
+/// Own: audit session.
+pub const AUDIT_SESSION: &str = "data_access.audit_session";
+/// Own: pooler.
+pub const POOLER: &str = "data_access.pooler";
 /// Own: server.
 pub const SERVER: &str = "data_access.server";
 /// Own: direction.
@@ -226,6 +240,7 @@ series! {
     DB_COLLECTION_NAME,
     DB_OPERATION_NAME,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -233,6 +248,11 @@ series! {
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 }
 
 const RECORD_SERIES: &[&str] = &[
@@ -240,6 +260,7 @@ const RECORD_SERIES: &[&str] = &[
     DB_NAMESPACE,
     DB_COLLECTION_NAME,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -247,6 +268,11 @@ const RECORD_SERIES: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 ];
 
 const EGRESS_SERIES: &[&str] = &[
@@ -254,6 +280,7 @@ const EGRESS_SERIES: &[&str] = &[
     DB_NAMESPACE,
     EGRESS,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -261,11 +288,17 @@ const EGRESS_SERIES: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 ];
 
 const SPREAD_SERIES: &[&str] = &[
     DB_SYSTEM_NAME,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -273,6 +306,11 @@ const SPREAD_SERIES: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 ];
 
 series! {
@@ -281,6 +319,7 @@ series! {
     DB_QUERY_SUMMARY,
     FINGERPRINT,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -288,6 +327,11 @@ series! {
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 }
 
 macro_rules! metrics {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 pub mod keys;
 pub mod postgres;
+pub mod session;
 pub mod shapes;
 
 /// The shape of one SQL statement: everything that is kept and exported about it.

@@ -27,9 +27,11 @@ mod node;
 mod picks;
 mod render;
 mod scan;
+mod session;
 mod tree;
 
 pub use picks::Picks;
+pub use session::changes;
 
 #[cfg(test)]
 mod tests;

@@ -330,7 +330,7 @@ impl Live {
         }
         for (cause, count) in [
             ("series", self.pipeline.totals.folded()),
-            ("principals", self.pipeline.resolver.folded),
+            ("principals", self.pipeline.resolver.folded()),
             ("shapes", self.pipeline.shapes.folded),
             ("windows", self.pipeline.lane.evicted),
         ] {

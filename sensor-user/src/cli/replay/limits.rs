@@ -126,21 +126,19 @@ fn somebody(observation: &Observation<'_>, number: usize) -> (Arc<Principal>, Se
             name: observation.os_user.into(),
         }),
         login_user: None,
+        ..Principal::default()
     };
+    let principal = Arc::new(principal);
     let session = Session {
-        connection: ConnectionId(number as u64),
-        principal: PrincipalId(u32::try_from(number).unwrap_or(u32::MAX)),
+        who: principal.clone(),
         database: observation.database.into(),
-        application_name: "".into(),
-        program: "".into(),
-        client_pid: None,
-        client_port: 0,
-        server_pid: 0,
-        since: observation.time,
-        preexisting: false,
-        replication: false,
+        ..Session::new(
+            ConnectionId(number as u64),
+            PrincipalId(u32::try_from(number).unwrap_or(u32::MAX)),
+            observation.time,
+        )
     };
-    (Arc::new(principal), session)
+    (principal, session)
 }
 
 fn verdict(alert: &Alert, observation: &Observation<'_>) -> Verdict {

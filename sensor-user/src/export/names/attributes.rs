@@ -34,7 +34,11 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: USER_NAME,
-        description: "Database user. Absent while not known; `other`: what is not exported in a series of its own.",
+        description: "Database user who logged in. Absent while not known, `unknown (since before start)` of connections older than the sensor; `other`: what is not exported in a series of its own.",
+    },
+    Attribute {
+        key: USER_ROLES,
+        description: "The role in force after `SET ROLE` or `SET SESSION AUTHORIZATION`, `(unknown)` where it can't be told. Absent when it is the user's own.",
     },
     Attribute {
         key: CLIENT_ADDRESS,
@@ -70,7 +74,31 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: PROCESS_EXECUTABLE_NAME,
-        description: "Command name of a client process on this host.",
+        description: "Command name of a client process on this host. On metrics only when `[principals] identity` has it, as `application_name`, the audit session, container and pod.",
+    },
+    Attribute {
+        key: PROCESS_EXECUTABLE_PATH,
+        description: "Executable of a client process on this host. On spans and alerts.",
+    },
+    Attribute {
+        key: PROCESS_COMMAND_LINE,
+        description: "Its command line, 256 bytes at most. On spans and alerts, when `[principals] command_lines` is on.",
+    },
+    Attribute {
+        key: CONTAINER_ID,
+        description: "Container of a client process on this host, as its control group says.",
+    },
+    Attribute {
+        key: K8S_POD_UID,
+        description: "Its pod, likewise.",
+    },
+    Attribute {
+        key: POOLER,
+        description: "The client is a connection pooler: its command name on this host, or its configured address. Who is behind it is not known. On spans and alerts.",
+    },
+    Attribute {
+        key: AUDIT_SESSION,
+        description: "Audit session of a client process on this host: one login.",
     },
     Attribute {
         key: PROCESS_PID,
