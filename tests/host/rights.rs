@@ -7,9 +7,10 @@ use harness::{Sensor, Turn, Volume, wait_until};
 use crate::{QUIET, json, kernel, of_server, read, row, server, stderr, watches, wrapped};
 
 /// What a running sensor may hold once its programs are attached, but for `CAP_BPF` on kernels before 5.19.
-const KEPT: [u32; 2] = [CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE];
+const KEPT: [u32; 3] = [CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_PERFMON];
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_PTRACE: u32 = 19;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// The least that a sensor can be started with.

@@ -70,11 +70,13 @@ pub fn lacking(to_load: bool) -> Vec<String> {
 /// Gives up all capabilities but those that are used after the programs are attached, for good: they are taken from the
 /// bounding set as well, where that is allowed, and programs that are executed get none. With a user, becomes that user.
 ///
+/// Probes on libraries of servers that start later take CAP_PERFMON: `probes` keeps it.
+///
 /// To be called while this process has one thread: capabilities belong to threads.
 ///
 /// # Errors
 /// When there is no such user, or the kernel refuses.
-pub fn drop_all_but_needed(user: Option<&str>) -> Result<()> {
+pub fn drop_all_but_needed(user: Option<&str>, probes: bool) -> Result<()> {
     let user = user.map(account).transpose()?;
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads != 1 {
@@ -82,7 +84,11 @@ pub fn drop_all_but_needed(user: Option<&str>) -> Result<()> {
     }
     let keep: caps::CapsHashSet = WANTED
         .iter()
-        .filter(|wanted| !wanted.to_load || keeps_bpf() && wanted.capability == Capability::CAP_BPF)
+        .filter(|wanted| match wanted.capability {
+            Capability::CAP_BPF => keeps_bpf(),
+            Capability::CAP_PERFMON => probes,
+            _ => !wanted.to_load,
+        })
         .map(|wanted| wanted.capability)
         .filter(|one| caps::has_cap(None, CapSet::Permitted, *one).unwrap_or(false))
         .collect();
