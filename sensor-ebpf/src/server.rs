@@ -18,16 +18,16 @@ use crate::{
     home::Socket,
     hook::{Direction, Operation, registers},
     identity,
-    maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, setting, storage},
+    maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, storage},
     merge, ring, state,
     surroundings::KernelSurroundings,
     task,
 };
 #[cfg(not(floor))]
-use crate::tls;
+use crate::{maps::setting, tls};
 
 /// `-EAGAIN`: nothing to read yet, or no room to write to.
-pub const AGAIN: i32 = -11;
+const AGAIN: i32 = -11;
 
 /// One operation of a server process on any of its sockets.
 #[inline(always)]
@@ -127,9 +127,9 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
 }
 
 /// `-EINTR`.
-pub const INTERRUPTED: i32 = -4;
+const INTERRUPTED: i32 = -4;
 /// `-ERESTARTSYS`: the kernel repeats the call.
-pub const RESTART: i32 = -512;
+const RESTART: i32 = -512;
 
 /// First sight of a server process's socket: is it a client's connection?
 #[inline(never)]

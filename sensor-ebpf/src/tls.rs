@@ -14,9 +14,10 @@ use sensor_ebpf::{
     bytes::barrier,
     connection::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, Connection, Follow, Partial, Phase, Queue,
-        TLS_ENDED, TLS_MISSED, TLS_REPEATS, TLS_TIED, TLS_WRITES,
+        TLS_ENDED, TLS_MISSED,
     },
     protocol::postgres,
+    tied,
 };
 
 use crate::{
@@ -24,9 +25,7 @@ use crate::{
     hook::{Direction, Operation, registers::Buffer},
     identity,
     maps::{CREATE, SCRATCH, count, setting},
-    ring,
-    server::{self, AGAIN, INTERRUPTED, RESTART},
-    state,
+    ring, server, state,
     surroundings::KernelSurroundings,
     task,
 };
@@ -147,48 +146,18 @@ pub fn takes(operation: &Operation, direction: Direction, c: &mut Connection) ->
 #[inline(never)]
 fn carries(operation: &Operation, direction: Direction, c: &mut Connection) -> bool {
     let received = direction == Direction::Received;
-    if c.tls == 0 && !(received && tie(operation.sk as u64, c)) {
+    if !tied::is_tied(c) && !(received && tie(operation.sk as u64, c)) {
         return false;
     }
     if !c.has(CONNECTION_ANNOUNCED) {
         server::announce(operation.sk, c);
     }
-    match operation.length {
-        length if length > 0 => {
-            wire(c, direction, length as u32);
-            if !received {
-                c.tls &= !TLS_REPEATS;
-            }
-        }
-        AGAIN | INTERRUPTED | RESTART => {
-            if !received && c.tls & TLS_WRITES != 0 {
-                c.tls |= TLS_REPEATS;
-            }
-        }
-        // What it means is TLS' to say.
-        _ if received => c.tls |= TLS_ENDED,
-        _ => {}
+    if received {
+        tied::received(c, operation.length);
+    } else {
+        tied::sent(c, operation.length);
     }
     true
-}
-
-/// Bytes that the socket counts and the protocol does not: the base of its counts moves with them. See [`plain`].
-#[inline(always)]
-fn wire(c: &mut Connection, direction: Direction, length: u32) {
-    if c.base_sent | c.base_received == 0 {
-        return;
-    }
-    if direction == Direction::Received {
-        c.base_received = c.base_received.wrapping_add(length);
-    } else {
-        c.base_sent = c.base_sent.wrapping_add(length);
-    }
-}
-
-/// Bytes that the protocol counts and the socket does not.
-#[inline(always)]
-fn plain(c: &mut Connection, direction: Direction, length: u32) {
-    wire(c, direction, 0u32.wrapping_sub(length));
 }
 
 /// The server reads a connection's socket: is it within a read of TLS? That ties the two.
@@ -203,8 +172,7 @@ fn tie(sk: u64, c: &mut Connection) -> bool {
     if call.tie.connection != 0 {
         // A second connection's socket in one call: nobody can say whose plaintext it returns.
         if let Some(other) = tied(&call.tie) {
-            other.tls = 0;
-            other.phase = Phase::Blind as u8;
+            tied::untie(other);
         }
         call.tie.connection = AMBIGUOUS;
         let _ = TIES.remove(&object(call.ssl));
@@ -216,22 +184,12 @@ fn tie(sk: u64, c: &mut Connection) -> bool {
         slot: u64::from(c.slot),
     };
     let _ = TIES.insert(&object(call.ssl), &call.tie, 0);
-    if c.phase == Phase::Handshake as u8 {
-        // What passed so far were TLS' own bytes.
-        let (sent, received) = (c.sent, c.received);
-        c.seen_sent -= sent;
-        c.seen_received -= received;
-        wire(c, Direction::Sent, sent as u32);
-        wire(c, Direction::Received, received as u32);
-        c.phase = Phase::Startup as u8;
-    } else {
-        // Not from its first byte: it makes sense from the next whole request on.
+    if tied::tie(c) {
         ring::phase(c);
         c.phase = Phase::Blind as u8;
+        c.sent = 0;
+        c.received = 0;
     }
-    c.sent = 0;
-    c.received = 0;
-    c.tls = TLS_TIED;
     true
 }
 
@@ -250,9 +208,8 @@ pub fn foreign() {
 /// The connection of a tie, if it still is.
 #[inline(always)]
 fn tied<'a>(tie: &Tie) -> Option<&'a mut Connection> {
-    state::slot(tie.slot as u32).filter(|c| {
-        c.id == tie.connection && c.tls & TLS_TIED != 0 && !c.has(CONNECTION_CLOSED)
-    })
+    state::slot(tie.slot as u32)
+        .filter(|c| c.id == tie.connection && tied::is_tied(c) && !c.has(CONNECTION_CLOSED))
 }
 
 /// A call into TLS begins.
@@ -282,7 +239,7 @@ pub fn read_begins(ssl: u64, buffer: u64) {
     };
     match tied(&call.tie) {
         Some(c) => {
-            c.tls &= !TLS_WRITES;
+            tied::reads(c);
             if c.follow != Follow::Walk as u8 {
                 work(&call.tie, c, |s, c| postgres::wants_input(s, c), buffer);
             }
@@ -312,7 +269,7 @@ pub fn read_ends(returned: i32) {
     };
     if returned > 0 {
         let length = returned as u32;
-        plain(c, Direction::Received, length);
+        tied::plain(c, 0, length);
         let seen = work(
             &call.tie,
             c,
@@ -320,7 +277,8 @@ pub fn read_ends(returned: i32) {
             call.buffer,
         );
         if !seen {
-            missed(c, Direction::Received, length);
+            tied::wire(c, 0, length);
+            missed(c, length);
         }
     } else if c.tls & TLS_ENDED != 0 {
         work(&call.tie, c, |s, c| postgres::closed(s, c), call.buffer);
@@ -336,30 +294,25 @@ pub fn writes(ssl: u64, buffer: u64, length: i32) {
     let Some(c) = tied(&call.tie) else {
         return;
     };
-    let repeated = if c.tls & TLS_REPEATS != 0 {
-        c.tls_written
-    } else {
-        0
-    };
-    // Until it has sent something: a library that is reached by two ways has its probes twice, and they run in a row.
-    c.tls |= TLS_REPEATS | TLS_WRITES;
     if length <= 0 {
         return;
     }
-    c.tls_written = length as u32;
-    if c.tls_written <= repeated {
+    let length = length as u32;
+    let first = tied::writes(c, length);
+    let length = length - first;
+    if length == 0 {
         return;
     }
-    let length = c.tls_written - repeated;
-    plain(c, Direction::Sent, length);
+    tied::plain(c, length, 0);
     let seen = work(
         &call.tie,
         c,
         |s, c| postgres::sent(s, c, length),
-        buffer + u64::from(repeated),
+        buffer + u64::from(first),
     );
     if !seen {
-        missed(c, Direction::Sent, length);
+        tied::wire(c, length, 0);
+        missed(c, length);
     }
 }
 
@@ -415,8 +368,7 @@ fn work(
 
 /// Plaintext that nobody looked at: what follows makes no sense until it does again.
 #[inline(always)]
-fn missed(c: &mut Connection, direction: Direction, length: u32) {
-    wire(c, direction, length);
+fn missed(c: &mut Connection, length: u32) {
     c.tls |= TLS_MISSED;
     count!(unattributed_bytes, u64::from(length));
 }

@@ -79,7 +79,11 @@ fn every_client_by_tls() {
         let by_statement: Volume = Volume::by_statement(&series, &scene.database, role)
             .into_values()
             .sum();
-        differences.check(&format!("{role}, sum over statements"), &expected, &by_statement);
+        differences.check(
+            &format!("{role}, sum over statements"),
+            &expected,
+            &by_statement,
+        );
     }
     differences.nothing_unseen(&series);
     differences.none();
@@ -153,7 +157,11 @@ fn logins_by_scram_and_by_certificate() {
             .sql("postgres", &format!("ALTER ROLE {role} PASSWORD 'secret'"));
     }
     let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
-    let certificate = format!("sslcert={} sslkey={}", path("client.crt"), path("client.key"));
+    let certificate = format!(
+        "sslcert={} sslkey={}",
+        path("client.crt"),
+        path("client.key")
+    );
     let logins = [
         ("certified", certificate.as_str()),
         ("scrammed", "channel_binding=require"),
@@ -165,13 +173,20 @@ fn logins_by_scram_and_by_certificate() {
     for (role, how) in logins {
         let output = Command::new("psql")
             .args(["-X", "-At", "-c", "SELECT id FROM items WHERE id <= 40"])
-            .args(["-c", "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"])
+            .args([
+                "-c",
+                "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+            ])
             .arg(format!("{} {how}", scene.conninfo(role)))
             .env("PGPASSWORD", "secret")
             .output()
             .expect("run psql");
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = if role.ends_with("12") { "TLSv1.2" } else { "TLSv1.3" };
+        let version = if role.ends_with("12") {
+            "TLSv1.2"
+        } else {
+            "TLSv1.3"
+        };
         assert!(text.trim_end().ends_with(version), "{role}: {output:?}");
     }
     let output = scene.finish(sensor);
@@ -185,7 +200,10 @@ fn logins_by_scram_and_by_certificate() {
         };
         differences.check(role, &expected, &got);
         let by_statement = Volume::by_statement(&output.metrics(), &scene.database, role);
-        let items = by_statement.get("SELECT items").copied().unwrap_or_default();
+        let items = by_statement
+            .get("SELECT items")
+            .copied()
+            .unwrap_or_default();
         differences.check(role, &(1, 40), &(items.queries, items.rows_returned));
     }
     differences.nothing_unseen(&output.metrics());

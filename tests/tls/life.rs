@@ -62,7 +62,11 @@ fn of_others(series: &[Series]) -> (f64, f64) {
         series
             .iter()
             .filter(|one| one.name == name)
-            .filter(|one| one.attributes.get("user.name").is_none_or(|user| user != "postgres"))
+            .filter(|one| {
+                one.attributes
+                    .get("user.name")
+                    .is_none_or(|user| user != "postgres")
+            })
             .filter(|one| {
                 direction.is_none_or(|wanted| {
                     one.attributes

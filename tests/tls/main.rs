@@ -68,7 +68,11 @@ fn blind(series: &[Series], cause: &str) -> f64 {
     series
         .iter()
         .filter(|one| one.name == "data_access.sensor.blind_bytes")
-        .filter(|one| one.attributes.get("data_access.cause").is_some_and(|is| is == cause))
+        .filter(|one| {
+            one.attributes
+                .get("data_access.cause")
+                .is_some_and(|is| is == cause)
+        })
         .map(|one| one.value)
         .sum()
 }
@@ -80,7 +84,11 @@ struct Differences(String);
 impl Differences {
     fn check<T: PartialEq + Debug>(&mut self, what: &str, expected: &T, got: &T) {
         if expected != got {
-            writeln!(self.0, "{what}:\n  expected {expected:?}\n  got      {got:?}").expect("write");
+            writeln!(
+                self.0,
+                "{what}:\n  expected {expected:?}\n  got      {got:?}"
+            )
+            .expect("write");
         }
     }
 

@@ -110,7 +110,11 @@ fn find(config: &Config) -> Findings {
         .map(|missing| format!("without {}: {}", missing.name, missing.why))
         .collect();
     lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
-    for Found { server, tls_refusal } in &servers {
+    for Found {
+        server,
+        tls_refusal,
+    } in &servers
+    {
         if let Some(why) = tls_refusal {
             lost.push(format!("PostgreSQL {}: {TLS_NOT_SEEN}: {why}", server.name));
         }

@@ -110,7 +110,10 @@ fn setting<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
 }
 
 fn is_on(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1")
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "on" | "true" | "yes" | "1"
+    )
 }
 
 /// Reads a configuration file and those that it includes.
@@ -168,7 +171,10 @@ mod tests {
 7f0000080000-7f0000090000 rw-p 00000000 00:00 0
 ";
         assert_eq!(mapped(maps), Some("/opt/my libs/libssl.so.3"));
-        assert_eq!(mapped("7f0000080000-7f0000090000 r-xp 00000000 00:00 0"), None);
+        assert_eq!(
+            mapped("7f0000080000-7f0000090000 r-xp 00000000 00:00 0"),
+            None
+        );
         let without = "7f00-7f01 r-xp 00000000 fe:01 11 /usr/lib/libssl/postgres\n";
         assert_eq!(mapped(without), None);
     }
@@ -188,7 +194,14 @@ mod tests {
 
     #[test]
     fn command_lines_say_settings() {
-        let arguments = ["postgres", "-D", "/data", "-c", "ssl=on", "--config-file=/etc/x"];
+        let arguments = [
+            "postgres",
+            "-D",
+            "/data",
+            "-c",
+            "ssl=on",
+            "--config-file=/etc/x",
+        ];
         assert_eq!(setting(&arguments, "ssl"), Some("on"));
         assert_eq!(setting(&arguments, "config_file"), Some("/etc/x"));
         assert_eq!(setting(&["postgres", "-cssl=off"], "ssl"), Some("off"));

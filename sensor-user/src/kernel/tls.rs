@@ -124,7 +124,11 @@ impl Probes {
             }
             match probe(ebpf, library) {
                 Ok(probed) => {
-                    log::info!("probes put on {} for PostgreSQL {}", library.shown, server.name);
+                    log::info!(
+                        "probes put on {} for PostgreSQL {}",
+                        library.shown,
+                        server.name
+                    );
                     self.libraries.insert(library.file, probed);
                 }
                 Err(error) => log::error!(

@@ -63,7 +63,9 @@ impl Load {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::SimpleUnix | Self::SimpleTcp | Self::SimpleTls => &["--select-only"],
-            Self::PreparedUnix | Self::PreparedTcp | Self::PreparedTls => &["--select-only", "--protocol", "prepared"],
+            Self::PreparedUnix | Self::PreparedTcp | Self::PreparedTls => {
+                &["--select-only", "--protocol", "prepared"]
+            }
             Self::Connect => &["--select-only", "--connect"],
             Self::Tpcb | Self::Copy => &[],
         }
@@ -126,7 +128,11 @@ pub fn prepare(server: &Server) -> Result<String> {
         .connect("postgres", "postgres", true)?
         .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
         .context("cannot make the database")?;
-    pgbench(server, Way::Unix, &["--initialize", "--quiet", "--scale", SCALE])?;
+    pgbench(
+        server,
+        Way::Unix,
+        &["--initialize", "--quiet", "--scale", SCALE],
+    )?;
     Ok(format!("pgbench, scale {SCALE}"))
 }
 
@@ -212,7 +218,11 @@ fn pgbench(server: &Server, way: Way, arguments: &[&str]) -> Result<String> {
     // A server that offers it is asked for it otherwise.
     pgbench.env(
         "PGSSLMODE",
-        if way == Way::Tls { "require" } else { "disable" },
+        if way == Way::Tls {
+            "require"
+        } else {
+            "disable"
+        },
     );
     pgbench
         .args(["--host", &host, "--port", &server.port.to_string()])

@@ -74,8 +74,14 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
     let mut looks = Vec::new();
     let done = thread::scope(|scope| {
         let rate = arguments.rate.to_string();
-        let steady = scope
-            .spawn(move || load::timed(server, Way::Unix, length, &["--select-only", "--rate", &rate]));
+        let steady = scope.spawn(move || {
+            load::timed(
+                server,
+                Way::Unix,
+                length,
+                &["--select-only", "--rate", &rate],
+            )
+        });
         while !steady.is_finished() {
             thread::sleep(Duration::from_millis(100));
             if began.elapsed().as_secs() / LOOK.as_secs() > looks.len() as u64 {
