@@ -205,9 +205,9 @@ impl Kernel {
         }
     }
 
-    /// Are probes put on the libraries of servers, now and later?
-    pub fn probes_libraries(&self) -> bool {
-        self.tls.is_ok()
+    /// What putting probes on the libraries of servers takes, now and later.
+    pub fn right_to_probe(&self) -> Option<caps::Capability> {
+        self.tls.as_ref().ok().map(tls::Probes::right)
     }
 
     /// Why the plaintext of TLS connections to a server is not seen; nothing when it is.

@@ -12,7 +12,9 @@ use aya::{
     },
 };
 
-use super::hooks::Family;
+use caps::{CapSet, Capability};
+
+use super::{hooks::Family, privileges};
 use crate::{
     config::{Config, kernel},
     discover::{
@@ -50,7 +52,55 @@ pub fn refusal(config: &Config, family: Option<Family>) -> Option<String> {
     if !std::path::Path::new(UPROBES).exists() {
         return Some(format!("this kernel has no uprobes ({UPROBES})"));
     }
-    None
+    let right = right();
+    (!privileges::has(right)).then(|| {
+        format!("probes on libraries take {right} on this kernel, and this process lacks it")
+    })
+}
+
+/// What putting probes on libraries takes: CAP_SYS_ADMIN on kernels that trust nobody else to name the place of an instruction
+/// (Linux 6.16, and older ones that were given the change).
+pub fn right() -> Capability {
+    let held = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
+    if held && caps::drop(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).is_err() {
+        return Capability::CAP_SYS_ADMIN;
+    }
+    let refused = ask_for_nothing().raw_os_error() == Some(libc::EACCES);
+    if held {
+        // What was taken away a moment ago is permitted.
+        let _ = caps::raise(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
+    }
+    if refused && privileges::has(Capability::CAP_PERFMON) {
+        Capability::CAP_SYS_ADMIN
+    } else {
+        Capability::CAP_PERFMON
+    }
+}
+
+/// Asks for a probe in no file: who may not have any is told so first.
+fn ask_for_nothing() -> std::io::Error {
+    let kind = std::fs::read_to_string(format!("{UPROBES}/type"))
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
+    // struct perf_event_attr, its first version: type, size, and of the rest only zeros.
+    let mut attributes = [0u32; 16];
+    attributes[0] = kind;
+    attributes[1] = 64;
+    // SAFETY: the attributes are as long as they say.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            attributes.as_mut_ptr(),
+            -1,
+            0,
+            -1,
+            0,
+        )
+    };
+    let error = std::io::Error::last_os_error();
+    debug_assert!(result < 0, "a probe in no file");
+    error
 }
 
 /// Sizes of the maps, by name.
@@ -68,6 +118,8 @@ pub fn map_sizes(wanted: bool, slots: u32) -> [(&'static str, u32); 4] {
 pub struct Probes {
     /// Tells the kernel side which servers have them.
     probed: maps::HashMap<MapData, u32, u32>,
+    /// What it takes to put them on.
+    right: Capability,
     servers: HashSet<u32>,
     libraries: HashMap<(u64, u64), Probed>,
 }
@@ -103,6 +155,7 @@ impl Probes {
             .context("the embedded BPF object has no map PROBED: build error")?;
         Ok(Self {
             probed: maps::HashMap::try_from(probed)?,
+            right: right(),
             servers: HashSet::new(),
             libraries: HashMap::new(),
         })
@@ -122,7 +175,7 @@ impl Probes {
             if self.libraries.contains_key(&library.file) {
                 continue;
             }
-            match probe(ebpf, library) {
+            match probe(ebpf, library, self.right) {
                 Ok(probed) => {
                     log::info!(
                         "probes put on {} for PostgreSQL {}",
@@ -162,13 +215,31 @@ impl Probes {
         });
     }
 
+    /// What it takes to put them on.
+    pub fn right(&self) -> Capability {
+        self.right
+    }
+
     /// Does this server have them?
     pub fn has(&self, server: &Server) -> bool {
         self.servers.contains(&server.pid)
     }
 }
 
-fn probe(ebpf: &mut Ebpf, library: &Library) -> Result<Probed> {
+fn probe(ebpf: &mut Ebpf, library: &Library, right: Capability) -> Result<Probed> {
+    // Held, but in effect for this moment only.
+    let asleep = !caps::has_cap(None, CapSet::Effective, right).unwrap_or(false);
+    if asleep {
+        caps::raise(None, CapSet::Effective, right).with_context(|| format!("{right}"))?;
+    }
+    let probed = put_on(ebpf, library);
+    if asleep {
+        caps::drop(None, CapSet::Effective, right).with_context(|| format!("{right}"))?;
+    }
+    probed
+}
+
+fn put_on(ebpf: &mut Ebpf, library: &Library) -> Result<Probed> {
     let mut probed = Probed {
         links: Vec::new(),
         shown: library.shown.clone(),
