@@ -116,19 +116,22 @@ fn servers_that_come_and_go() {
     };
     ask(&scene, "first");
     scene.server.restart(libc::SIGINT);
-    let log = |text: &str| sensor.log().matches(text).count();
-    wait_until("the restarted server to be found", || {
-        log("watching PostgreSQL") >= 2
-    });
+    // Each time it has changed.
+    let server = format!(":{} ", scene.server.port);
+    let found = || {
+        let log = sensor.log();
+        let watched = log.lines().filter(|line| line.contains("watching PostgreSQL"));
+        watched.filter(|line| line.contains(&server)).count()
+    };
+    wait_until("the restarted server to be found", || found() == 2);
     ask(&scene, "second");
     let reload = "SELECT pg_reload_conf()";
-    let (on, off) = (log("probes put on"), log("probes taken off"));
     scene.server.sql("postgres", "ALTER SYSTEM SET ssl = off");
     scene.server.sql("postgres", reload);
-    wait_until("no probes", || log("probes taken off") > off);
+    wait_until("it to offer no TLS", || found() == 3);
     scene.server.sql("postgres", "ALTER SYSTEM SET ssl = on");
     scene.server.sql("postgres", reload);
-    wait_until("probes again", || log("probes put on") > on);
+    wait_until("it to offer TLS", || found() == 4);
     ask(&scene, "third");
     let output = scene.finish(sensor);
     let mut differences = Differences::default();
@@ -143,7 +146,7 @@ fn servers_that_come_and_go() {
 /// Forty clients, a connection each statement: each is tied to its own socket.
 #[test]
 fn many_connections_at_once() {
-    let users = ["left", "right"];
+    let users = ["one", "other"];
     let scene = Scene::new(Options::default(), &users);
     let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
     let expected: Vec<Volume> = std::thread::scope(|scope| {
