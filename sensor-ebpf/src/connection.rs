@@ -21,6 +21,8 @@ pub enum Phase {
     Blind = 6,
     /// A cancel request: one packet, nothing follows.
     Cancel = 7,
+    /// TLS begins, and its plaintext will be seen: nothing has come of it yet.
+    Handshake = 8,
 }
 
 /// How the response is being followed.
@@ -129,8 +131,10 @@ pub struct Connection {
     pub slot: u32,
     /// Whose these ways are: a byte of the statement's fingerprint each.
     pub ways: u64,
-    /// Skimming: where the last send lay in the server's memory.
-    pub skimmed_begin: u64,
+    /// `TLS_*`.
+    pub tls: u32,
+    /// Bytes of plaintext that the server's last write into TLS brought.
+    pub tls_written: u32,
     /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`.
     pub skimmed_end: u64,
     /// Fingerprint of the unnamed statement.
@@ -162,6 +166,17 @@ pub const CONNECTION_SET: u8 = 64;
 /// [`Connection`]: not seen from its first byte.
 pub const CONNECTION_PREEXISTING: u8 = 128;
 
+/// [`Connection::tls`]: its plaintext is known to be that of a TLS object: only that is parsed, the socket's bytes are not.
+pub const TLS_TIED: u32 = 1;
+/// [`Connection::tls`]: the server's last call into TLS wrote.
+pub const TLS_WRITES: u32 = 2;
+/// [`Connection::tls`]: that write has sent nothing yet, or found the socket full: the next one repeats its bytes.
+pub const TLS_REPEATS: u32 = 4;
+/// [`Connection::tls`]: the socket ended; TLS will tell the server.
+pub const TLS_ENDED: u32 = 8;
+/// [`Connection::tls`]: plaintext passed that could not be looked at.
+pub const TLS_MISSED: u32 = 16;
+
 const _: () = assert!(size_of::<Connection>() == 256);
 
 impl Connection {
@@ -188,7 +203,8 @@ impl Connection {
         response_bytes: 0,
         walked_bytes: 0,
         reported_at: 0,
-        skimmed_begin: 0,
+        tls: 0,
+        tls_written: 0,
         skimmed_end: 0,
         last_fingerprint: 0,
         known_fingerprint: 0,

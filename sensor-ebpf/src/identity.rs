@@ -92,13 +92,19 @@ pub fn unix_peer(sk: u64) -> u64 {
     probe(sk, setting!(offsets.unix_peer))
 }
 
+/// Process id of the current task's parent, as the host sees it.
+#[inline(always)]
+pub fn parent() -> u32 {
+    let parent: u64 = load(task::current(), setting!(offsets.task_real_parent));
+    probe(parent, setting!(offsets.task_tgid))
+}
+
 /// Fills in what the socket and the task that serves it tell.
 #[inline(always)]
 pub fn describe_server(record: &mut OpenRecord, sk: *mut c_void, family: u16) {
     let task = task::current();
     record.server_pid = load(task, setting!(offsets.task_tgid));
-    let parent: u64 = load(task, setting!(offsets.task_real_parent));
-    record.server_parent = probe(parent, setting!(offsets.task_tgid));
+    record.server_parent = parent();
     record.family = family;
     record.netns = netns(sk);
     record.peer_uid = u32::MAX;

@@ -16,3 +16,4 @@ pub mod record;
 pub mod scratch;
 pub mod settings;
 pub mod sqlstate;
+pub mod tied;

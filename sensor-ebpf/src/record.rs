@@ -396,6 +396,8 @@ pub struct KernelCounters {
     pub links_over_budget: u64,
     /// Likewise: the ring was full.
     pub lost_links: u64,
+    /// Plaintext of TLS that could not be tied to a socket with certainty, or not be looked at: bytes.
+    pub unattributed_bytes: u64,
 }
 
 macro_rules! assert_size {
@@ -418,5 +420,5 @@ assert_size! {
     LinkRecord = 80,
     OverflowKey = 16,
     OverflowVolume = 64,
-    KernelCounters = 104,
+    KernelCounters = 112,
 }

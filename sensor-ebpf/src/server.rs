@@ -15,6 +15,7 @@ use sensor_ebpf::{
 
 use crate::{
     client,
+    home::Socket,
     hook::{Direction, Operation, registers},
     identity,
     maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, storage},
@@ -22,8 +23,10 @@ use crate::{
     surroundings::KernelSurroundings,
     task,
 };
+#[cfg(not(floor))]
+use crate::{maps::setting, tls};
 
-/// `-EAGAIN`: nothing to read yet.
+/// `-EAGAIN`: nothing to read yet, or no room to write to.
 const AGAIN: i32 = -11;
 
 /// One operation of a server process on any of its sockets.
@@ -33,6 +36,10 @@ pub fn operation(operation: &Operation, direction: Direction) {
         Some(connection) => connection,
         None if operation.length <= 0 => return,
         None if is_ignored(operation.sk) => {
+            #[cfg(not(floor))]
+            if setting!(tls) != 0 {
+                tls::foreign();
+            }
             // A server's own client socket (dblink, postgres_fdw, a standby): it may talk to a watched server.
             if direction == Direction::Sent {
                 client::sent(operation);
@@ -45,6 +52,10 @@ pub fn operation(operation: &Operation, direction: Direction) {
         },
     };
     if connection.has(CONNECTION_CLOSED) {
+        return;
+    }
+    #[cfg(not(floor))]
+    if setting!(tls) != 0 && tls::takes(operation, direction, connection) {
         return;
     }
     if operation.length <= 0 {
@@ -76,7 +87,7 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
     }
     #[cfg(not(floor))]
     let mut surroundings = KernelSurroundings {
-        sk: operation.sk,
+        home: Socket(operation.sk),
         buffer,
         scratch,
     };
@@ -98,7 +109,7 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
         return;
     };
     let mut surroundings = KernelSurroundings {
-        sk: operation.sk,
+        home: Socket(operation.sk),
         buffer: registers::Buffer {
             address: 0,
             vectors: 0,
@@ -190,7 +201,7 @@ fn ignore(sk: *mut c_void) {
 
 /// Tells userspace about the connection; tried again with the next operation when the ring is full.
 #[inline(never)]
-fn announce(sk: *mut c_void, connection: &mut Connection) {
+pub fn announce(sk: *mut c_void, connection: &mut Connection) {
     let time = ring::now();
     let id = connection.id;
     let flags = if connection.has(CONNECTION_PREEXISTING) {
@@ -267,6 +278,10 @@ fn last_words() {
     ring::closed(connection, 0, 0);
     #[cfg(floor)]
     crate::floor::forget(connection.slot);
+    #[cfg(not(floor))]
+    if connection.tls != 0 {
+        tls::forget(u64::from(connection.slot));
+    }
     connection.set(CONNECTION_CLOSED);
 }
 

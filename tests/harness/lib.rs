@@ -16,6 +16,7 @@ pub mod otlp;
 pub mod raw;
 pub mod receivers;
 pub mod relay;
+pub mod tls;
 
 pub use environment::{
     Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,

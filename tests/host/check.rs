@@ -177,23 +177,35 @@ fn check_describes_servers_for_people_and_machines() {
     assert_eq!(server(plain.port)["tls"], false);
     assert_eq!(server(plain.port)["not_seen"], Value::Null);
     assert_eq!(server(encrypted.port)["tls"], true);
-    assert!(
-        server(encrypted.port)["not_seen"]
-            .to_string()
-            .contains("TLS")
-    );
+    // The lowest rung sees no plaintext.
+    if report["hooks"] != "sys_exit" {
+        assert_eq!(server(encrypted.port)["tls_seen"], true, "{report:#}");
+        assert_eq!(server(encrypted.port)["not_seen"], Value::Null);
+        let text = stdout(&wrapped(&["env"], &["check"]));
+        for part in ["TLS: offered, would be seen by probes on /", "TLS: off"] {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+    }
     // What is lost is said, and is in the exit code.
+    let path = configuration("[kernel]\ntls = \"bytes\"\n");
+    let blind = ["check", "--config", path.to_str().expect("a path")];
+    let finished = wrapped(&["env"], &[&blind[..], &["--json"]].concat());
+    let report = json(&finished);
     assert_eq!(finished.status.code(), Some(1), "{report:#}");
     assert_eq!(report["verdict"], "degraded");
-    assert!(
-        report["lost"]
-            .to_string()
-            .contains(&encrypted.port.to_string())
-    );
-    let finished = wrapped(&["env"], &["check"]);
+    let lost = report["lost"].to_string();
+    for part in [&encrypted.port.to_string(), "kernel.tls"] {
+        assert!(lost.contains(part), "`{part}` is not in: {lost}");
+    }
+    let finished = wrapped(&["env"], &blind);
+    fs::remove_file(&path).expect("remove the configuration");
     let text = stdout(&finished);
     assert_eq!(finished.status.code(), Some(1), "{text}");
-    for part in ["ready, with blind spots", "TLS: offered", "TLS: off"] {
+    for part in [
+        "ready, with blind spots",
+        "TLS: offered, only its bytes would be seen",
+        "TLS: off",
+    ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
 }

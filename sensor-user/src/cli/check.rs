@@ -6,16 +6,20 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Config,
-    discover::{self, Server},
+    discover::{self, Server, tls::Tls},
     kernel::{
         capability::{self, Capability, Host, Need},
         hooks::Family,
+        tls,
     },
 };
 
 /// What would be seen of a server.
 const SEEN: &str = "users, statements, tables, rows and bytes of every connection in clear";
-/// What would not, when it offers TLS.
+/// When its TLS can be read, too.
+const SEEN_IN_TLS: &str =
+    "users, statements, tables, rows and bytes of every connection, in clear and by TLS";
+/// What would not, when it offers TLS that can't be read.
 const TLS_NOT_SEEN: &str =
     "statements and rows of TLS connections (ssl = on); their bytes are counted";
 
@@ -33,11 +37,53 @@ enum Verdict {
 /// All that was found.
 struct Findings {
     host: Host,
-    servers: Vec<Server>,
+    servers: Vec<Found>,
     /// What would not be seen, or not be known.
     lost: Vec<String>,
     /// What has to be done before it can run.
     todo: Vec<String>,
+}
+
+/// A server and what would be seen of its TLS connections.
+struct Found {
+    server: Server,
+    /// Why nothing but their bytes; nothing when all is seen, or it offers none.
+    tls_refusal: Option<String>,
+}
+
+impl Found {
+    fn new(server: Server, config: &Config, host: &Host) -> Self {
+        let refusal = || match (tls::refusal(config, host.family), &server.tls) {
+            (Some(why), _) => Some(why),
+            (None, Tls::Hidden(why)) => Some(why.clone()),
+            (None, Tls::Library(library)) => tls::has_functions(library)
+                .err()
+                .map(|error| format!("{error:#}")),
+        };
+        Self {
+            tls_refusal: server.ssl.then(refusal).flatten(),
+            server,
+        }
+    }
+
+    fn tls(&self) -> String {
+        match (&self.server.tls, &self.tls_refusal) {
+            _ if !self.server.ssl => "off".to_owned(),
+            (_, Some(why)) => format!("offered, only its bytes would be seen: {why}"),
+            (Tls::Library(library), None) => {
+                format!("offered, would be seen by probes on {}", library.shown)
+            }
+            (Tls::Hidden(why), None) => why.clone(),
+        }
+    }
+
+    fn seen(&self) -> &'static str {
+        if self.server.ssl && self.tls_refusal.is_none() {
+            SEEN_IN_TLS
+        } else {
+            SEEN
+        }
+    }
 }
 
 /// Prints the findings; exits 0 when ready, 1 when something is lost, 2 when the sensor can't run here.
@@ -55,14 +101,23 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 fn find(config: &Config) -> Findings {
     let host = capability::host(config);
     let commands = config.discover.command_names();
-    let servers = discover::servers(&commands, config.kernel.network_namespace);
+    let servers: Vec<Found> = discover::servers(&commands, config.kernel.network_namespace)
+        .into_iter()
+        .map(|server| Found::new(server, config, &host))
+        .collect();
     let mut lost: Vec<String> = host
         .missing(Need::Useful)
         .map(|missing| format!("without {}: {}", missing.name, missing.why))
         .collect();
     lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
-    for server in servers.iter().filter(|server| server.ssl) {
-        lost.push(format!("PostgreSQL {}: {TLS_NOT_SEEN}", server.name));
+    for Found {
+        server,
+        tls_refusal,
+    } in &servers
+    {
+        if let Some(why) = tls_refusal {
+            lost.push(format!("PostgreSQL {}: {TLS_NOT_SEEN}: {why}", server.name));
+        }
     }
     for (pid, error) in discover::hidden(&commands) {
         lost.push(format!(
@@ -117,7 +172,8 @@ impl Findings {
                 "no PostgreSQL server runs here now; one that starts later will be watched"
             );
         }
-        for server in &self.servers {
+        for found in &self.servers {
+            let server = &found.server;
             let _ = writeln!(
                 out,
                 "PostgreSQL {} ({}, pid {}, {})",
@@ -127,10 +183,9 @@ impl Findings {
                 server.data_directory.display()
             );
             let _ = writeln!(out, "  sockets: {}", sockets(server));
-            let tls = if server.ssl { "offered" } else { "off" };
-            let _ = writeln!(out, "  TLS: {tls}");
-            let _ = writeln!(out, "  seen: {SEEN}");
-            if server.ssl {
+            let _ = writeln!(out, "  TLS: {}", found.tls());
+            let _ = writeln!(out, "  seen: {}", found.seen());
+            if found.tls_refusal.is_some() {
                 let _ = writeln!(out, "  not seen: {TLS_NOT_SEEN}");
             }
         }
@@ -172,7 +227,8 @@ impl Findings {
         let servers: Vec<Value> = self
             .servers
             .iter()
-            .map(|server| {
+            .map(|found| {
+                let server = &found.server;
                 json!({
                     "system": "postgresql",
                     "version": server.version,
@@ -183,8 +239,9 @@ impl Findings {
                     "tcp": server.tcp,
                     "socket_directory": server.socket_directory,
                     "tls": server.ssl,
-                    "seen": SEEN,
-                    "not_seen": server.ssl.then_some(TLS_NOT_SEEN),
+                    "tls_seen": server.ssl && found.tls_refusal.is_none(),
+                    "seen": found.seen(),
+                    "not_seen": found.tls_refusal.as_ref().map(|why| format!("{TLS_NOT_SEEN}: {why}")),
                 })
             })
             .collect();

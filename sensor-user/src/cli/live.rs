@@ -320,6 +320,7 @@ impl Live {
         if servers == self.servers {
             return;
         }
+        self.follow_tls(&servers);
         for server in servers
             .iter()
             .filter(|server| !self.servers.contains(server))
@@ -330,12 +331,6 @@ impl Live {
                 server.pid,
                 server.data_directory.display()
             );
-            if server.ssl {
-                log::warn!(
-                    "PostgreSQL {} has ssl = on: of TLS connections only bytes are counted",
-                    server.name
-                );
-            }
         }
         for server in self
             .servers
@@ -354,6 +349,23 @@ impl Live {
         self.ports = ports;
         self.pipeline.resolver.set_servers(&servers);
         self.servers = servers;
+    }
+
+    /// Probes come and go with the servers that offer TLS.
+    fn follow_tls(&mut self, servers: &[discover::Server]) {
+        self.kernel.follow_tls(servers);
+        let before: HashSet<u32> = self.servers.iter().map(|server| server.pid).collect();
+        for server in servers
+            .iter()
+            .filter(|server| server.ssl && !before.contains(&server.pid))
+        {
+            if let Some(why) = self.kernel.tls_refusal(server) {
+                log::warn!(
+                    "PostgreSQL {} offers TLS: of its TLS connections only bytes are counted: {why}",
+                    server.name
+                );
+            }
+        }
     }
 
     /// Sizes of tables have been measured.
@@ -441,6 +453,7 @@ impl Live {
                 sum.cut_keys += one.cut_keys;
                 sum.links_over_budget += one.links_over_budget;
                 sum.lost_links += one.lost_links;
+                sum.unattributed_bytes += one.unattributed_bytes;
             }
         }
         sum

@@ -57,7 +57,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let kernel = Kernel::load(&config)?;
     let socket = socket::open(&config.console)?;
     // While there is one thread: capabilities belong to threads, and later ones inherit what is left.
-    privileges::drop_all_but_needed(arguments.user.as_deref())?;
+    privileges::drop_all_but_needed(arguments.user.as_deref(), kernel.right_to_probe())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

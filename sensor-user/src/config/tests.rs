@@ -46,6 +46,11 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "write \"all\"",
         ),
         (
+            "[kernel]\ntls = \"yes\"",
+            "sensor.toml:2:7:",
+            "\"plaintext\" (statements and rows",
+        ),
+        (
             "[kernel]\nhooks = \"kprobe\"",
             "sensor.toml:2:9:",
             "\"fexit\" or \"sys_exit\"",

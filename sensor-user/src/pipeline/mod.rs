@@ -559,7 +559,9 @@ impl Pipeline {
         let connection = record.header.connection;
         let session = self.session(connection, time);
         let spot = match record.header.tag {
-            tag if tag == Phase::Encrypted as u8 => BlindSpot::Encrypted,
+            tag if tag == Phase::Encrypted as u8 || tag == Phase::Handshake as u8 => {
+                BlindSpot::Encrypted
+            }
             tag if tag == Phase::Replication as u8 => BlindSpot::Replication,
             tag if tag == Phase::Cancel as u8 => BlindSpot::Control,
             _ if session.preexisting => BlindSpot::BeforeStart,

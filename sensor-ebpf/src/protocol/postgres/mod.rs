@@ -74,7 +74,7 @@ pub fn is_parsed(connection: &Connection) -> bool {
 
 /// The stream makes no sense: count its bytes as blind until it does again.
 #[inline(never)]
-fn lose_track<S: Surroundings>(surroundings: &mut S, connection: &mut Connection) {
+pub fn lose_track<S: Surroundings>(surroundings: &mut S, connection: &mut Connection) {
     outcome::flush(surroundings, connection);
     outcome::abandon(surroundings, connection);
     connection.phase = Phase::Blind as u8;

@@ -53,7 +53,6 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.response_bytes += u64::from(length);
     match s.address() {
         Some(address) if length >= TAIL_LENGTH => {
-            c.skimmed_begin = address;
             c.skimmed_end = address + u64::from(length);
         }
         _ => short(s, c, length),

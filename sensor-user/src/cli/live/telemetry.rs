@@ -324,6 +324,7 @@ impl Live {
             ("fault", counters.fault_bytes),
             ("opaque", counters.opaque_bytes),
             ("stateless", counters.stateless_bytes),
+            ("unattributed", counters.unattributed_bytes),
             ("ring", counters.lost_bytes),
         ] {
             points.push(with(&names::BLIND_BYTES, names::CAUSE, cause, bytes));

@@ -126,7 +126,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `unattributed`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
     },
     Attribute {
         key: PROGRAM,
