@@ -50,6 +50,7 @@ fn clients_in_other_namespaces() {
     let options = Options {
         configuration: vec!["listen_addresses = '*'".to_owned()],
         authentication: vec!["host all all all trust".to_owned()],
+        environment: Vec::new(),
     };
     let server = host.run(|| Scene::server(&options));
     let scene = Scene::with(turn, server, "");
