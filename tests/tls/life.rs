@@ -123,7 +123,9 @@ fn servers_that_come_and_go() {
     let server = format!(":{} ", scene.server.port);
     let found = || {
         let log = sensor.log();
-        let watched = log.lines().filter(|line| line.contains("watching PostgreSQL"));
+        let watched = log
+            .lines()
+            .filter(|line| line.contains("watching PostgreSQL"));
         watched.filter(|line| line.contains(&server)).count()
     };
     wait_until("the restarted server to be found", || found() > 1);
