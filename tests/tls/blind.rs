@@ -30,11 +30,11 @@ fn checked(port: u16, configuration: &str) -> Value {
 }
 
 /// 5,000 rows by TLS from a server whose TLS can't be seen: all bytes are counted as encrypted, and it is said why.
-fn counts_bytes(options: Options, configuration: &str, why: &str) {
+fn counts_bytes(options: &Options, configuration: &str, why: &str) {
     /// Its record in TLS 1.3: header, alert, type, tag.
     const CLOSE_NOTIFY: f64 = 24.0;
     let turn = Turn::take();
-    let server = Postgres::start(&options);
+    let server = Postgres::start(options);
     let database = format!("tls_{}", std::process::id());
     server.sql("postgres", &format!("CREATE DATABASE {database}"));
     server.sql(&database, &role("encrypted"));
@@ -79,7 +79,7 @@ fn offers_tls() -> Options {
 
 #[test]
 fn bytes_alone_when_the_configuration_says_so() {
-    counts_bytes(offers_tls(), BYTES, "kernel.tls");
+    counts_bytes(&offers_tls(), BYTES, "kernel.tls");
 }
 
 /// The same functions in a file of another name: as if they were linked into the server.
@@ -88,7 +88,7 @@ fn a_server_without_the_library() {
     let folder = Folder::new();
     let hidden = folder.copy("libcrypt-and-more.so");
     counts_bytes(
-        Options {
+        &Options {
             environment: vec![("LD_PRELOAD".to_owned(), hidden)],
             ..offers_tls()
         },

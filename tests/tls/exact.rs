@@ -12,7 +12,7 @@ use harness::{
 use crate::{Differences, Scene};
 
 /// A client, by which version, and as whom; `None`: by its own TLS.
-const PLAN: [(Client, Option<Version>, &str); 11] = [
+const PLAN: [(Client, Option<Version>, &str); 8] = [
     (Client::Psql, Some(Version::Tls13), "psql_13"),
     (Client::Pgbench, Some(Version::Tls13), "pgbench_13"),
     (Client::Psycopg, Some(Version::Tls13), "psycopg_13"),
@@ -20,10 +20,7 @@ const PLAN: [(Client, Option<Version>, &str); 11] = [
     (Client::Jdbc, Some(Version::Tls13), "jdbc_13"),
     (Client::TokioPostgres, Some(Version::Tls13), "tokio_13"),
     (Client::Psycopg, Some(Version::Tls12), "psycopg_12"),
-    (Client::TokioPostgres, Some(Version::Tls12), "tokio_12"),
     (Client::Psql, None, "psql_own"),
-    (Client::Pgbench, None, "pgbench_own"),
-    (Client::Psycopg, None, "psycopg_own"),
 ];
 
 struct Run {

@@ -3,9 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::Duration,
 };
 
-use harness::{CONFIGURATION, Options, Sensor, Volume, clients::Client, otlp::Series, wait_until};
+use harness::{
+    CONFIGURATION, Options, Sensor, Volume, clients::Client, otlp::Series, pause, wait_until,
+};
 
 use crate::{Differences, Scene};
 
@@ -116,22 +119,26 @@ fn servers_that_come_and_go() {
     };
     ask(&scene, "first");
     scene.server.restart(libc::SIGINT);
-    // Each time it has changed.
+    // Each time it has changed; a server that starts writes about itself in pieces.
     let server = format!(":{} ", scene.server.port);
     let found = || {
         let log = sensor.log();
-        let watched = log.lines().filter(|line| line.contains("watching PostgreSQL"));
+        let watched = log
+            .lines()
+            .filter(|line| line.contains("watching PostgreSQL"));
         watched.filter(|line| line.contains(&server)).count()
     };
-    wait_until("the restarted server to be found", || found() == 2);
+    wait_until("the restarted server to be found", || found() > 1);
+    pause(Duration::from_secs(2));
+    let before = found();
     ask(&scene, "second");
     let reload = "SELECT pg_reload_conf()";
     scene.server.sql("postgres", "ALTER SYSTEM SET ssl = off");
     scene.server.sql("postgres", reload);
-    wait_until("it to offer no TLS", || found() == 3);
+    wait_until("it to offer no TLS", || found() > before);
     scene.server.sql("postgres", "ALTER SYSTEM SET ssl = on");
     scene.server.sql("postgres", reload);
-    wait_until("it to offer TLS", || found() == 4);
+    wait_until("it to offer TLS", || found() > before + 1);
     ask(&scene, "third");
     let output = scene.finish(sensor);
     let mut differences = Differences::default();

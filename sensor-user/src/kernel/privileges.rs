@@ -92,7 +92,9 @@ pub fn drop_all_but_needed(user: Option<&str>, asleep: Option<Capability>) -> Re
     // Without CAP_SETPCAP the bounding set stays; it matters to programs that are executed only, and there are none.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
         for one in caps::all() {
-            if !permitted.contains(&one) && caps::has_cap(None, CapSet::Bounding, one).unwrap_or(false) {
+            if !permitted.contains(&one)
+                && caps::has_cap(None, CapSet::Bounding, one).unwrap_or(false)
+            {
                 caps::drop(None, CapSet::Bounding, one)
                     .with_context(|| format!("cannot take {one} from the bounding set"))?;
             }
