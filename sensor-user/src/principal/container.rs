@@ -66,7 +66,8 @@ fn pod(part: &str) -> Option<String> {
     let part = part.strip_suffix(".slice").unwrap_or(part);
     let at = part.rfind("pod")?;
     let before = part.get(..at)?;
-    if !before.is_empty() && !(before.starts_with("kubepods") && before.ends_with('-')) {
+    let is_slice = before.starts_with("kubepods") && before.ends_with('-');
+    if !before.is_empty() && !is_slice {
         return None;
     }
     let uid = part.get(at + 3..)?.replace('_', "-").to_ascii_lowercase();

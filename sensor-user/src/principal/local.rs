@@ -24,7 +24,8 @@ const PROCESSES: usize = 4096;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Clients {
-    clients: HashMap<Key, Arc<Process>>,
+    /// With the cookie of the socket.
+    clients: HashMap<Key, (Arc<Process>, u64)>,
     in_order: VecDeque<Key>,
     /// Connections that are open, by all keys under which their client may be told of: at first it may not have been, when it was
     /// on another CPU, or the connection is older than the sensor; later another process may go on with the socket.
@@ -39,7 +40,7 @@ pub struct Clients {
 /// What ties a local client's end of a connection to the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    /// Cookie of a unix socket of a client: never another's.
+    /// Cookie of a client's socket: never another's.
     Cookie(u64),
     /// Address of its `struct sock`: another's later.
     Address(u64),
@@ -88,7 +89,8 @@ impl Clients {
             program,
         });
         for key in keys {
-            if self.clients.insert(key, process.clone()).is_none() {
+            let told = (process.clone(), record.cookie);
+            if self.clients.insert(key, told).is_none() {
                 self.in_order.push_back(key);
                 if self.in_order.len() > CLIENTS
                     && let Some(oldest) = self.in_order.pop_front()
@@ -97,8 +99,21 @@ impl Clients {
                 }
             }
         }
-        let connection = keys.iter().find_map(|key| self.connection(key))?;
+        // By its cookie once both ends are tied: by then the numbers of the bytes have gone on.
+        let cookie = Key::Cookie(record.cookie);
+        let connection = self
+            .connection(&cookie)
+            .or_else(|| keys.iter().find_map(|key| self.connection(key)))?;
+        self.tie(connection, record.cookie);
         Some((connection, process))
+    }
+
+    /// From now on the connection is found by its client's cookie.
+    fn tie(&mut self, connection: u64, cookie: u64) {
+        let key = Key::Cookie(cookie);
+        if cookie != 0 && self.open.insert(key, connection) != Some(connection) {
+            self.keys.entry(connection).or_default().push(key);
+        }
     }
 
     fn connection(&self, key: &Key) -> Option<u64> {
@@ -143,17 +158,19 @@ impl Clients {
             ClientAddress::Any | ClientAddress::Unknown => return None,
         }
         let found = keys.iter().find_map(|key| {
-            let process = self.clients.get(key)?;
+            let (process, cookie) = self.clients.get(key)?;
             // What lay at the same address before was another's.
             let is_it = !matches!(key, Key::Address(_)) || process.pid == record.peer_pid;
-            is_it.then(|| process.clone())
+            is_it.then(|| (process.clone(), *cookie))
         });
         let connection = record.header.connection;
         for key in &keys {
             self.open.insert(*key, connection);
         }
         self.keys.insert(connection, keys);
-        found
+        let (process, cookie) = found?;
+        self.tie(connection, cookie);
+        Some(process)
     }
 
     /// A connection ended. Whoever opens the next with its ports, or at its place in memory, is another.
