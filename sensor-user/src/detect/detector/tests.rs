@@ -6,7 +6,6 @@ use super::*;
 use crate::{config::Config, detect::observation::Keys};
 
 mod claims;
-mod mixture;
 mod sums;
 mod time;
 
