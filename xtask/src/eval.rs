@@ -35,7 +35,7 @@ mod truth;
 mod world;
 
 use campaign::Teller;
-use check::check;
+pub use check::check;
 use evader::Search;
 use report::Report;
 use scenario::{Plan, Scenario};

@@ -133,10 +133,16 @@ pub const EXPECTED: &str = "data_access.expected";
 pub const PEERS: &str = "data_access.peers";
 /// Own: odds.
 pub const ODDS: &str = "data_access.odds";
+/// Own: under which assumption.
+pub const ASSUMPTION: &str = "data_access.odds.assumption";
 /// Own: active days.
 pub const ACTIVE_DAYS: &str = "data_access.active_days";
 /// Own: evidence.
 pub const EVIDENCE: &str = "data_access.evidence";
+/// Own: statement shapes of an alert.
+pub const ALERT_SHAPES: &str = "data_access.alert.shapes";
+/// Own: what silences an alert.
+pub const SILENCED_BY: &str = "data_access.alert.silenced_by";
 /// Own: principals of a group.
 pub const PRINCIPALS_INVOLVED: &str = "data_access.principals";
 /// Own: group.

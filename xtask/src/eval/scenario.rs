@@ -168,6 +168,9 @@ pub struct Plan {
     pub who: Who,
     #[serde(default = "one")]
     pub accounts: u32,
+    /// Whether he mixes statements as the desk does, instead of running one again and again.
+    #[serde(default)]
+    pub mixed: bool,
     /// Active days after which he stops.
     #[serde(default = "forever")]
     pub days: u32,

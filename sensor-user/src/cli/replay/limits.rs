@@ -1,6 +1,8 @@
 //! `[[threshold]]` over a file of events: the same lane as live, fed with accesses made of the rows.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
+
+use rustc_hash::FxHashMap;
 
 use crate::{
     config::Config,
@@ -16,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Limits {
     lane: ThresholdLane,
-    people: HashMap<String, (Arc<Principal>, Session)>,
-    shapes: HashMap<String, (u32, Shape)>,
+    people: FxHashMap<String, (Arc<Principal>, Session)>,
+    shapes: FxHashMap<String, (u32, Shape)>,
     /// A key under construction, kept for its memory.
     key: String,
 }
@@ -27,8 +29,8 @@ impl Limits {
     pub fn new(config: &Config) -> Self {
         Self {
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, 0),
-            people: HashMap::new(),
-            shapes: HashMap::new(),
+            people: FxHashMap::default(),
+            shapes: FxHashMap::default(),
             key: String::new(),
         }
     }

@@ -161,12 +161,24 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "N of `about 1 in N by chance, if the assumptions hold` (docs/detection.md).",
     },
     Attribute {
+        key: ASSUMPTION,
+        description: "What has to hold for that.",
+    },
+    Attribute {
         key: ACTIVE_DAYS,
         description: "Active days in the window.",
     },
     Attribute {
         key: EVIDENCE,
         description: "What the principal did differently, sentence by sentence.",
+    },
+    Attribute {
+        key: ALERT_SHAPES,
+        description: "Of an alert: the statements that most of it came by, literals replaced by `?`, largest part first.",
+    },
+    Attribute {
+        key: SILENCED_BY,
+        description: "Of an alert: what would silence it.",
     },
     Attribute {
         key: PRINCIPALS_INVOLVED,

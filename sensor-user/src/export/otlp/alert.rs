@@ -11,7 +11,7 @@ use super::{
     spans::{hexadecimal, link},
 };
 use crate::{
-    detect::{Measure, Severity, arbitration::Verdict},
+    detect::{Measure, Severity, arbitration::Verdict, explain},
     export::{
         AlertRecord, Value, describe, names,
         point::{Attributes, describe_session, principal_attributes},
@@ -163,8 +163,17 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         None => {
             attributes.push((names::LANE, "threshold".into()));
             attributes.push((names::LIMIT, alert.limit.into()));
+            let silence = format!(
+                "raise the limit of [[threshold]] \"{}\" above {}, give it an exception, or acknowledge the alert (sensor alerts acknowledge)",
+                alert.threshold, alert.observed
+            );
+            attributes.push((names::SILENCED_BY, silence.as_str().into()));
         }
         Some(verdict) => attributes.extend(verdict_attributes(verdict)),
+    }
+    if !alert.statements.is_empty() {
+        let shapes = alert.statements.iter().map(|one| one.text.clone());
+        attributes.push((names::ALERT_SHAPES, Value::List(shapes.collect())));
     }
     if let Some(table) = alert.tables.first() {
         attributes.push((names::DB_COLLECTION_NAME, table.clone().into()));
@@ -221,6 +230,8 @@ fn verdict_attributes(verdict: &Verdict) -> Attributes {
         (names::LANES, list(&mut verdict.lanes.iter().copied())),
         (names::EXPECTED, verdict.expected.into()),
         (names::ODDS, verdict.odds.into()),
+        (names::ASSUMPTION, explain::ASSUMPTION.into()),
+        (names::SILENCED_BY, explain::SILENCED_BY.into()),
         (names::ACTIVE_DAYS, u64::from(verdict.active_days).into()),
     ];
     if let Some(peers) = verdict.peers {
