@@ -7,7 +7,12 @@ use rustc_hash::FxHashMap;
 use crate::{
     config::Config,
     detect::{
-        Alert, Measure, arbitration::Verdict, observation::Observation, threshold::ThresholdLane,
+        Alert, Measure,
+        arbitration::Verdict,
+        calibration::Calibration,
+        detector::order::{Place, Watermark},
+        observation::Observation,
+        threshold::ThresholdLane,
     },
     principal::{ClientAddress, ConnectionId, DbSystem, OsUser, Principal, PrincipalId, Session},
     sql::Shape,
@@ -18,6 +23,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Limits {
     lane: ThresholdLane,
+    /// A record stamped far ahead would make all that comes after it late, and windows drop nothing that is late.
+    watermark: Watermark,
+    leap: u64,
     people: FxHashMap<String, (Arc<Principal>, Session)>,
     shapes: FxHashMap<String, (u32, Shape)>,
     /// A key under construction, kept for its memory.
@@ -29,6 +37,8 @@ impl Limits {
     pub fn new(config: &Config) -> Self {
         Self {
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, 0),
+            watermark: Watermark::default(),
+            leap: u64::try_from(Calibration::default().leap).unwrap_or_default() * 1_000_000_000,
             people: FxHashMap::default(),
             shapes: FxHashMap::default(),
             key: String::new(),
@@ -42,6 +52,11 @@ impl Limits {
         config: &Config,
         verdicts: &mut Vec<Verdict>,
     ) {
+        let mut observation = *observation;
+        if let Place::Ahead(now) = self.watermark.place(observation.time, self.leap) {
+            observation.time = now;
+        }
+        let observation = &observation;
         let number = self.people.len();
         compose(
             &mut self.key,
@@ -191,17 +206,19 @@ mod tests {
         time::Timestamp,
     };
 
-    #[test]
-    fn a_limit_of_the_configuration_is_held() {
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Six rows by each of these, at a second each.
+    fn judged(events: &[(&str, u64)]) -> Vec<Verdict> {
         let text =
             "[[threshold]]\nname = \"ten\"\nwindow = \"10m\"\nlimit = 10\nuser = \"!backup\"\n";
         let config = Config::parse(text, std::path::Path::new("t.toml")).expect("valid");
         let mut limits = Limits::new(&config);
         let mut verdicts = Vec::new();
-        for (who, second) in [("ann", 1), ("backup", 2), ("ann", 3), ("ann", 4)] {
+        for (who, second) in events {
             limits.observe(
                 &Observation {
-                    time: Timestamp(second * 1_000_000_000),
+                    time: Timestamp(second * SECOND),
                     principal: who,
                     group: "",
                     host: "10.0.0.1",
@@ -221,8 +238,27 @@ mod tests {
                 &mut verdicts,
             );
         }
+        verdicts
+    }
+
+    #[test]
+    fn a_limit_of_the_configuration_is_held() {
+        let verdicts = judged(&[("ann", 1), ("backup", 2), ("ann", 3), ("ann", 4)]);
         assert_eq!(verdicts.len(), 1, "{verdicts:?}");
         assert_eq!((verdicts[0].observed, verdicts[0].expected), (12, 10));
-        assert_eq!(verdicts[0].time, Timestamp(3_000_000_000));
+        assert_eq!(verdicts[0].time, Timestamp(3 * SECOND));
+    }
+
+    #[test]
+    fn a_clock_a_month_ahead_keeps_no_window_open() {
+        const MONTH: u64 = 30 * 86_400;
+        // Every half an hour, so that a window of ten minutes never holds two.
+        let mut events: Vec<(&str, u64)> = (1..200).map(|at| ("ann", at * 1800)).collect();
+        assert_eq!(judged(&events).len(), 0);
+        events.insert(10, ("ann", MONTH));
+        // It falls in with the one before it, which makes twelve.
+        let verdicts = judged(&events);
+        assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+        assert_eq!(verdicts[0].observed, 12);
     }
 }

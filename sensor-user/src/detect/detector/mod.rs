@@ -27,7 +27,7 @@ mod common;
 mod coverage;
 mod displaced;
 mod groups;
-mod order;
+pub mod order;
 mod principal;
 mod room;
 mod shared;
