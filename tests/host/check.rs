@@ -165,7 +165,9 @@ fn check_describes_servers_for_people_and_machines() {
         configuration: vec!["ssl = on".to_owned()],
         ..Options::default()
     });
-    let finished = wrapped(&["env"], &["check", "--json"]);
+    let path = configuration("[kernel]\ntls = \"plaintext\"\n");
+    let seeing = ["check", "--config", path.to_str().expect("a path")];
+    let finished = wrapped(&["env"], &[&seeing[..], &["--json"]].concat());
     let report = json(&finished);
     let server = |port: u16| {
         report["servers"]
@@ -181,14 +183,14 @@ fn check_describes_servers_for_people_and_machines() {
     if report["hooks"] != "sys_exit" {
         assert_eq!(server(encrypted.port)["tls_seen"], true, "{report:#}");
         assert_eq!(server(encrypted.port)["not_seen"], Value::Null);
-        let text = stdout(&wrapped(&["env"], &["check"]));
+        let text = stdout(&wrapped(&["env"], &seeing));
         for part in ["TLS: offered, would be seen by probes on /", "TLS: off"] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }
     }
+    fs::remove_file(&path).expect("remove the configuration");
     // What is lost is said, and is in the exit code.
-    let path = configuration("[kernel]\ntls = \"bytes\"\n");
-    let blind = ["check", "--config", path.to_str().expect("a path")];
+    let blind = ["check"];
     let finished = wrapped(&["env"], &[&blind[..], &["--json"]].concat());
     let report = json(&finished);
     assert_eq!(finished.status.code(), Some(1), "{report:#}");
@@ -198,7 +200,6 @@ fn check_describes_servers_for_people_and_machines() {
         assert!(lost.contains(part), "`{part}` is not in: {lost}");
     }
     let finished = wrapped(&["env"], &blind);
-    fs::remove_file(&path).expect("remove the configuration");
     let text = stdout(&finished);
     assert_eq!(finished.status.code(), Some(1), "{text}");
     for part in [

@@ -92,7 +92,8 @@ fn start_user(pid: u32) -> String {
 fn roots_rights_are_given_up_after_the_start() {
     let turn = Turn::take();
     let early = server();
-    let sensor = Sensor::start(&turn, QUIET, &[]);
+    let configuration = format!("[kernel]\ntls = \"plaintext\"\n{QUIET}");
+    let sensor = Sensor::start(&turn, &configuration, &[]);
     let pid = sensor.pid();
     holds_no_more(pid);
     for field in ["CapPrm:", "CapBnd:"] {

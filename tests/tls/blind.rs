@@ -7,10 +7,7 @@ use harness::{
 };
 use serde_json::Value;
 
-use crate::blind;
-
-/// `kernel.tls = "bytes"`.
-const BYTES: &str = "[kernel]\ntls = \"bytes\"\n";
+use crate::{PLAINTEXT, blind, plaintext};
 
 /// What `sensor check` says of the server on this port.
 fn checked(port: u16, configuration: &str) -> Value {
@@ -78,8 +75,11 @@ fn offers_tls() -> Options {
 }
 
 #[test]
-fn bytes_alone_when_the_configuration_says_so() {
-    counts_bytes(&offers_tls(), BYTES, "kernel.tls");
+fn bytes_alone_unless_the_configuration_wants_more() {
+    // Without a word, and by it.
+    for configuration in ["", "[kernel]\ntls = \"bytes\"\n"] {
+        counts_bytes(&offers_tls(), configuration, "kernel.tls");
+    }
 }
 
 /// The same functions in a file of another name: as if they were linked into the server.
@@ -92,7 +92,7 @@ fn a_server_without_the_library() {
             environment: vec![("LD_PRELOAD".to_owned(), hidden)],
             ..offers_tls()
         },
-        "",
+        PLAINTEXT,
         "no OpenSSL library (libssl) is in its memory",
     );
 }
@@ -107,9 +107,9 @@ fn a_library_of_its_own() {
         environment: vec![("LD_PRELOAD".to_owned(), own.clone())],
         ..offers_tls()
     });
-    let report = checked(server.port, "");
+    let report = checked(server.port, PLAINTEXT);
     assert_eq!(report["tls_seen"], true, "{report:#}");
-    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(&turn, &plaintext(), &[]);
     assert!(sensor.log().contains(&own), "{}", sensor.log());
     let output = server
         .command("psql")

@@ -3,13 +3,13 @@
 use std::{process::Command, thread};
 
 use harness::{
-    CONFIGURATION, Options, Sensor, Volume,
+    Options, Sensor, Volume,
     clients::{Client, Counted},
     statements,
     tls::{Tunnel, Version},
 };
 
-use crate::{Differences, Scene};
+use crate::{Differences, Scene, plaintext};
 
 /// A client, by which version, and as whom; `None`: by its own TLS.
 const PLAN: [(Client, Option<Version>, &str); 8] = [
@@ -37,7 +37,7 @@ fn every_client_by_tls() {
     scene
         .server
         .sql("postgres", "SELECT pg_stat_statements_reset()");
-    let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(&scene.turn, &plaintext(), &[]);
     let mut runs = Vec::new();
     for batch in PLAN.chunks(3) {
         let batch: Vec<Run> = thread::scope(|scope| {
@@ -153,7 +153,7 @@ fn logins_by_scram_and_by_certificate() {
             .server
             .sql("postgres", &format!("ALTER ROLE {role} PASSWORD 'secret'"));
     }
-    let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(&scene.turn, &plaintext(), &[]);
     let certificate = format!(
         "sslcert={} sslkey={}",
         path("client.crt"),

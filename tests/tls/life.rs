@@ -6,11 +6,9 @@ use std::{
     time::Duration,
 };
 
-use harness::{
-    CONFIGURATION, Options, Sensor, Volume, clients::Client, otlp::Series, pause, wait_until,
-};
+use harness::{Options, Sensor, Volume, clients::Client, otlp::Series, pause, wait_until};
 
-use crate::{Differences, Scene};
+use crate::{Differences, Scene, plaintext};
 
 /// psql on one connection, asked line by line.
 struct Session {
@@ -92,7 +90,7 @@ fn connections_older_than_the_sensor() {
     let scene = Scene::new(Options::default(), &["early"]);
     let mut session = Session::start(&scene, "early");
     session.rows(10);
-    let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(&scene.turn, &plaintext(), &[]);
     for rows in [3, 700, 20] {
         session.rows(rows);
     }
@@ -109,7 +107,7 @@ fn connections_older_than_the_sensor() {
 #[test]
 fn servers_that_come_and_go() {
     let mut scene = Scene::new(Options::default(), &["first", "second", "third"]);
-    let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(&scene.turn, &plaintext(), &[]);
     let mut expected = Vec::new();
     let mut ask = |scene: &Scene, user: &'static str| {
         let mut session = Session::start(scene, user);
@@ -155,7 +153,7 @@ fn servers_that_come_and_go() {
 fn many_connections_at_once() {
     let users = ["one", "other"];
     let scene = Scene::new(Options::default(), &users);
-    let sensor = Sensor::start(&scene.turn, CONFIGURATION, &[]);
+    let sensor = Sensor::start(&scene.turn, &plaintext(), &[]);
     let expected: Vec<Volume> = std::thread::scope(|scope| {
         let threads: Vec<_> = users
             .iter()

@@ -10,11 +10,18 @@ use std::{
 };
 
 use harness::{
-    Options, Output, Postgres, Sensor, Turn,
+    CONFIGURATION, Options, Output, Postgres, Sensor, Turn,
     clients::{SCHEMA, role},
     otlp::Series,
     pause,
 };
+
+/// All that can be seen.
+const PLAINTEXT: &str = "[kernel]\ntls = \"plaintext\"\n";
+
+fn plaintext() -> String {
+    format!("{PLAINTEXT}{CONFIGURATION}")
+}
 
 /// A server that offers TLS, its database, and the right to watch it.
 struct Scene {

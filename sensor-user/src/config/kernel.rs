@@ -129,7 +129,7 @@ impl Section {
             },
         };
         let tls = match &self.tls {
-            None => Tls::Plaintext,
+            None => Tls::Bytes,
             Some(text) => match text.get_ref().as_str() {
                 "plaintext" => Tls::Plaintext,
                 "bytes" => Tls::Bytes,

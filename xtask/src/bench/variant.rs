@@ -132,7 +132,11 @@ impl<'a> On<'a> {
             Variant::Nothing | Variant::LogStatement | Variant::Pgaudit => None,
             Variant::Floor => Some(fixture(&bed.fixtures()?.floor)?),
             Variant::Naive => Some(fixture(&bed.fixtures()?.naive)?),
-            Variant::Sensor => Some(Tool::sensor_with(bed.sensor()?, "", attached)?),
+            Variant::Sensor => Some(Tool::sensor_with(
+                bed.sensor()?,
+                "[kernel]\ntls = \"plaintext\"\n",
+                attached,
+            )?),
             Variant::SensorBytes => Some(Tool::sensor_with(
                 bed.sensor()?,
                 "[kernel]\ntls = \"bytes\"\n",
