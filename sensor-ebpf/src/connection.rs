@@ -55,6 +55,18 @@ pub struct Request {
     pub link: u8,
 }
 
+impl Request {
+    /// Nothing is asked for.
+    pub const NONE: Self = Self {
+        fingerprint: 0,
+        started: 0,
+        limit: 0,
+        count: 0,
+        flags: 0,
+        link: 0,
+    };
+}
+
 /// [`Request`]: a simple `Query`; else `Execute` or `Sync`.
 pub const REQUEST_SIMPLE: u8 = 1;
 /// [`Request`]: ends with `ReadyForQuery` (a simple query, or the last before a `Sync`).
@@ -188,14 +200,7 @@ impl Connection {
         flags: 0,
         carried: 0,
         outstanding: 0,
-        front: Request {
-            fingerprint: 0,
-            started: 0,
-            limit: 0,
-            count: 0,
-            flags: 0,
-            link: 0,
-        },
+        front: Request::NONE,
         sent: 0,
         received: 0,
         rows: 0,
@@ -270,12 +275,26 @@ pub struct Queue {
 /// Requests that are kept apart; equal ones in a row count as one.
 pub const QUEUE: usize = 512;
 
+impl Queue {
+    /// Without a request.
+    pub const EMPTY: Self = Self {
+        head: 0,
+        length: 0,
+        requests: [Request::NONE; QUEUE],
+    };
+}
+
 /// Beginning of a received message that the next operations complete.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Partial {
     /// The bytes; `Connection::partial` says how many.
     pub data: [u8; PARTIAL],
+}
+
+impl Partial {
+    /// Without a byte.
+    pub const EMPTY: Self = Self { data: [0; PARTIAL] };
 }
 
 /// Bytes of a received message that are kept: the captured text, the message's header and a statement's name.

@@ -4,6 +4,7 @@
 
 pub mod bytes;
 pub mod connection;
+pub mod errno;
 pub mod fingerprint;
 pub mod link;
 pub mod loops;

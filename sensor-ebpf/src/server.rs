@@ -6,6 +6,7 @@ use sensor_ebpf::{
     connection::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING, Connection, Phase,
     },
+    errno::{AGAIN, is_again},
     protocol::{Outcome, postgres},
     record::{
         ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind, STATEMENT_ESTIMATED,
@@ -25,9 +26,6 @@ use crate::{
 };
 #[cfg(not(floor))]
 use crate::{maps::setting, tls};
-
-/// `-EAGAIN`: nothing to read yet, or no room to write to.
-const AGAIN: i32 = -11;
 
 /// One operation of a server process on any of its sockets.
 #[inline(always)]
@@ -120,16 +118,11 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
     crate::floor::serve(connection, &surroundings.buffer);
     if operation.length == AGAIN {
         postgres::wants_input(&mut surroundings, connection);
-    } else if operation.length != INTERRUPTED && operation.length != RESTART {
+    } else if !is_again(operation.length) {
         // End of file, or the peer is gone.
         postgres::closed(&mut surroundings, connection);
     }
 }
-
-/// `-EINTR`.
-const INTERRUPTED: i32 = -4;
-/// `-ERESTARTSYS`: the kernel repeats the call.
-const RESTART: i32 = -512;
 
 /// First sight of a server process's socket: is it a client's connection?
 #[inline(never)]

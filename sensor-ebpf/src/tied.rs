@@ -1,10 +1,10 @@
 //! What is kept of a connection that is tied to a TLS object: only its plaintext is parsed and counted, and the socket's own
 //! counts are still held against what was seen of it.
 
-use crate::connection::{Connection, Phase, TLS_ENDED, TLS_REPEATS, TLS_TIED, TLS_WRITES};
-
-/// `-EAGAIN`, `-EINTR`, `-ERESTARTSYS`: the operation comes again.
-const AGAIN: [i32; 3] = [-11, -4, -512];
+use crate::{
+    connection::{Connection, Phase, TLS_ENDED, TLS_REPEATS, TLS_TIED, TLS_WRITES},
+    errno::is_again,
+};
 
 /// Is it tied?
 #[inline(always)]
@@ -74,11 +74,6 @@ pub fn sent(c: &mut Connection, length: i32) {
     } else if c.tls & TLS_WRITES != 0 && is_again(length) {
         c.tls |= TLS_REPEATS;
     }
-}
-
-#[inline(always)]
-fn is_again(length: i32) -> bool {
-    length == AGAIN[0] || length == AGAIN[1] || length == AGAIN[2]
 }
 
 /// The server reads plaintext: it is not in a write.

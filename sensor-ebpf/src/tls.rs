@@ -379,16 +379,8 @@ pub struct Table {
     sk: u64,
 }
 
-static NO_QUEUE: Queue = Queue {
-    head: 0,
-    length: 0,
-    // SAFETY: integers.
-    requests: unsafe { core::mem::zeroed() },
-};
-static NO_PARTIAL: Partial = Partial {
-    // SAFETY: integers.
-    data: unsafe { core::mem::zeroed() },
-};
+static NO_QUEUE: Queue = Queue::EMPTY;
+static NO_PARTIAL: Partial = Partial::EMPTY;
 
 impl Home for Table {
     const PLACE: u32 = 1;

@@ -11,6 +11,7 @@ mod truth;
 mod volume;
 
 pub mod clients;
+pub mod login;
 pub mod network;
 pub mod otlp;
 pub mod raw;

@@ -1,15 +1,12 @@
 //! A server with a few users, a sensor, and rows by whatever the sensor says of their reader.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-    time::Duration,
+    collections::BTreeMap, fs, os::unix::process::CommandExt, process::Command, time::Duration,
 };
 
 use harness::{
     CONFIGURATION, Options, Output, Postgres, Sensor, Turn,
+    login::run_as,
     otlp::{Attributes, Series},
     pause,
     raw::Raw,
@@ -122,33 +119,12 @@ pub struct As<'a> {
 impl As<'_> {
     /// Runs a command as that, to its end.
     pub fn run(&self, mut command: Command) {
-        let (uid, login_uid) = (self.uid, self.login_uid);
-        let cgroup = self.cgroup.map(|path| format!("{path}/cgroup.procs"));
-        command
-            .env("HOME", "/nonexistent")
-            .current_dir("/")
-            .stdin(Stdio::null());
-        // SAFETY: between fork and exec of a process whose other threads hold no lock that this needs: files and ids.
-        unsafe {
-            command.pre_exec(move || {
-                if let Some(cgroup) = &cgroup {
-                    fs::write(cgroup, "0")?;
-                }
-                if let Some(login_uid) = login_uid {
-                    fs::write("/proc/self/loginuid", login_uid.to_string())?;
-                }
-                if libc::setgid(uid) != 0 || libc::setuid(uid) != 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
+        if let Some(cgroup) = self.cgroup {
+            let processes = format!("{cgroup}/cgroup.procs");
+            // SAFETY: between fork and exec of a process whose other threads hold no lock that this needs: a file.
+            unsafe { command.pre_exec(move || fs::write(&processes, "0")) };
         }
-        let output = command.output().expect("run a client");
-        assert!(
-            output.status.success(),
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        run_as(&mut command, self.uid, self.login_uid);
     }
 }
 

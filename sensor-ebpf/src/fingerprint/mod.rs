@@ -31,14 +31,21 @@ pub struct Hashed {
     pub several: bool,
 }
 
+/// What a place in a text is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Mode {
+pub enum Mode {
+    /// Neither of the others.
     Code = 0,
+    /// A number, or a parameter's.
     Number,
+    /// `'…'`.
     Quote,
+    /// `E'…'`.
     EscapeQuote,
+    /// `/* … */`.
     BlockComment,
+    /// `-- …`.
     LineComment,
 }
 

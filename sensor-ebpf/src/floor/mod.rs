@@ -191,16 +191,8 @@ pub trait Stored {
     fn empty() -> *const c_void;
 }
 
-static NO_QUEUE: Queue = Queue {
-    head: 0,
-    length: 0,
-    // SAFETY: integers.
-    requests: unsafe { core::mem::zeroed() },
-};
-static NO_PARTIAL: Partial = Partial {
-    // SAFETY: integers.
-    data: unsafe { core::mem::zeroed() },
-};
+static NO_QUEUE: Queue = Queue::EMPTY;
+static NO_PARTIAL: Partial = Partial::EMPTY;
 static NO_CLIENT: Client = Client {
     role: 0,
     announced: 0,

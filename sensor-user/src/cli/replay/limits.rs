@@ -10,7 +10,10 @@ use crate::{
         Alert, Measure,
         arbitration::Verdict,
         calibration::Calibration,
-        detector::order::{Place, Watermark},
+        detector::{
+            nanoseconds,
+            order::{Place, Watermark},
+        },
         observation::Observation,
         threshold::ThresholdLane,
     },
@@ -38,7 +41,7 @@ impl Limits {
         Self {
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, 0),
             watermark: Watermark::default(),
-            leap: u64::try_from(Calibration::default().leap).unwrap_or_default() * 1_000_000_000,
+            leap: nanoseconds(Calibration::default().leap),
             people: FxHashMap::default(),
             shapes: FxHashMap::default(),
             key: String::new(),

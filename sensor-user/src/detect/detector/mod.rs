@@ -329,6 +329,7 @@ impl Detector {
     }
 }
 
-fn nanoseconds(seconds: i64) -> u64 {
+/// Seconds of the calibration as times are counted; none when negative.
+pub fn nanoseconds(seconds: i64) -> u64 {
     u64::try_from(seconds).unwrap_or(0) * 1_000_000_000
 }
