@@ -2,14 +2,13 @@
 //! are told to nobody; and data that leaves by the server's own hands does not leave unseen.
 
 use std::{
-    fs,
-    os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use harness::{
     Options, Postgres, Sensor, Turn, Volume, assert_within,
+    login::run_as,
     otlp::{Alert, Attributes},
     pause,
     raw::{self, Raw},
@@ -62,28 +61,8 @@ impl Desk {
                 host,
             ])
             .args(["--port", &self.server.port.to_string()])
-            .args(["--username", user, "--dbname", "desk", "--command", sql])
-            .env("HOME", "/nonexistent")
-            .current_dir("/")
-            .stdin(Stdio::null());
-        // SAFETY: only system calls between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                if let Some(login_uid) = login_uid {
-                    fs::write("/proc/self/loginuid", login_uid.to_string())?;
-                }
-                if libc::setgid(uid) != 0 || libc::setuid(uid) != 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
-        let output = command.output().expect("run psql");
-        assert!(
-            output.status.success(),
-            "psql: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+            .args(["--username", user, "--dbname", "desk", "--command", sql]);
+        run_as(&mut command, uid, login_uid);
     }
 
     fn wait_alert(&self, threshold: &str) -> Alert {

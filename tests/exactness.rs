@@ -445,7 +445,7 @@ fn open_and_close(server: &Postgres, database: &str) -> (Volume, u32) {
 
 fn pgbench(endpoint: &Endpoint, user: &str, database: &str, arguments: &[&str]) -> Volume {
     Client::Pgbench
-        .run_with(endpoint, user, database, arguments)
+        .run_with(endpoint, user, database, arguments, &[])
         .volume()
 }
 

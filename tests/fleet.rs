@@ -49,6 +49,7 @@ impl Site {
             let server = Postgres::start(&Options {
                 configuration: vec!["listen_addresses = '*'".to_owned()],
                 authentication: vec!["host all all 10.231.0.0/24 trust".to_owned()],
+                ..Options::default()
             });
             server.sql("postgres", SCHEMA);
             let configuration = format!(

@@ -220,11 +220,28 @@ fn a_budget_of_thirty_days_survives_kills() {
         wait_until("the rows in the history", || desk.rows("ann") == read);
         assert!(told(&sensor, "budget").is_empty(), "{}", sensor.log());
         // In the middle of somebody else's reading, at a different moment each time.
-        for _ in 0..5 * kill {
-            desk.read("bob", 1);
-        }
+        let before = desk.rows("bob");
+        let times: Vec<Instant> = (0..5 * kill)
+            .map(|_| {
+                desk.read("bob", 1);
+                thread::sleep(Duration::from_millis(100));
+                Instant::now()
+            })
+            .collect();
+        let killed = Instant::now();
         sensor.end(libc::SIGKILL);
         assert_eq!(desk.rows("ann"), read, "after kill {kill}");
+        let kept = usize::try_from(desk.rows("bob") - before).expect("few");
+        let lost = times.get(kept).map(|oldest| killed - *oldest);
+        println!(
+            "kill {kill}: {kept} of {} kept, the oldest lost {lost:?} old",
+            times.len()
+        );
+        // A second; more, because the machine may be busy.
+        assert!(
+            lost.is_none_or(|age| age < Duration::from_secs(5)),
+            "after kill {kill}: what was read {lost:?} before is lost"
+        );
     }
     let sensor = desk.sensor(&rule);
     desk.read("ann", 90);
@@ -246,7 +263,7 @@ fn a_budget_of_thirty_days_survives_kills() {
     let bob = desk.rows("bob");
     desk.server.wait_until_idle();
     sensor.stop();
-    // At most the last second of each run is missing.
+    // Nothing is there twice.
     assert!(bob <= 75, "{bob}");
 }
 

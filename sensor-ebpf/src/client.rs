@@ -13,12 +13,12 @@ use crate::{
     identity,
     maps::{CLIENTS, CREATE, Client, PORTS, SETTLED, SETTLED_LENGTH, count, raw, storage},
     ring, state,
-    task::probe,
+    task::{self, probe},
 };
 
 /// Not looked at yet; zero, as storage begins.
 const UNKNOWN: u32 = 0;
-/// Talks to a watched server.
+/// Talks to a watched server, or to another at a port that one here has: userspace finds no other end then.
 const LOCAL: u32 = 1;
 /// Does not.
 const OTHER: u32 = 2;
@@ -41,34 +41,41 @@ pub fn sent(operation: &Operation) {
     let Some(settled) = SETTLED.get_ptr_mut(place) else {
         return;
     };
+    let process = task::tgid();
     // SAFETY: this CPU's slot.
-    if cookie != 0 && unsafe { *settled } == cookie {
+    if cookie != 0 && unsafe { *settled } == mark(cookie, process) {
         return;
     }
-    if look_at(operation, family) {
+    if look_at(operation, family, process) {
         // SAFETY: this CPU's slot.
-        unsafe { *settled = state::numbered(sk) };
+        unsafe { *settled = mark(state::numbered(sk), process) };
     }
+}
+
+/// A socket in the hands of a process: descriptors are inherited and passed on.
+#[inline(always)]
+fn mark(cookie: u64, process: u32) -> u64 {
+    cookie ^ u64::from(process) << 40
 }
 
 /// Finds out whose socket it is, and tells userspace of a local client; false when the ring was full.
 #[inline(never)]
-fn look_at(operation: &Operation, family: u16) -> bool {
+fn look_at(operation: &Operation, family: u16, process: u32) -> bool {
     let Some(client) = storage::<Client>(raw(&CLIENTS), operation.sk, CREATE) else {
         count!(stateless_bytes, operation.length as u64);
         return true;
     };
     if client.role == UNKNOWN {
-        client.role = if is_local(operation, family) {
+        client.role = if family != FAMILY_UNIX || is_servers(operation) {
             LOCAL
         } else {
             OTHER
         };
     }
-    if client.role == LOCAL && client.announced == 0 {
-        announce(operation, client, family);
+    if client.role == LOCAL && client.announced != process {
+        announce(operation, client, family, process);
     }
-    client.role == OTHER || client.announced != 0
+    client.role == OTHER || client.announced == process
 }
 
 /// Does a watched server listen on this TCP port?
@@ -79,14 +86,12 @@ pub fn is_watched_port(port: u16) -> bool {
         .is_some_and(|bits| bits >> (port & 63) & 1 != 0)
 }
 
-/// Is the other end a database server's socket on this host?
+/// Is the other end of a unix socket a database server's?
 #[inline(always)]
-fn is_local(operation: &Operation, family: u16) -> bool {
-    let sk = operation.sk;
-    if family == FAMILY_UNIX {
-        return is_server_address(identity::unix_address(identity::unix_peer(sk as u64)));
-    }
-    identity::same_host(sk, family)
+fn is_servers(operation: &Operation) -> bool {
+    is_server_address(identity::unix_address(identity::unix_peer(
+        operation.sk as u64,
+    )))
 }
 
 /// `.s.PGSQL.`, the fixed part of the name of a PostgreSQL server's unix socket.
@@ -136,16 +141,17 @@ impl Step for Search {
 }
 
 #[inline(always)]
-fn announce(operation: &Operation, client: &mut Client, family: u16) {
+fn announce(operation: &Operation, client: &mut Client, family: u16, process: u32) {
     let time = ring::now();
     let sk = operation.sk;
+    let cookie = state::numbered(sk);
     if ring::emit(|record: &mut LocalClientRecord| {
         record.header = ring::header(RecordKind::LocalClient, 0, 0, 0);
         record.time = time;
         record.pad = 0;
-        record.pad2 = 0;
-        identity::describe_client(record, sk, family);
+        record.cookie = cookie;
+        identity::describe_client(record, sk, family, operation.length as u32);
     }) {
-        client.announced = 1;
+        client.announced = process;
     }
 }

@@ -21,8 +21,10 @@ pub enum Phase {
     Blind = 6,
     /// A cancel request: one packet, nothing follows.
     Cancel = 7,
+    /// TLS begins, and its plaintext will be seen: nothing has come of it yet.
+    Handshake = 8,
     /// Compressed: bytes only.
-    Compressed = 8,
+    Compressed = 9,
 }
 
 /// What is spoken on a connection.
@@ -66,6 +68,18 @@ pub struct Request {
     pub link: u8,
 }
 
+impl Request {
+    /// Nothing is asked for.
+    pub const NONE: Self = Self {
+        fingerprint: 0,
+        started: 0,
+        limit: 0,
+        count: 0,
+        flags: 0,
+        link: 0,
+    };
+}
+
 /// [`Request`]: a simple `Query`; else `Execute` or `Sync`.
 pub const REQUEST_SIMPLE: u8 = 1;
 /// [`Request`]: ends with `ReadyForQuery` (a simple query, or the last before a `Sync`).
@@ -83,16 +97,12 @@ pub const REQUEST_APART: u8 = 32;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MySql {
-    /// Header of the packet that is being received: length in the lower 24 bits, sequence number.
-    pub header: u32,
-    /// Bytes of it that came so far.
+    /// Bytes that came so far of the header of the packet that is being received: see [`Connection::header`].
     pub header_bytes: u8,
     /// How far the response is: see `protocol::mysql::Stage`.
     pub stage: u8,
     /// `MYSQL_*`.
     pub flags: u8,
-    /// Reserved.
-    pub pad: u8,
 }
 
 /// [`MySql`]: the received packet that comes next goes on with the one before.
@@ -173,13 +183,17 @@ pub struct Connection {
     pub slot: u32,
     /// Whose these ways are: a byte of the statement's fingerprint each.
     pub ways: u64,
+    /// Bytes of plaintext that the server's last write into TLS brought.
+    pub tls_written: u32,
+    /// `TLS_*`.
+    pub tls: u8,
     /// What only MySQL's protocol needs.
     pub mysql: MySql,
     /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`.
     pub skimmed_end: u64,
     /// Fingerprint of the unnamed statement; MySQL: of the one prepared last.
     pub unnamed_statement: u64,
-    /// Fingerprint bound to the unnamed portal.
+    /// Fingerprint bound to the unnamed portal; MySQL, which has none: see [`Self::header`].
     pub unnamed_portal: u64,
     /// TCP's own counters when the socket was first seen.
     pub base_sent: u32,
@@ -206,6 +220,17 @@ pub const CONNECTION_SET: u8 = 64;
 /// [`Connection`]: not seen from its first byte.
 pub const CONNECTION_PREEXISTING: u8 = 128;
 
+/// [`Connection::tls`]: its plaintext is known to be that of a TLS object: only that is parsed, the socket's bytes are not.
+pub const TLS_TIED: u8 = 1;
+/// [`Connection::tls`]: the server's last call into TLS wrote.
+pub const TLS_WRITES: u8 = 2;
+/// [`Connection::tls`]: that write has sent nothing yet, or found the socket full: the next one repeats its bytes.
+pub const TLS_REPEATS: u8 = 4;
+/// [`Connection::tls`]: the socket ended; TLS will tell the server.
+pub const TLS_ENDED: u8 = 8;
+/// [`Connection::tls`]: plaintext passed that could not be looked at.
+pub const TLS_MISSED: u8 = 16;
+
 const _: () = assert!(size_of::<Connection>() == 256);
 
 impl Connection {
@@ -219,14 +244,7 @@ impl Connection {
         outstanding: 0,
         protocol: Protocol::Postgres as u8,
         command: 0,
-        front: Request {
-            fingerprint: 0,
-            started: 0,
-            limit: 0,
-            count: 0,
-            flags: 0,
-            link: 0,
-        },
+        front: Request::NONE,
         sent: 0,
         received: 0,
         rows: 0,
@@ -234,12 +252,12 @@ impl Connection {
         response_bytes: 0,
         walked_bytes: 0,
         reported_at: 0,
+        tls_written: 0,
+        tls: 0,
         mysql: MySql {
-            header: 0,
             header_bytes: 0,
             stage: 0,
             flags: 0,
-            pad: 0,
         },
         skimmed_end: 0,
         last_fingerprint: 0,
@@ -270,6 +288,18 @@ impl Connection {
             id: self.id,
             ..Self::NEW
         };
+    }
+
+    /// MySQL: header of the packet that is being received, length in the lower 24 bits, then its sequence number.
+    #[inline(always)]
+    pub fn header(&self) -> u32 {
+        self.unnamed_portal as u32
+    }
+
+    /// See [`Self::header`].
+    #[inline(always)]
+    pub fn set_header(&mut self, header: u32) {
+        self.unnamed_portal = u64::from(header);
     }
 
     /// Is `flag` set?
@@ -306,12 +336,26 @@ pub struct Queue {
 /// Requests that are kept apart; equal ones in a row count as one.
 pub const QUEUE: usize = 512;
 
+impl Queue {
+    /// Without a request.
+    pub const EMPTY: Self = Self {
+        head: 0,
+        length: 0,
+        requests: [Request::NONE; QUEUE],
+    };
+}
+
 /// Beginning of a received message that the next operations complete.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Partial {
     /// The bytes; `Connection::partial` says how many.
     pub data: [u8; PARTIAL],
+}
+
+impl Partial {
+    /// Without a byte.
+    pub const EMPTY: Self = Self { data: [0; PARTIAL] };
 }
 
 /// Bytes of a received message that are kept: the captured text, the message's header and a statement's name.

@@ -92,18 +92,25 @@ pub fn unix_peer(sk: u64) -> u64 {
     probe(sk, setting!(offsets.unix_peer))
 }
 
+/// Process id of the current task's parent, as the host sees it.
+#[inline(always)]
+pub fn parent() -> u32 {
+    let parent: u64 = load(task::current(), setting!(offsets.task_real_parent));
+    probe(parent, setting!(offsets.task_tgid))
+}
+
 /// Fills in what the socket and the task that serves it tell.
 #[inline(always)]
 pub fn describe_server(record: &mut OpenRecord, sk: *mut c_void, family: u16) {
     let task = task::current();
     record.server_pid = load(task, setting!(offsets.task_tgid));
-    let parent: u64 = load(task, setting!(offsets.task_real_parent));
-    record.server_parent = probe(parent, setting!(offsets.task_tgid));
+    record.server_parent = parent();
     record.family = family;
     record.netns = netns(sk);
     record.peer_uid = u32::MAX;
     record.peer_pid = 0;
     record.peer_socket = 0;
+    record.peer_cookie = 0;
     record.local_port = 0;
     record.remote_port = 0;
     if family == FAMILY_UNIX {
@@ -117,6 +124,11 @@ pub fn describe_server(record: &mut OpenRecord, sk: *mut c_void, family: u16) {
             record.peer_pid = probe(pid, setting!(offsets.pid_numbers_nr));
         }
         record.peer_socket = unix_peer(sk as u64);
+        // The lowest rung numbers sockets by itself.
+        #[cfg(not(floor))]
+        {
+            record.peer_cookie = probe(record.peer_socket, setting!(offsets.sk_cookie));
+        }
         record.local_address = [0; 16];
         record.remote_address = [0; 16];
     } else {
@@ -126,10 +138,13 @@ pub fn describe_server(record: &mut OpenRecord, sk: *mut c_void, family: u16) {
     }
 }
 
-/// Fills in what the socket and its user tell.
+/// Fills in what the socket and its user tell, who has just sent so many bytes.
 #[inline(always)]
-pub fn describe_client(record: &mut LocalClientRecord, sk: *mut c_void, family: u16) {
+pub fn describe_client(record: &mut LocalClientRecord, sk: *mut c_void, family: u16, sent: u32) {
     let task = task::current();
+    let leader: u64 = load(task, setting!(offsets.task_group_leader));
+    record.began = probe(leader, setting!(offsets.task_start_time));
+    record.sequence = 0;
     record.pid = load(task, setting!(offsets.task_tgid));
     record.uid = uid();
     record.login_uid = load(task, setting!(offsets.task_loginuid));
@@ -146,21 +161,8 @@ pub fn describe_client(record: &mut LocalClientRecord, sk: *mut c_void, family: 
         record.local_port = local_port(sk);
         record.remote_port = remote_port(sk);
         (record.local_address, record.remote_address) = addresses(sk, family);
+        record.sequence = tcp_counts(sk).0.wrapping_sub(sent);
     }
-}
-
-/// Are both ends of a TCP connection on this host? Their addresses are then equal, or loopback.
-#[inline(always)]
-pub fn same_host(sk: *mut c_void, family: u16) -> bool {
-    let (local, remote) = addresses(sk, family);
-    let [local, remote] = [u128::from_be_bytes(local), u128::from_be_bytes(remote)];
-    // 127.0.0.0/8 (also IPv4-mapped) and ::1.
-    let loopback = if family == FAMILY_INET {
-        remote >> 120 == 127
-    } else {
-        remote == 1 || remote >> 24 == 0xffff_7f
-    };
-    loopback || local == remote
 }
 
 /// Real uid of the current task.

@@ -4,6 +4,7 @@
 
 pub mod bytes;
 pub mod connection;
+pub mod errno;
 pub mod fingerprint;
 pub mod link;
 pub mod loops;
@@ -16,3 +17,4 @@ pub mod record;
 pub mod scratch;
 pub mod settings;
 pub mod sqlstate;
+pub mod tied;

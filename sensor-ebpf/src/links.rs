@@ -14,12 +14,13 @@ use crate::{
 
 /// Of the statement whose text from `start` to `end` may end in such a comment; true when it does and was handed on.
 #[inline(always)]
-pub fn tell(c: &mut Connection, fingerprint: u64, start: u32, end: u32) -> bool {
+pub fn tell(c: &mut Connection, fingerprint: u64, start: u32, end: u32, place: u32) -> bool {
     if setting!(link_interval) == 0 {
         return false;
     }
     let number = link::next(c.link);
-    if tell_link(c.id, fingerprint, start, end, u32::from(number)) == 0 {
+    let how = u32::from(number) | place << 8;
+    if tell_link(c.id, fingerprint, start, end, how) == 0 {
         return false;
     }
     c.link = number;
@@ -27,7 +28,8 @@ pub fn tell(c: &mut Connection, fingerprint: u64, start: u32, end: u32) -> bool 
 }
 
 /// Tells to which trace the application says that a statement belongs; zero when it does not. Global, as
-/// `surroundings::hash_text` is.
+/// `surroundings::hash_text` is: five arguments are all there may be, so the last is the link's number and, above it, the place
+/// of the working memory.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tell_link(
@@ -35,9 +37,9 @@ pub extern "C" fn tell_link(
     fingerprint: u64,
     start: u32,
     end: u32,
-    number: u32,
+    how: u32,
 ) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(how >> 8) else {
         return 0;
     };
     // SAFETY: this CPU's slot, see `KernelSurroundings`.
@@ -46,7 +48,7 @@ pub extern "C" fn tell_link(
     if value == 0 {
         return 0;
     }
-    u32::from(emit(window, connection, fingerprint, value, number as u8))
+    u32::from(emit(window, connection, fingerprint, value, how as u8))
 }
 
 /// To which trace a statement belongs: `value` is where its traceparent lies. False when there is no budget left, or the ring

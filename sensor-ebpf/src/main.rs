@@ -15,6 +15,8 @@ mod client;
 #[cfg(floor)]
 mod floor;
 #[cfg(target_arch = "bpf")]
+mod home;
+#[cfg(target_arch = "bpf")]
 mod hook;
 #[cfg(target_arch = "bpf")]
 mod identity;
@@ -35,18 +37,22 @@ mod state;
 mod surroundings;
 #[cfg(target_arch = "bpf")]
 mod task;
+#[cfg(all(target_arch = "bpf", not(floor)))]
+mod tls;
 
 #[cfg(all(target_arch = "bpf", not(floor)))]
 mod programs {
     use aya_ebpf::{
-        macros::{btf_tracepoint, fexit, raw_tracepoint},
-        programs::{BtfTracePointContext, FExitContext, RawTracePointContext},
+        macros::{btf_tracepoint, fexit, raw_tracepoint, uprobe, uretprobe},
+        programs::{
+            BtfTracePointContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext,
+        },
     };
 
     use crate::{
         client,
         hook::{self, Direction, Operation, tp_btf},
-        merge, server, task,
+        merge, server, task, tls,
     };
 
     /// Every read on a socket, failed ones included.
@@ -123,6 +129,48 @@ mod programs {
     #[raw_tracepoint]
     pub fn drain(_ctx: RawTracePointContext) -> i32 {
         merge::drain();
+        0
+    }
+
+    /// `SSL_read(ssl, buffer, length)` of a server's TLS library.
+    #[uprobe]
+    pub fn ssl_read(ctx: ProbeContext) -> u32 {
+        if tls::concerns()
+            && let (Some(ssl), Some(buffer)) = (ctx.arg(0), ctx.arg(1))
+        {
+            tls::read_begins(ssl, buffer);
+        }
+        0
+    }
+
+    /// Its end.
+    #[uretprobe]
+    pub fn ssl_read_ends(ctx: RetProbeContext) -> u32 {
+        if tls::concerns() {
+            tls::read_ends(ctx.ret());
+        }
+        0
+    }
+
+    /// `SSL_write(ssl, buffer, length)`.
+    #[uprobe]
+    pub fn ssl_write(ctx: ProbeContext) -> u32 {
+        if tls::concerns()
+            && let (Some(ssl), Some(buffer), Some(length)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2))
+        {
+            tls::writes(ssl, buffer, length);
+        }
+        0
+    }
+
+    /// `SSL_free(ssl)`.
+    #[uprobe]
+    pub fn ssl_free(ctx: ProbeContext) -> u32 {
+        if tls::concerns()
+            && let Some(ssl) = ctx.arg(0)
+        {
+            tls::freed(ssl);
+        }
         0
     }
 

@@ -82,11 +82,11 @@ pub static CLIENTS: LruHashMap<u64, Client, 16384> = LruHashMap::new();
 pub struct Client {
     /// `UNKNOWN`, `LOCAL` or `OTHER`.
     pub role: u32,
-    /// Its record has left.
+    /// The process whose record has left, zero before.
     pub announced: u32,
 }
 
-/// Cookies of sockets about which nothing is left to find out.
+/// Sockets, and the processes that use them, about which nothing is left to find out: see `client::mark`.
 #[btf_map]
 pub static SETTLED: PerCpuArray<u64, { SETTLED_LENGTH as usize }> = PerCpuArray::new();
 
@@ -135,13 +135,19 @@ pub struct Backend {
 #[btf_map]
 pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
+/// Working memories: programs on sockets have the first, those on a library's functions, which may be preempted, the second.
+#[cfg(not(floor))]
+const PLACES: usize = 2;
+#[cfg(floor)]
+const PLACES: usize = 1;
+
 /// Working memory.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Scratch, PLACES> = PerCpuArray::new();
 
 /// A text on its way into the ring, header in front.
 #[btf_map]
-pub static TEXTS: PerCpuArray<TextBuffer, 1> = PerCpuArray::new();
+pub static TEXTS: PerCpuArray<TextBuffer, PLACES> = PerCpuArray::new();
 
 /// See [`TEXTS`].
 #[repr(C)]
@@ -167,6 +173,7 @@ pub static SETTINGS: Settings = Settings {
     loaded_at: 0,
     netns: 0,
     link_interval: 0,
+    tls: 0,
     mysql_commands: 0,
 };
 
@@ -183,7 +190,7 @@ pub(crate) use setting;
 macro_rules! count {
     ($field:ident, $amount:expr) => {
         if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
-            // SAFETY: this CPU's slot; programs do not migrate.
+            // SAFETY: this CPU's slot; programs do not migrate. One that is preempted in between loses a count at worst.
             unsafe { (*counters).$field += $amount };
         }
     };

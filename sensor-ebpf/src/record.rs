@@ -102,10 +102,12 @@ pub struct OpenRecord {
     pub peer_pid: u32,
     /// Network namespace inode.
     pub netns: u32,
-    /// Reserved.
-    pub pad2: u32,
+    /// TCP's number of the first byte from the client that was seen, or of the next, when the server was seen to send first.
+    pub sequence: u32,
     /// The client's end of a unix socket, see [`LocalClientRecord::socket`]; zero otherwise.
     pub peer_socket: u64,
+    /// Its cookie, zero when it has none yet.
+    pub peer_cookie: u64,
 }
 
 /// [`OpenRecord`]: first seen in the middle, not from its first byte.
@@ -278,7 +280,8 @@ pub struct ExitRecord {
     pub pad: u32,
 }
 
-/// A process of this host that talks to a watched server: the client's end of a local connection.
+/// A process of this host that talks to a watched server, or at least to its port: the client's end of a local connection.
+/// Comes again when another process goes on with the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalClientRecord {
@@ -306,14 +309,19 @@ pub struct LocalClientRecord {
     pub pad: u16,
     /// Network namespace inode.
     pub netns: u32,
-    /// Reserved.
-    pub pad2: u32,
+    /// TCP's number of the first byte that was seen to be sent: the server's end knows it, too, whatever namespaces and
+    /// translations of addresses lie between.
+    pub sequence: u32,
     /// Local address.
     pub local_address: [u8; 16],
     /// Remote address.
     pub remote_address: [u8; 16],
     /// Command name, NUL padded.
     pub command: [u8; 16],
+    /// Cookie of the socket.
+    pub cookie: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds at which the process began: its number may be another's later.
+    pub began: u64,
 }
 
 /// One key by which a statement picks its rows; comes before the statement's own record. See [`crate::picked`].
@@ -403,6 +411,8 @@ pub struct KernelCounters {
     pub links_over_budget: u64,
     /// Likewise: the ring was full.
     pub lost_links: u64,
+    /// Plaintext of TLS that could not be tied to a socket with certainty, or not be looked at: bytes.
+    pub unattributed_bytes: u64,
 }
 
 macro_rules! assert_size {
@@ -413,17 +423,17 @@ macro_rules! assert_size {
 
 assert_size! {
     RecordHeader = 16,
-    OpenRecord = 96,
+    OpenRecord = 104,
     TextHeader = 24,
     StatementRecord = 88,
     ProgressRecord = 72,
     CloseRecord = 48,
     PhaseRecord = 40,
     ExitRecord = 32,
-    LocalClientRecord = 112,
+    LocalClientRecord = 128,
     KeysRecord = 32,
     LinkRecord = 80,
     OverflowKey = 16,
     OverflowVolume = 64,
-    KernelCounters = 104,
+    KernelCounters = 112,
 }

@@ -317,9 +317,10 @@ fn keep(key: &OverflowKey, add: &OverflowVolume) {
     }
 }
 
-/// A text from the window, `length` bytes at `start`; false when the ring is full.
+/// A text from the window, `length` bytes at `start`, by way of the buffer in this place; false when the ring is full.
 #[inline(always)]
 pub fn text(
+    place: u32,
     kind: RecordKind,
     tag: u8,
     connection: u64,
@@ -329,7 +330,7 @@ pub fn text(
     length: u32,
     truncated: bool,
 ) -> bool {
-    let Some(buffer) = TEXTS.get_ptr_mut(0) else {
+    let Some(buffer) = TEXTS.get_ptr_mut(place) else {
         return false;
     };
     // The verifier wants the bound right in front of the helper.

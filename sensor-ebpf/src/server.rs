@@ -9,6 +9,7 @@ use sensor_ebpf::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING, Connection, Phase,
         Protocol,
     },
+    errno::{AGAIN, is_again},
     protocol::{Outcome, is_parsed, outcome, postgres},
     record::{
         ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind, STATEMENT_ESTIMATED,
@@ -18,6 +19,7 @@ use sensor_ebpf::{
 
 use crate::{
     client,
+    home::Socket,
     hook::{Direction, Operation, registers},
     identity,
     maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, storage},
@@ -25,9 +27,8 @@ use crate::{
     surroundings::KernelSurroundings,
     task,
 };
-
-/// `-EAGAIN`: nothing to read yet.
-const AGAIN: i32 = -11;
+#[cfg(not(floor))]
+use crate::{maps::setting, tls};
 
 /// One operation of a server process on any of its sockets.
 #[inline(always)]
@@ -36,6 +37,10 @@ pub fn operation(operation: &Operation, direction: Direction) {
         Some(connection) => connection,
         None if operation.length <= 0 => return,
         None if is_ignored(operation.sk) => {
+            #[cfg(not(floor))]
+            if setting!(tls) != 0 {
+                tls::foreign();
+            }
             // A server's own client socket (dblink, postgres_fdw, a standby): it may talk to a watched server.
             if direction == Direction::Sent {
                 client::sent(operation);
@@ -48,6 +53,10 @@ pub fn operation(operation: &Operation, direction: Direction) {
         },
     };
     if connection.has(CONNECTION_CLOSED) {
+        return;
+    }
+    #[cfg(not(floor))]
+    if setting!(tls) != 0 && tls::takes(operation, direction, connection) {
         return;
     }
     if operation.length <= 0 {
@@ -79,7 +88,7 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
     }
     #[cfg(not(floor))]
     let mut surroundings = KernelSurroundings {
-        sk: operation.sk,
+        home: Socket(operation.sk),
         buffer,
         scratch,
     };
@@ -107,7 +116,7 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
         return;
     };
     let mut surroundings = KernelSurroundings {
-        sk: operation.sk,
+        home: Socket(operation.sk),
         buffer: registers::Buffer {
             address: 0,
             vectors: 0,
@@ -118,16 +127,11 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
     crate::floor::serve(connection, &surroundings.buffer);
     if operation.length == AGAIN {
         postgres::wants_input(&mut surroundings, connection);
-    } else if operation.length != INTERRUPTED && operation.length != RESTART {
+    } else if !is_again(operation.length) {
         // End of file, or the peer is gone; of MySQL's, there is no response whose end is looked for now.
         postgres::closed(&mut surroundings, connection);
     }
 }
-
-/// `-EINTR`.
-const INTERRUPTED: i32 = -4;
-/// `-ERESTARTSYS`: the kernel repeats the call.
-const RESTART: i32 = -512;
 
 /// First sight of a server process's socket: is it a client's connection?
 #[inline(never)]
@@ -226,7 +230,7 @@ fn ignore(sk: *mut c_void) {
 
 /// Tells userspace about the connection; tried again with the next operation when the ring is full.
 #[inline(never)]
-fn announce(sk: *mut c_void, connection: &mut Connection) {
+pub fn announce(sk: *mut c_void, connection: &mut Connection) {
     let time = ring::now();
     let id = connection.id;
     let protocol = connection.protocol;
@@ -236,11 +240,12 @@ fn announce(sk: *mut c_void, connection: &mut Connection) {
         0
     };
     let family = identity::family(sk);
+    let sequence = connection.base_received;
     if ring::emit(|record: &mut OpenRecord| {
         record.header = ring::header(RecordKind::Open, flags, protocol, id);
         record.time = time;
         record.pad = 0;
-        record.pad2 = 0;
+        record.sequence = sequence;
         identity::describe_server(record, sk, family);
     }) {
         connection.set(CONNECTION_ANNOUNCED);
@@ -307,6 +312,10 @@ fn last_words() {
     ring::closed(connection, 0, 0);
     #[cfg(floor)]
     crate::floor::forget(connection.slot);
+    #[cfg(not(floor))]
+    if connection.tls != 0 {
+        tls::forget(u64::from(connection.slot));
+    }
     connection.set(CONNECTION_CLOSED);
 }
 

@@ -32,6 +32,8 @@ pub struct Settings {
     pub netns: u64,
     /// Nanoseconds between two links to applications' traces, as many as the budget allows; zero: none.
     pub link_interval: u64,
+    /// Plaintext of TLS connections is taken from the servers' library: 1.
+    pub tls: u64,
     /// Which of `commands` speak MySQL's protocol, one bit each.
     pub mysql_commands: u64,
 }
@@ -125,4 +127,4 @@ pub struct Offsets {
     pub inode_ino: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 11 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 12 * 8 + COMMANDS * 16 + size_of::<Offsets>());

@@ -2,8 +2,6 @@
 
 use core::ffi::c_void;
 
-#[cfg(not(floor))]
-use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
@@ -11,9 +9,7 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::fingerprint::MySql;
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
-    connection::{
-        Connection, MYSQL_PLAIN, NameKey, PARTIAL, Partial, QUEUE, Queue, REQUEST_SYNC, Request,
-    },
+    connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, QUEUE, Queue, REQUEST_SYNC, Request},
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
@@ -24,16 +20,17 @@ use sensor_ebpf::{
 };
 
 use crate::{
+    home::Home,
     hook::registers::{Buffer, read_user},
-    identity, links,
-    maps::{CREATE, NAMES, PARTIALS, PLANS, QUEUES, SCRATCH, SEEN, count, raw, setting, storage},
+    links,
+    maps::{CREATE, NAMES, PLANS, SCRATCH, SEEN, count, setting},
     merge, ring,
 };
 
-/// The surroundings of one socket operation.
-pub struct KernelSurroundings {
-    /// The socket, a BTF pointer.
-    pub sk: *mut c_void,
+/// The surroundings of one operation.
+pub struct KernelSurroundings<H> {
+    /// Where what is rarely needed lies.
+    pub home: H,
     /// The process's buffer.
     pub buffer: Buffer,
     /// This CPU's working memory.
@@ -49,7 +46,7 @@ const SETTLED: u64 = 1_000_000_000;
 /// Entries of an `iovec` array that are followed.
 const VECTORS: u32 = 64;
 
-impl Surroundings for KernelSurroundings {
+impl<H: Home> Surroundings for KernelSurroundings<H> {
     #[inline(always)]
     fn scratch(&mut self) -> &mut Scratch {
         // SAFETY: this CPU's slot; programs do not migrate, and one program runs on a CPU at a time.
@@ -58,7 +55,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool {
-        if self.buffer.vectors == 0 {
+        if !H::SCATTERED || self.buffer.vectors == 0 {
             let address = self.buffer.address + u64::from(offset);
             if copy(self.window().copy_at(position), length, address) {
                 return true;
@@ -67,7 +64,7 @@ impl Surroundings for KernelSurroundings {
             count!(fault_bytes, u64::from(length));
             return false;
         }
-        gather(self, offset, length, position)
+        gather(&self.buffer, offset, length, position)
     }
 
     #[inline(always)]
@@ -99,9 +96,9 @@ impl Surroundings for KernelSurroundings {
     fn fingerprint<D: Dialect>(&mut self, start: u32, end: u32, dialect: D) -> Hashed {
         if D::MYSQL {
             #[cfg(not(floor))]
-            hash_mysql_text(start, end, u32::from(dialect.is_plain()));
+            hash_mysql_text(start, end, u32::from(dialect.is_plain()), H::PLACE);
         } else {
-            hash_text(start, end);
+            hash_text(start, end, H::PLACE);
         }
         let _ = dialect;
         self.scratch().hashed
@@ -135,6 +132,7 @@ impl Surroundings for KernelSurroundings {
         match seen {
             Some(ALWAYS) | None => {
                 let sent = ring::text(
+                    H::PLACE,
                     RecordKind::Text,
                     language(c),
                     c.id,
@@ -160,12 +158,12 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn link(&mut self, c: &mut Connection, fingerprint: u64, start: u32, end: u32) -> bool {
-        links::tell(c, fingerprint, start, end)
+        links::tell(c, fingerprint, start, end, H::PLACE)
     }
 
     #[inline(always)]
     fn sqlstate(&mut self, start: u32, end: u32) -> u32 {
-        find_sqlstate(start, end)
+        find_sqlstate(start, end, H::PLACE)
     }
 
     #[inline(always)]
@@ -178,6 +176,7 @@ impl Surroundings for KernelSurroundings {
         truncated: bool,
     ) {
         if !ring::text(
+            H::PLACE,
             RecordKind::Startup,
             kind as u8,
             c.id,
@@ -235,15 +234,14 @@ impl Surroundings for KernelSurroundings {
         let (sent, received) = if c.base_sent == 0 && c.base_received == 0 {
             (0, 0)
         } else {
-            let (sent, received) = identity::tcp_counts(self.sk);
+            let (sent, received) = self.home.tcp_counts(c);
             (
                 sent.wrapping_sub(c.base_sent),
                 received.wrapping_sub(c.base_received),
             )
         };
         ring::closed(c, sent, received);
-        #[cfg(floor)]
-        crate::floor::forget(c.slot);
+        self.home.forget(c);
     }
 
     #[inline(always)]
@@ -267,7 +265,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn push(&mut self, c: &mut Connection, request: Request) {
-        let Some(queue) = storage::<Queue>(raw(&QUEUES), self.sk, CREATE) else {
+        let Some(queue) = self.home.queue(CREATE) else {
             count!(merged_pipeline, 1);
             return;
         };
@@ -299,7 +297,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn pop(&mut self, c: &mut Connection) {
-        match storage::<Queue>(raw(&QUEUES), self.sk, 0) {
+        match self.home.queue(0) {
             Some(queue) if queue.length > 0 => {
                 c.front = *slot(queue, queue.head);
                 queue.head += 1;
@@ -312,7 +310,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn sync_last(&mut self, _: &mut Connection) -> bool {
-        match storage::<Queue>(raw(&QUEUES), self.sk, 0) {
+        match self.home.queue(0) {
             Some(queue) if queue.length > 0 => {
                 let last = slot(queue, queue.head + queue.length - 1);
                 if last.flags & REQUEST_SYNC != 0 {
@@ -327,7 +325,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn save_partial(&mut self, position: u32, length: u32) -> bool {
-        let Some(partial) = storage::<Partial>(raw(&PARTIALS), self.sk, CREATE) else {
+        let Some(partial) = self.home.partial(CREATE) else {
             return false;
         };
         let length = opaque(length) & 0x1fff;
@@ -347,7 +345,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn restore_partial(&mut self, position: u32, length: u32) -> bool {
-        let Some(partial) = storage::<Partial>(raw(&PARTIALS), self.sk, 0) else {
+        let Some(partial) = self.home.partial(0) else {
             return false;
         };
         let length = opaque(length) & 0x1fff;
@@ -366,13 +364,7 @@ impl Surroundings for KernelSurroundings {
 
     #[inline(always)]
     fn drop_partial(&mut self) {
-        #[cfg(floor)]
-        crate::floor::drop_partial();
-        // SAFETY: map and socket are what the helper wants.
-        #[cfg(not(floor))]
-        unsafe {
-            bpf_sk_storage_delete(raw(&PARTIALS), self.sk)
-        };
+        self.home.drop_partial();
     }
 
     #[inline(always)]
@@ -400,15 +392,21 @@ impl Surroundings for KernelSurroundings {
         crate::floor::pick(plan, start, end, bound);
         #[cfg(not(floor))]
         if bound {
-            hash_parameters(plan, start, end);
+            hash_parameters(plan, start, end, H::PLACE);
         } else {
-            hash_literals(plan, start, end);
+            hash_literals(plan, start, end, H::PLACE);
         }
     }
 
     #[inline(always)]
     fn count_truncated(&mut self) {
         count!(truncated_texts, 1);
+    }
+
+    #[cfg(not(floor))]
+    #[inline(always)]
+    fn sees_plaintext(&self) -> bool {
+        crate::tls::is_seen()
     }
 }
 
@@ -418,8 +416,8 @@ impl Surroundings for KernelSurroundings {
 /// the ways that lead to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+pub extern "C" fn hash_text(start: u32, end: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
@@ -433,8 +431,8 @@ pub extern "C" fn hash_text(start: u32, end: u32) -> u32 {
 #[cfg(not(floor))]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
@@ -448,8 +446,8 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32) -> u32 {
 /// See [`sqlstate::find`]. Global, as [`hash_text`] is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn find_sqlstate(start: u32, end: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+pub extern "C" fn find_sqlstate(start: u32, end: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
@@ -459,8 +457,8 @@ pub extern "C" fn find_sqlstate(start: u32, end: u32) -> u32 {
 /// See [`picked::literals`]. Global, as [`hash_text`] is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn hash_literals(plan: u64, start: u32, end: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+pub extern "C" fn hash_literals(plan: u64, start: u32, end: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     let keys = [setting!(record_keys[0]), setting!(record_keys[1])];
@@ -471,8 +469,8 @@ pub extern "C" fn hash_literals(plan: u64, start: u32, end: u32) -> u32 {
 /// See [`picked::parameters`]. Global, as [`hash_text`] is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn hash_parameters(plan: u64, start: u32, end: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+pub extern "C" fn hash_parameters(plan: u64, start: u32, end: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     let keys = [setting!(record_keys[0]), setting!(record_keys[1])];
@@ -525,10 +523,10 @@ fn copy(destination: *mut u8, length: u32, address: u64) -> bool {
 /// Reads from a scattered buffer. A call of its own, so that nobody else's stack has to hold the loop's state.
 #[cfg(not(floor))]
 #[inline(never)]
-fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position: u32) -> bool {
+fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
     let mut gather = Gather {
-        vector: surroundings.buffer.address,
-        vectors: surroundings.buffer.vectors,
+        vector: buffer.address,
+        vectors: buffer.vectors,
         skip: offset,
         rest: length,
         position,
@@ -540,15 +538,15 @@ fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position:
 /// The same, with the loop's state where its body finds it.
 #[cfg(floor)]
 #[inline(never)]
-fn gather(surroundings: &KernelSurroundings, offset: u32, length: u32, position: u32) -> bool {
+fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
     let Some(gather) = GATHER.get_ptr_mut(0) else {
         return false;
     };
     // SAFETY: this CPU's slot; programs do not migrate.
     let gather = unsafe { &mut *gather };
     *gather = Gather {
-        vector: surroundings.buffer.address,
-        vectors: surroundings.buffer.vectors,
+        vector: buffer.address,
+        vectors: buffer.vectors,
         skip: offset,
         rest: length,
         position,

@@ -1,4 +1,5 @@
-//! How large tables are, by a read-only login: planner statistics only, no data.
+//! How large tables are, and who was connected before the sensor began, by a read-only login: planner statistics and
+//! `pg_stat_activity`, no data.
 
 use std::time::Duration;
 
@@ -33,6 +34,81 @@ const KEYS: &str = "SELECT n.nspname || '.' || c.relname, \
     GROUP BY 1";
 /// A server that does not answer must not hold a connection for long.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who is connected to a server.
+#[derive(Debug)]
+pub struct Activity {
+    /// Process that serves this very login: its parent is the server that was asked, if it is on this host at all.
+    pub own_pid: u32,
+    /// All clients.
+    pub clients: Vec<ActiveClient>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct ActiveClient {
+    /// Process that serves it.
+    pub pid: u32,
+    /// User who logged in.
+    pub user: String,
+    /// Database.
+    pub database: String,
+    /// `application_name`.
+    pub application: String,
+    /// Its TCP port, zero of unix sockets; `None` when the login may not know.
+    pub port: Option<u16>,
+}
+
+/// Text by hand: the types of these columns differ between versions.
+const ACTIVITY: &str = "SELECT pid, usename::text, datname::text, coalesce(application_name, '')::text, client_port, pg_backend_pid() \
+    FROM pg_stat_activity WHERE usename IS NOT NULL AND datname IS NOT NULL";
+/// When to ask: connections older than the sensor are there from the start, or not at all.
+const ASKED_AFTER: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
+/// Asks a few times who is connected.
+pub async fn ask_who(inventory: Inventory, found: mpsc::Sender<Activity>) {
+    let Some(connection) = inventory.postgresql else {
+        return;
+    };
+    for pause in ASKED_AFTER {
+        tokio::time::sleep(pause).await;
+        let asked = tokio::time::timeout(PATIENCE, activity(&connection)).await;
+        match asked {
+            Ok(Ok(activity)) => {
+                if found.send(activity).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => log::debug!("inventory: cannot ask who is connected: {error}"),
+            Err(_) => log::debug!("inventory: the server does not say who is connected"),
+        }
+    }
+}
+
+async fn activity(connection: &str) -> anyhow::Result<Activity> {
+    let client = connect(&connection.parse()?).await?;
+    let rows = client.query(ACTIVITY, &[]).await?;
+    let number = |number: i32| u32::try_from(number).unwrap_or(0);
+    Ok(Activity {
+        own_pid: rows.first().map_or(0, |row| number(row.get(5))),
+        clients: rows
+            .iter()
+            .map(|row| ActiveClient {
+                pid: number(row.get(0)),
+                user: row.get(1),
+                database: row.get(2),
+                application: row.get(3),
+                port: row
+                    .get::<_, Option<i32>>(4)
+                    .map(|port| u16::try_from(port).unwrap_or(0)),
+            })
+            .collect(),
+    })
+}
 
 /// Measures now and then until the receiver is gone. Failures are logged when they begin.
 pub async fn measure(inventory: Inventory, found: mpsc::Sender<Measured>) {

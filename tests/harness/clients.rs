@@ -124,10 +124,18 @@ impl Client {
     /// # Panics
     /// When it is not installed or its workload fails.
     pub fn run(self, endpoint: &Endpoint, user: &str, database: &str) -> Counted {
-        self.run_with(endpoint, user, database, &[])
+        self.run_with(endpoint, user, database, &[], &[])
     }
 
-    /// The same with further arguments.
+    /// The same by TLS of its own, for those that libpq serves.
+    ///
+    /// # Panics
+    /// Likewise.
+    pub fn run_by_tls(self, endpoint: &Endpoint, user: &str, database: &str) -> Counted {
+        self.run_with(endpoint, user, database, &[], &[("PGSSLMODE", "require")])
+    }
+
+    /// The same with further arguments and variables.
     ///
     /// # Panics
     /// Likewise.
@@ -137,6 +145,7 @@ impl Client {
         user: &str,
         database: &str,
         more: &[&str],
+        variables: &[(&str, &str)],
     ) -> Counted {
         let script = |name: &str| workspace().join("tests/clients").join(name);
         let python = || tool("venv/bin/python");
@@ -162,6 +171,7 @@ impl Client {
         command
             .args([&endpoint.host, &endpoint.port.to_string(), user, database])
             .args(more)
+            .envs(variables.iter().copied())
             .env_remove("PGOPTIONS")
             .env_remove("PGAPPNAME");
         let output = command
@@ -208,7 +218,10 @@ fn interpreted(interpreter: PathBuf, script: PathBuf) -> Command {
 }
 
 /// A tool that `cargo xtask setup` installs.
-fn tool(path: &str) -> PathBuf {
+///
+/// # Panics
+/// When it is not installed.
+pub fn tool(path: &str) -> PathBuf {
     let path = workspace().join("target/tools").join(path);
     assert!(
         path.exists(),

@@ -12,11 +12,13 @@ mod truth;
 mod volume;
 
 pub mod clients;
+pub mod login;
 pub mod network;
 pub mod otlp;
 pub mod raw;
 pub mod receivers;
 pub mod relay;
+pub mod tls;
 
 pub use environment::{
     Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,

@@ -22,6 +22,8 @@ pub struct Options {
     pub configuration: Vec<String>,
     /// Lines in front of `pg_hba.conf` (everybody is trusted otherwise).
     pub authentication: Vec<String>,
+    /// Variables of the server's environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running cluster, removed when dropped.
@@ -33,6 +35,7 @@ pub struct Postgres {
     /// TCP port, also in the unix socket's name.
     pub port: u16,
     server: Option<Child>,
+    environment: Vec<(String, String)>,
 }
 
 impl Postgres {
@@ -55,6 +58,7 @@ impl Postgres {
             owner,
             port: free_port(),
             server: None,
+            environment: options.environment.clone(),
         };
         postgres.initialise(options);
         postgres.boot();
@@ -177,6 +181,7 @@ impl Postgres {
             .command("postgres")
             .arg("-D")
             .arg(self.data())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("clone"))
             .stderr(log)

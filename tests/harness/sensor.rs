@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,8 @@ pub struct Sensor {
     child: Child,
     directory: TempDir,
     log: Arc<Mutex<String>>,
+    /// Reads its standard error to the end.
+    reader: JoinHandle<()>,
 }
 
 /// What a sensor left behind.
@@ -129,7 +132,7 @@ impl Sensor {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let sink = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = sink.lock().expect("log");
                 log.push_str(&line);
@@ -140,6 +143,7 @@ impl Sensor {
             child,
             directory,
             log,
+            reader,
         }
     }
 
@@ -272,8 +276,10 @@ impl Sensor {
         let deadline = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for the sensor") {
-                // The thread that reads standard error ends with it.
-                std::thread::sleep(Duration::from_millis(50));
+                // Ends with it, unless somebody else holds its standard error.
+                while !self.reader.is_finished() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 return status;
             }
             assert!(

@@ -165,7 +165,9 @@ fn check_describes_servers_for_people_and_machines() {
         configuration: vec!["ssl = on".to_owned()],
         ..Options::default()
     });
-    let finished = wrapped(&["env"], &["check", "--json"]);
+    let path = configuration("[kernel]\ntls = \"plaintext\"\n");
+    let seeing = ["check", "--config", path.to_str().expect("a path")];
+    let finished = wrapped(&["env"], &[&seeing[..], &["--json"]].concat());
     let report = json(&finished);
     let server = |port: u16| {
         report["servers"]
@@ -177,23 +179,34 @@ fn check_describes_servers_for_people_and_machines() {
     assert_eq!(server(plain.port)["tls"], false);
     assert_eq!(server(plain.port)["not_seen"], Value::Null);
     assert_eq!(server(encrypted.port)["tls"], true);
-    assert!(
-        server(encrypted.port)["not_seen"]
-            .to_string()
-            .contains("TLS")
-    );
+    // The lowest rung sees no plaintext.
+    if report["hooks"] != "sys_exit" {
+        assert_eq!(server(encrypted.port)["tls_seen"], true, "{report:#}");
+        assert_eq!(server(encrypted.port)["not_seen"], Value::Null);
+        let text = stdout(&wrapped(&["env"], &seeing));
+        for part in ["TLS: offered, would be seen by probes on /", "TLS: off"] {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+    }
+    fs::remove_file(&path).expect("remove the configuration");
     // What is lost is said, and is in the exit code.
+    let blind = ["check"];
+    let finished = wrapped(&["env"], &[&blind[..], &["--json"]].concat());
+    let report = json(&finished);
     assert_eq!(finished.status.code(), Some(1), "{report:#}");
     assert_eq!(report["verdict"], "degraded");
-    assert!(
-        report["lost"]
-            .to_string()
-            .contains(&encrypted.port.to_string())
-    );
-    let finished = wrapped(&["env"], &["check"]);
+    let lost = report["lost"].to_string();
+    for part in [&encrypted.port.to_string(), "kernel.tls"] {
+        assert!(lost.contains(part), "`{part}` is not in: {lost}");
+    }
+    let finished = wrapped(&["env"], &blind);
     let text = stdout(&finished);
     assert_eq!(finished.status.code(), Some(1), "{text}");
-    for part in ["ready, with blind spots", "TLS: offered", "TLS: off"] {
+    for part in [
+        "ready, with blind spots",
+        "TLS: offered, only its bytes would be seen",
+        "TLS: off",
+    ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
 }

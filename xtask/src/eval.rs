@@ -35,7 +35,7 @@ mod truth;
 mod world;
 
 use campaign::Teller;
-use check::check;
+pub use check::check;
 use evader::Search;
 use report::Report;
 use scenario::{Plan, Scenario};
@@ -78,6 +78,14 @@ pub struct Arguments {
     /// Variants of the desk where assumptions do not hold, instead.
     #[arg(long)]
     robustness: bool,
+    /// With `--robustness`: only the desk as it is, and variants whose names hold one of these words.
+    #[arg(
+        long,
+        value_name = "WORD,…",
+        value_delimiter = ',',
+        requires = "robustness"
+    )]
+    variant: Vec<String>,
     /// Time and memory for a population of 100,000 (or --principals) over so many days, instead.
     #[arg(long, value_name = "DAYS")]
     scale: Option<u32>,
@@ -138,9 +146,16 @@ pub fn eval(arguments: &Arguments) -> Result<()> {
         })?;
     } else if arguments.robustness {
         report.runs = arguments.runs.min(20);
-        report.robust = robust::robust(&sensor, &scenario, arguments.seed, report.runs, |name| {
-            eprintln!("▸ {name}");
-        })?;
+        report.robust = robust::robust(
+            &sensor,
+            &scenario,
+            arguments.seed,
+            report.runs,
+            &arguments.variant,
+            |name| {
+                eprintln!("▸ {name}");
+            },
+        )?;
     } else {
         measure(arguments, &progress, &sensor, &mut scenario, &mut report)?;
     }

@@ -72,6 +72,9 @@ impl Server {
     fn start_in(bin: &Path, folder: &Path, log: &Path, more: &[&str]) -> Result<Self> {
         let data = folder.join("data");
         initialise(bin, &data)?;
+        if more.contains(&"ssl=on") {
+            certificate(&data)?;
+        }
         let port = free_port()?;
         let settings = [
             format!("port={port}"),
@@ -246,6 +249,21 @@ pub fn initialise(bin: &Path, data: &Path) -> Result<()> {
             .arg(data),
         "initdb",
     )
+}
+
+/// A certificate of its own, where a server looks for it.
+fn certificate(data: &Path) -> Result<()> {
+    command::logged(
+        as_owner("openssl".as_ref())
+            .args(["req", "-new", "-x509", "-days", "2", "-nodes"])
+            .args(["-subj", "/CN=localhost", "-keyout"])
+            .arg(data.join("server.key"))
+            .arg("-out")
+            .arg(data.join("server.crt")),
+        "openssl",
+    )?;
+    fs::set_permissions(data.join("server.key"), Permissions::from_mode(0o600))
+        .context("cannot keep the certificate's key to its owner")
 }
 
 /// A command that runs as the owner and does not outlive this process.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, command, cross,
+    build, command, cross, eval,
     progress::Progress,
     setup::{self, For},
     vm, workspace,
@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Leave out the build for aarch64.
     #[arg(long)]
     no_cross: bool,
+    /// Leave out the short measurement of the detector on a simulated support desk.
+    #[arg(long)]
+    no_eval: bool,
     /// Handed on to `cargo test --workspace`, such as `--test exactness` or part of a test's name.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -54,6 +57,9 @@ pub fn test(arguments: &Arguments) -> Result<()> {
     }
     if !arguments.no_vm && arguments.arguments.is_empty() {
         vm::smoke(&progress, &sensor)?;
+    }
+    if !arguments.no_eval && arguments.arguments.is_empty() {
+        eval::check(&progress, &sensor)?;
     }
 
     let mut tests = command::cargo();

@@ -75,7 +75,11 @@ impl<D: Dialect> Pass<'_, D> {
 
     #[inline(always)]
     fn stop(&mut self, byte: u8, next: u8) -> bool {
-        if byte.is_ascii_digit() {
+        if !D::MYSQL && self.verbatim {
+            if byte == 0 {
+                return false;
+            }
+        } else if byte.is_ascii_digit() {
             if !self.in_word {
                 self.literal();
                 self.mode = Mode::Number;

@@ -66,11 +66,11 @@ impl<D: Dialect> Pass<'_, D> {
             taken += 1;
             let word = self.scratch.window.le64(position);
             let stops = swar::equal(word, b'\'') | swar::zero(word);
-            let length = swar::length(swar::mask_before(stops));
-            position += length;
-            if length == 8 {
+            if stops == 0 {
+                position += 8;
                 continue;
             }
+            position += swar::length(swar::mask_before(stops));
             let behind = self.scratch.window.le64(position);
             if behind as u8 == 0 {
                 self.position = position;

@@ -37,14 +37,21 @@ pub struct Hashed {
     pub several: bool,
 }
 
+/// What a place in a text is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Mode {
+pub enum Mode {
+    /// Neither of the others.
     Code = 0,
+    /// A number, or a parameter's.
     Number,
+    /// `'…'`.
     Quote,
+    /// `E'…'`.
     EscapeQuote,
+    /// `/* … */`.
     BlockComment,
+    /// `-- …`.
     LineComment,
     /// A literal in double quotes.
     DoubleQuote,
@@ -76,6 +83,8 @@ pub struct Lexer {
     in_list: bool,
     semicolon: bool,
     several: bool,
+    /// Literals and comments are code, too: see [`sees_literals`].
+    verbatim: bool,
     /// See [`Dialect::is_plain`].
     plain: bool,
     #[cfg(test)]
@@ -99,6 +108,7 @@ impl Lexer {
             in_list: false,
             semicolon: false,
             several: false,
+            verbatim: false,
             plain: false,
             #[cfg(test)]
             placeholders: 0,
@@ -219,6 +229,23 @@ pub fn turn(scratch: &mut Scratch) -> bool {
 fn forget() {
     barrier();
 }
+/// Is the fingerprint of this text one of its literals, too? That of `SET`: which role it sets may stand there, and two roles
+/// must not be one.
+pub fn sees_literals(text: &[u8]) -> bool {
+    match text {
+        [a, b, c, d, ..] => begins_with_set(u32::from_le_bytes([*a, *b, *c, *d])),
+        _ => false,
+    }
+}
+
+/// `SET` and a blank.
+#[inline(always)]
+fn begins_with_set(word: u32) -> bool {
+    const SET: u32 = u32::from_le_bytes(*b"set\0");
+    let blank = (word >> 24) as u8;
+    word & 0xff_ffff | 0x20_2020 == SET && (blank == b' ' || blank == b'\n' || blank == b'\t')
+}
+
 /// Where the text ends that lies between `start` and `end`, as far as it is looked at.
 #[inline(always)]
 pub fn text_end(window: &mut Window, start: u32, end: u32) -> u32 {
@@ -246,7 +273,11 @@ pub fn fingerprint<D: Dialect>(
     scratch
         .lexer
         .begin(start, end, [keys[0], keys[1] ^ D::SEED]);
-    scratch.lexer.plain = dialect.is_plain();
+    if D::MYSQL {
+        scratch.lexer.plain = dialect.is_plain();
+    } else {
+        scratch.lexer.verbatim = begins_with_set(scratch.window.le64(start) as u32);
+    }
     let mut pass = Pass {
         scratch,
         dialect: PhantomData::<D>,

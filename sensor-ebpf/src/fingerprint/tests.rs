@@ -57,6 +57,31 @@ fn literals_do_not_count() {
 }
 
 #[test]
+fn what_set_sets_counts() {
+    for (a, b) in [
+        ("SET ROLE 'ann'", "SET ROLE 'bob'"),
+        ("set local role 'ann'", "set local role 'bob'"),
+        (
+            "SET application_name = 'a--1'",
+            "SET application_name = 'a--2'",
+        ),
+        (
+            "SET application_name = 'a/*1'",
+            "SET application_name = 'a/*2'",
+        ),
+        ("SET x = 1; SELECT 1", "SET x = 2; SELECT 1"),
+    ] {
+        differ(a, b);
+        assert!(sees_literals(a.as_bytes()) && sees_literals(b.as_bytes()));
+    }
+    assert!(hash("SET x = 1; SELECT 1").several);
+    assert!(!hash("SET x = 1;").several);
+    same("SETTING '1'", "SETTING '2'");
+    same("UPDATE t SET a = 1", "UPDATE t SET a = 2");
+    assert!(!sees_literals(b"BEGIN; SET ROLE 'x'") && !sees_literals(b"SET"));
+}
+
+#[test]
 fn a_list_ends_where_it_ends() {
     for list in [
         "(1,2,3)",

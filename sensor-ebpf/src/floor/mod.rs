@@ -14,6 +14,7 @@ use aya_ebpf::{
 use sensor_ebpf::connection::{Connection, Partial, Queue};
 
 use crate::{
+    home::Socket,
     hook::{
         Direction,
         registers::{Buffer, SystemCall},
@@ -157,10 +158,10 @@ pub fn pick(plan: u64, start: u32, end: u32, bound: bool) {
 
 /// What [`serve`] left.
 #[inline(always)]
-fn served<'a>() -> Option<(KernelSurroundings, &'a mut Connection)> {
+fn served<'a>() -> Option<(KernelSurroundings<Socket>, &'a mut Connection)> {
     let here = here()?;
     let surroundings = KernelSurroundings {
-        sk: here.sk as *mut c_void,
+        home: Socket(here.sk as *mut c_void),
         buffer: Buffer {
             address: here.address,
             vectors: here.vectors,
@@ -190,16 +191,8 @@ pub trait Stored {
     fn empty() -> *const c_void;
 }
 
-static NO_QUEUE: Queue = Queue {
-    head: 0,
-    length: 0,
-    // SAFETY: integers.
-    requests: unsafe { core::mem::zeroed() },
-};
-static NO_PARTIAL: Partial = Partial {
-    // SAFETY: integers.
-    data: unsafe { core::mem::zeroed() },
-};
+static NO_QUEUE: Queue = Queue::EMPTY;
+static NO_PARTIAL: Partial = Partial::EMPTY;
 static NO_CLIENT: Client = Client {
     role: 0,
     announced: 0,

@@ -90,8 +90,8 @@ pub extern "C" fn step_keys() -> u32 {
     }
     here.plan = 0;
     if here.bound {
-        hash_parameters(plan, here.start, here.end)
+        hash_parameters(plan, here.start, here.end, 0)
     } else {
-        hash_literals(plan, here.start, here.end)
+        hash_literals(plan, here.start, here.end, 0)
     }
 }

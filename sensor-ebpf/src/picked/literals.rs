@@ -113,6 +113,11 @@ impl<P: Picker> Literals<'_, P> {
                 keyer.position = position + 1;
                 return true;
             }
+            // MySQL's, of whose statements no keys are taken.
+            Mode::DoubleQuote | Mode::Backtick | Mode::Doubtful | Mode::Raw => {
+                keyer.done = true;
+                return false;
+            }
         }
         // A literal is over.
         if keyer.use_of != PASS {

@@ -7,7 +7,7 @@
 //! One value has one hash, whether it comes as `5`, `'5'`, or bound as text or binary integer.
 
 use crate::{
-    fingerprint::{is_separator, is_word},
+    fingerprint::{Mode, is_separator, is_word},
     scratch::Scratch,
 };
 #[cfg(not(target_arch = "bpf"))]
@@ -90,17 +90,6 @@ pub trait Picker {
     fn scratch(&mut self) -> &mut Scratch;
     /// Hands one on.
     fn picked(&mut self, pick: Pick);
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Mode {
-    Code = 0,
-    Number,
-    Quote,
-    EscapeQuote,
-    BlockComment,
-    LineComment,
 }
 
 /// What is done with the literal at hand.

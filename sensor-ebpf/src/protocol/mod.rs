@@ -118,6 +118,10 @@ pub trait Surroundings {
     );
     /// Counts a text longer than what is captured.
     fn count_truncated(&mut self);
+    /// Will the plaintext be seen, should this connection become TLS?
+    fn sees_plaintext(&self) -> bool {
+        false
+    }
 }
 
 /// Is the stream taken apart, and not only counted?

@@ -58,6 +58,7 @@ struct Memory {
     queue: VecDeque<Request>,
     partial: Vec<u8>,
     skim_after: u64,
+    sees_plaintext: bool,
     merged: [Merged; merged::WAYS as usize],
     emitted: Emitted,
 }
@@ -77,6 +78,7 @@ impl Simulation {
                 queue: VecDeque::new(),
                 partial: Vec::new(),
                 skim_after,
+                sees_plaintext: false,
                 merged: <[Merged; merged::WAYS as usize]>::default(),
                 emitted: Emitted::default(),
             },
@@ -95,6 +97,11 @@ impl Simulation {
         let mut simulation = Self::new(skim_after);
         simulation.connection.phase = Phase::Ready as u8;
         simulation
+    }
+
+    /// Should it become TLS, its plaintext will be seen.
+    pub fn probed(&mut self) {
+        self.surroundings.sees_plaintext = true;
     }
 
     /// Userspace has made a plan for a fingerprint.
@@ -242,6 +249,10 @@ impl Picker for Memory {
 }
 
 impl Surroundings for Memory {
+    fn sees_plaintext(&self) -> bool {
+        self.sees_plaintext
+    }
+
     fn scratch(&mut self) -> &mut Scratch {
         &mut self.scratch
     }

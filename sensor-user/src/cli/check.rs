@@ -6,16 +6,20 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Config,
-    discover::{self, Server},
+    discover::{self, Server, tls::Tls},
     kernel::{
         capability::{self, Capability, Host, Need},
         hooks::{Family, NO_MYSQL},
+        tls,
     },
 };
 
 /// What would be seen of a server.
 const SEEN: &str = "users, statements, tables, rows and bytes of every connection in clear";
-/// What would not, when it offers TLS.
+/// When its TLS can be read, too.
+const SEEN_IN_TLS: &str =
+    "users, statements, tables, rows and bytes of every connection, in clear and by TLS";
+/// What would not, when it offers TLS that can't be read.
 const TLS_NOT_SEEN: &str = "statements and rows of TLS connections; their bytes are counted";
 
 /// How ready the host is, and the exit code that says it.
@@ -32,11 +36,66 @@ enum Verdict {
 /// All that was found.
 struct Findings {
     host: Host,
-    servers: Vec<Server>,
+    servers: Vec<Found>,
     /// What would not be seen, or not be known.
     lost: Vec<String>,
     /// What has to be done before it can run.
     todo: Vec<String>,
+}
+
+/// A server and what would be seen of its connections.
+struct Found {
+    server: Server,
+    /// Why nothing of any.
+    refusal: Option<&'static str>,
+    /// Why nothing but the bytes of those by TLS; nothing when all is seen, or it offers none.
+    tls_refusal: Option<String>,
+}
+
+impl Found {
+    fn new(server: Server, config: &Config, host: &Host) -> Self {
+        let is_mysql = server.system.is_mysql();
+        let is_followed = !is_mysql || host.family.is_none_or(Family::knows_mysql);
+        let tls_refusal = || match (tls::refusal(config, host.family), &server.tls) {
+            (Some(why), _) if !is_mysql => Some(why),
+            (_, Tls::Hidden(why)) => Some(why.clone()),
+            (_, Tls::Library(library)) => tls::has_functions(library)
+                .err()
+                .map(|error| format!("{error:#}")),
+        };
+        Self {
+            refusal: (!is_followed).then_some(NO_MYSQL),
+            tls_refusal: server.ssl.then(tls_refusal).flatten(),
+            server,
+        }
+    }
+
+    fn tls(&self) -> String {
+        match (&self.server.tls, &self.tls_refusal) {
+            _ if !self.server.ssl => "off".to_owned(),
+            (_, Some(why)) => format!("offered, only its bytes would be seen: {why}"),
+            (Tls::Library(library), None) => {
+                format!("offered, would be seen by probes on {}", library.shown)
+            }
+            (Tls::Hidden(why), None) => why.clone(),
+        }
+    }
+
+    fn sees_tls(&self) -> bool {
+        self.server.ssl && self.tls_refusal.is_none() && self.refusal.is_none()
+    }
+
+    fn seen(&self) -> &'static str {
+        if self.sees_tls() { SEEN_IN_TLS } else { SEEN }
+    }
+
+    fn not_seen(&self) -> Option<String> {
+        match (self.refusal, &self.tls_refusal) {
+            (Some(why), _) => Some(why.to_owned()),
+            (None, Some(why)) => Some(format!("{TLS_NOT_SEEN}: {why}")),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Prints the findings; exits 0 when ready, 1 when something is lost, 2 when the sensor can't run here.
@@ -54,20 +113,22 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 fn find(config: &Config) -> Findings {
     let host = capability::host(config);
     let commands = config.discover.command_names();
-    let servers = discover::servers(&commands, config.kernel.network_namespace);
+    let servers: Vec<Found> = discover::servers(&commands, config.kernel.network_namespace)
+        .into_iter()
+        .map(|server| Found::new(server, config, &host))
+        .collect();
     let mut lost: Vec<String> = host
         .missing(Need::Useful)
         .map(|missing| format!("without {}: {}", missing.name, missing.why))
         .collect();
     lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
-    for server in servers.iter().filter(|server| server.ssl) {
-        let system = server.system.title();
-        lost.push(format!("{system} {}: {TLS_NOT_SEEN}", server.name));
-    }
-    let unseen = |server: &&Server| !is_seen(host.family, server);
-    for server in servers.iter().filter(unseen) {
-        let system = server.system.title();
-        lost.push(format!("{system} {} is not seen: {NO_MYSQL}", server.name));
+    for found in &servers {
+        let (system, name) = (found.server.system.title(), &found.server.name);
+        if let Some(why) = found.refusal {
+            lost.push(format!("{system} {name} is not seen: {why}"));
+        } else if let Some(why) = &found.tls_refusal {
+            lost.push(format!("{system} {name}: {TLS_NOT_SEEN}: {why}"));
+        }
     }
     for (pid, error) in discover::hidden(&commands) {
         lost.push(format!(
@@ -122,7 +183,8 @@ impl Findings {
                 "no database server runs here now; one that starts later will be watched"
             );
         }
-        for server in &self.servers {
+        for found in &self.servers {
+            let server = &found.server;
             let _ = writeln!(
                 out,
                 "{} {} ({}, pid {}, {})",
@@ -133,14 +195,13 @@ impl Findings {
                 server.data_directory.display()
             );
             let _ = writeln!(out, "  sockets: {}", sockets(server));
-            let tls = if server.ssl { "offered" } else { "off" };
-            let _ = writeln!(out, "  TLS: {tls}");
-            if !is_seen(self.host.family, server) {
-                let _ = writeln!(out, "  not seen: {NO_MYSQL}");
+            let _ = writeln!(out, "  TLS: {}", found.tls());
+            if let Some(why) = found.refusal {
+                let _ = writeln!(out, "  not seen: {why}");
                 continue;
             }
-            let _ = writeln!(out, "  seen: {SEEN}");
-            if server.ssl {
+            let _ = writeln!(out, "  seen: {}", found.seen());
+            if found.tls_refusal.is_some() {
                 let _ = writeln!(out, "  not seen: {TLS_NOT_SEEN}");
             }
         }
@@ -182,7 +243,8 @@ impl Findings {
         let servers: Vec<Value> = self
             .servers
             .iter()
-            .map(|server| {
+            .map(|found| {
+                let server = &found.server;
                 json!({
                     "system": server.system.as_str(),
                     "version": server.version,
@@ -193,12 +255,9 @@ impl Findings {
                     "tcp": server.tcp,
                     "socket_directory": server.socket_directory,
                     "tls": server.ssl,
-                    "seen": is_seen(self.host.family, server).then_some(SEEN),
-                    "not_seen": if is_seen(self.host.family, server) {
-                        server.ssl.then_some(TLS_NOT_SEEN)
-                    } else {
-                        Some(NO_MYSQL)
-                    },
+                    "tls_seen": found.sees_tls(),
+                    "seen": found.refusal.is_none().then(|| found.seen()),
+                    "not_seen": found.not_seen(),
                 })
             })
             .collect();
@@ -212,11 +271,6 @@ impl Findings {
             "todo": self.todo,
         })
     }
-}
-
-/// Are its connections followed on these hooks?
-fn is_seen(family: Option<Family>, server: &Server) -> bool {
-    !server.system.is_mysql() || family.is_none_or(Family::knows_mysql)
 }
 
 fn mark(found: &Capability) -> &'static str {

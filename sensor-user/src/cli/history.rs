@@ -291,6 +291,7 @@ impl Names {
                         name: event.os_user.into(),
                     }),
                     login_user: None,
+                    ..Principal::default()
                 };
                 (number, Arc::new(principal))
             })

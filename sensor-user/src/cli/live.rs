@@ -17,7 +17,7 @@ use crate::{
     discover,
     export::{AlertRecord, Exemplars, Exporter, describe},
     ingest::{Clock, Observation, decode},
-    inventory::Measured,
+    inventory::{Activity, Measured},
     kernel::load::{Kernel, monotonic_time},
     pipeline::{Pipeline, Request},
     sql::keys::KeyColumns,
@@ -320,6 +320,7 @@ impl Live {
         if servers == self.servers {
             return;
         }
+        self.follow_tls(&servers);
         for server in servers
             .iter()
             .filter(|server| !self.servers.contains(server))
@@ -337,13 +338,6 @@ impl Live {
                     server.system.title(),
                     server.name,
                     crate::kernel::hooks::NO_MYSQL
-                );
-            }
-            if server.ssl {
-                log::warn!(
-                    "{} {} offers TLS: of TLS connections only bytes are counted",
-                    server.system.title(),
-                    server.name
                 );
             }
         }
@@ -371,6 +365,24 @@ impl Live {
         self.servers = servers;
     }
 
+    /// Probes come and go with the servers that offer TLS.
+    fn follow_tls(&mut self, servers: &[discover::Server]) {
+        self.kernel.follow_tls(servers);
+        let before: HashSet<u32> = self.servers.iter().map(|server| server.pid).collect();
+        for server in servers
+            .iter()
+            .filter(|server| server.ssl && !before.contains(&server.pid))
+        {
+            if let Some(why) = self.kernel.tls_refusal(server) {
+                log::warn!(
+                    "{} {} offers TLS: of its TLS connections only bytes are counted: {why}",
+                    server.system.title(),
+                    server.name
+                );
+            }
+        }
+    }
+
     /// Sizes of tables have been measured.
     pub fn measured(&mut self, measured: Measured) {
         self.pipeline
@@ -380,6 +392,19 @@ impl Live {
         self.pipeline
             .lanes
             .reconfigure(&self.config.detection, &self.pipeline.sizes);
+    }
+
+    /// A server has said who is connected.
+    pub fn connected(&mut self, activity: &Activity) {
+        // Its numbers of processes are this host's only when its own one leads to a server of this host.
+        let Some((_, server)) = discover::command_and_parent(activity.own_pid) else {
+            return;
+        };
+        // What the kernel has seen of them so far.
+        self.drain();
+        for client in &activity.clients {
+            self.pipeline.resolver.identified(server, client);
+        }
     }
 
     fn change_keys(&mut self, change: impl FnOnce(&mut KeyColumns)) {
@@ -443,6 +468,7 @@ impl Live {
                 sum.cut_keys += one.cut_keys;
                 sum.links_over_budget += one.links_over_budget;
                 sum.lost_links += one.lost_links;
+                sum.unattributed_bytes += one.unattributed_bytes;
             }
         }
         sum

@@ -57,7 +57,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let kernel = Kernel::load(&config)?;
     let socket = socket::open(&config.console)?;
     // While there is one thread: capabilities belong to threads, and later ones inherit what is left.
-    privileges::drop_all_but_needed(arguments.user.as_deref())?;
+    privileges::drop_all_but_needed(arguments.user.as_deref(), kernel.right_to_probe())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -123,6 +123,8 @@ async fn watch(
     }
     eprintln!("sensor ready");
     tokio::spawn(inventory::measure(config.inventory.clone(), found));
+    let (connected, mut active) = mpsc::channel(4);
+    tokio::spawn(inventory::ask_who(config.inventory.clone(), connected));
 
     let mut drain = tokio::time::interval(config.kernel.drain_interval);
     drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -146,6 +148,7 @@ async fn watch(
                 }
             }
             Some(sizes) = measured.recv() => live.measured(sizes),
+            Some(activity) = active.recv() => live.connected(&activity),
             Some(ask) = asked.recv() => live.answer(ask),
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,

@@ -29,6 +29,15 @@ pub enum Scope {
     Own,
 }
 
+/// What is seen of TLS connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// What they say, where the server's library can be probed.
+    Plaintext,
+    /// How many bytes they carry.
+    Bytes,
+}
+
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -44,6 +53,8 @@ pub struct Kernel {
     pub hooks: Hooks,
     /// Which network namespaces.
     pub network_namespace: Scope,
+    /// What of TLS.
+    pub tls: Tls,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,6 +66,7 @@ pub(super) struct Section {
     skim_after: Option<Spanned<String>>,
     hooks: Option<Spanned<String>>,
     network_namespace: Option<Spanned<String>>,
+    tls: Option<Spanned<String>>,
 }
 
 impl Section {
@@ -116,7 +128,22 @@ impl Section {
                 }
             },
         };
+        let tls = match &self.tls {
+            None => Tls::Bytes,
+            Some(text) => match text.get_ref().as_str() {
+                "plaintext" => Tls::Plaintext,
+                "bytes" => Tls::Bytes,
+                other => {
+                    return Err(Problem::new(
+                        text.span(),
+                        format!("`{other}` does not say what to see of TLS connections"),
+                        "write \"plaintext\" (statements and rows, by probes on the server's OpenSSL) or \"bytes\"",
+                    ));
+                }
+            },
+        };
         Ok(Kernel {
+            tls,
             hooks,
             network_namespace,
             ring_bytes,

@@ -14,6 +14,7 @@ pub mod history;
 pub mod inventory;
 pub mod kernel;
 pub mod otlp;
+pub mod principals;
 mod prometheus;
 pub mod secret;
 pub mod tables;
@@ -36,6 +37,8 @@ pub struct Config {
     pub discover: discover::Discover,
     /// `[volumes]`.
     pub volumes: volumes::Volumes,
+    /// `[principals]`.
+    pub principals: principals::Principals,
     /// `[[threshold]]`, in the order of the file; the default one when there is none.
     pub thresholds: Vec<threshold::Threshold>,
     /// `[tables]`.
@@ -60,6 +63,7 @@ struct File {
     kernel: kernel::Section,
     discover: discover::Section,
     volumes: volumes::Section,
+    principals: principals::Section,
     threshold: Vec<threshold::Section>,
     tables: tables::Section,
     inventory: inventory::Section,
@@ -110,6 +114,7 @@ impl Config {
             kernel: file.kernel.build()?,
             discover: file.discover.build()?,
             volumes: file.volumes.build()?,
+            principals: file.principals.build(&mut warnings)?,
             thresholds,
             tables,
             inventory: file.inventory.build()?,

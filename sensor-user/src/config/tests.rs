@@ -46,6 +46,11 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "write \"all\"",
         ),
         (
+            "[kernel]\ntls = \"yes\"",
+            "sensor.toml:2:7:",
+            "\"plaintext\" (statements and rows",
+        ),
+        (
             "[kernel]\nhooks = \"kprobe\"",
             "sensor.toml:2:9:",
             "\"fexit\" or \"sys_exit\"",
@@ -210,4 +215,47 @@ fn a_missing_file_is_a_clear_error() {
         error.contains("/nonexistent/sensor.toml") && error.contains("hint:"),
         "{error}"
     );
+}
+
+#[test]
+fn an_identity_that_makes_no_sense_is_refused_with_a_reason() {
+    for (line, what, hint) in [
+        (
+            "identity = [\"usr\"]",
+            "`usr` can't tell principals apart",
+            "allowed: user, role",
+        ),
+        (
+            "identity = [\"user\", \"pid\"]",
+            "`pid`",
+            "each connection would be a principal",
+        ),
+        (
+            "identity = [\"user\", \"database\"]",
+            "`database`",
+            "kept by database anyway",
+        ),
+        (
+            "identity = [\"user\", \"role\", \"user\"]",
+            "stands here twice",
+            "leave one",
+        ),
+        ("identity = [\"role\"]", "lacks `user`", "add \"user\""),
+        (
+            "poolers = [\"pool.example\"]",
+            "is no IP address",
+            "10.1.2.3",
+        ),
+    ] {
+        let text = format!("[principals]\n{line}\n");
+        let error = Config::parse(&text, Path::new("sensor.toml"))
+            .expect_err(line)
+            .to_string();
+        assert!(error.starts_with("sensor.toml:2:"), "{error}");
+        assert!(error.contains(what) && error.contains(hint), "{error}");
+    }
+    let text = "[principals]\nidentity = [\"user\", \"program\"]\n";
+    let config = Config::parse(text, Path::new("sensor.toml")).expect("valid");
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert!(config.warnings[0].contains("whatever the client says"));
 }

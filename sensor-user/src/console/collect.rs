@@ -158,6 +158,7 @@ impl Candidate<'_> {
 fn holds(principal: &Principal, row: &Row, filter: &str) -> bool {
     let has = |text: &str| text.to_lowercase().contains(filter);
     principal.user.as_deref().is_some_and(has)
+        || principal.role.as_deref().is_some_and(has)
         || [&principal.os_user, &principal.login_user]
             .into_iter()
             .flatten()
@@ -178,7 +179,9 @@ fn described_row(
     let recent = pipeline.live.recent.of(id, now);
     PrincipalRow {
         id: id.0,
-        user: principal.user.as_deref().map(visible),
+        user: (principal.user.is_some() || principal.before_start)
+            .then(|| visible(principal.shown_user())),
+        role: principal.role.as_deref().map(visible),
         os_user: principal.os_user.as_ref().map(|user| visible(&user.name)),
         login_user: principal
             .login_user
@@ -202,10 +205,11 @@ fn described_row(
 }
 
 fn detail(pipeline: &Pipeline, id: PrincipalId, row: PrincipalRow, now: Timestamp) -> Detail {
+    let person = pipeline.resolver.known_person(id);
     let mut levels: Vec<_> = pipeline
         .lane
         .levels(now)
-        .filter(|level| level.principal == id)
+        .filter(|level| Some(level.principal) == person)
         .collect();
     levels.sort_by(|a, b| share(b).total_cmp(&share(a)));
     let mut tables: Vec<TableRow> = pipeline

@@ -205,6 +205,9 @@ pub struct PrincipalRow {
     pub id: u32,
     /// Database user.
     pub user: Option<String>,
+    /// The role in force, where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// OS user of a client on this host.
     pub os_user: Option<String>,
     /// The login behind it.

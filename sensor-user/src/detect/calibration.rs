@@ -28,6 +28,8 @@ pub struct Calibration {
     pub spread_lag: usize,
     /// Own innovations before they say anything of the own spread.
     pub spread_days: usize,
+    /// Autocorrelation of others weighs as much as so many own days.
+    pub memory_prior: f32,
     /// How much a young level is doubted; zero where it is known.
     pub doubt: f32,
     /// Excess over what is expected below which a drift is not worth a look: rows or records a day, and in proportion.
@@ -46,6 +48,7 @@ impl Default for Calibration {
             spread_lag: 12,
             spread_days: 4,
             doubt: 1.0,
+            memory_prior: 30.0,
             lateness: 2 * 3600,
             leap: 3 * 86_400,
             drift_odds: 3_000_000.0,

@@ -29,6 +29,8 @@ const BUDGETS: [f64; 4] = [0.001, 0.002, 0.005, 0.01];
 const LEAST: [f64; 4] = [1000.0, 1500.0, 2000.0, 4000.0];
 /// Nobody's peers are more alike than this (natural logarithm).
 const LEAST_SPREAD: f32 = 0.3;
+/// Readers that the spread of all readers of the table weighs as much as.
+const SPREAD_PRIOR: f32 = 20.0;
 /// So many times the own anchor is a ramp.
 const RAMP: f32 = 2.8;
 /// An own past less even than this is none to rely on.
@@ -88,6 +90,19 @@ pub struct Peers {
     pub median: f32,
     /// How far apart they are (a standard deviation).
     pub spread: f32,
+}
+
+impl Peers {
+    /// How far apart a few are is known badly: mixed with how far apart all readers of the table are.
+    pub fn shrunk(self, count: usize, all: &Self) -> Self {
+        let count = count as f32;
+        let variance = (count * self.spread.powi(2) + SPREAD_PRIOR * all.spread.powi(2))
+            / (count + SPREAD_PRIOR);
+        Self {
+            spread: variance.sqrt(),
+            ..self
+        }
+    }
 }
 
 impl Coverage {

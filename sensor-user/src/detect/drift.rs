@@ -66,8 +66,6 @@ const LEVEL_DAYS: usize = 56;
 const PRIOR_DAYS: f32 = 12.0;
 /// Days of others that a level is mixed with: variance of a day over that between people.
 const LEVEL_PRIOR: f32 = 2.0;
-/// Autocorrelation of others weighs as much as so many own days.
-const MEMORY_PRIOR: f32 = 30.0;
 /// Residuals further apart than this (days) have forgotten each other.
 const GAP: u32 = 5;
 /// A level further than this from the base moves the base.
@@ -250,7 +248,11 @@ impl Series {
         amounts: impl FnOnce(f32) -> Amounts,
     ) -> Contribution {
         let connected = day.day.saturating_sub(day.previous) <= GAP;
-        let memory = if connected { self.memory(day) } else { 0.0 };
+        let memory = if connected {
+            self.memory(day, calibration.memory_prior)
+        } else {
+            0.0
+        };
         let innovation = residual - memory * self.residual;
         let spread = self.spread(day.spread, calibration);
         let score = innovation / spread;
@@ -294,8 +296,8 @@ impl Series {
     }
 
     /// Autocorrelation of the residuals from one active day to the next.
-    fn memory(&self, day: &Day<'_>) -> f32 {
-        ((self.product + MEMORY_PRIOR * day.memory) / (self.square + MEMORY_PRIOR)).clamp(0.0, 0.95)
+    fn memory(&self, day: &Day<'_>, prior: f32) -> f32 {
+        ((self.product + prior * day.memory) / (self.square + prior)).clamp(0.0, 0.95)
     }
 
     /// Spread of the innovations, mixed with everybody's while there are few.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 const KNOWN: usize = 3;
 /// An unused host is forgotten, and a used one is known, after so many days.
 const SETTLES: u16 = 3;
-/// An account whose hosts were all seen within so many days is shared.
-const SHARED_WITHIN: u32 = 2;
+/// An account whose hosts were all seen within so many days is shared: a weekend lies between.
+const SHARED_WITHIN: u32 = 3;
 /// A share of a group's rows below which an hour is off its hours.
 const OFF_HOURS: f32 = 0.003;
 /// Days of a group before its hours are known.

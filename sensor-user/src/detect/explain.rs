@@ -11,6 +11,11 @@ use super::{
 /// Statement shapes in an alert.
 const STATEMENTS: usize = 3;
 
+/// Under which the odds of an alert hold.
+pub const ASSUMPTION: &str = "days are exchangeable once the peers' common course and the own habit are taken out (docs/detection.md says where that fails)";
+/// What silences a lane's alert.
+pub const SILENCED_BY: &str = "acknowledge it as expected until a date, as the new normal, or as false (sensor alerts acknowledge); it stays silent by itself while it is no worse than three times this";
+
 /// The whole of an alert.
 pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'_>) -> Verdict {
     let mut verdict = Verdict {
@@ -53,6 +58,13 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
                     .fresh_evidence()
                     .iter()
                     .map(|evidence| evidence.sentence().to_owned())
+                    .chain(principal.focused().map(|(share, usual)| {
+                        format!(
+                            "One statement is {:.0} % of all that it runs lately; it used to be {:.0} %.",
+                            share * 100.0,
+                            usual * 100.0
+                        )
+                    }))
                     .collect();
                 let mut recent = principal.recent;
                 recent.sort_by(|a, b| b.rows.total_cmp(&a.rows));
@@ -119,7 +131,7 @@ fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
     }
     let _ = write!(
         text,
-        "By chance this happens on about 1 in {} days of a principal, if days are exchangeable once the peers' common course and the own habit are taken out (docs/detection.md says where that fails).",
+        "By chance this happens on about 1 in {} days of a principal, if {ASSUMPTION}.",
         grouped(verdict.odds)
     );
     if !verdict.principals.is_empty() {
@@ -142,10 +154,7 @@ fn paragraph(finding: &Finding, verdict: &Verdict) -> String {
     for evidence in &verdict.evidence {
         let _ = write!(text, " {evidence}");
     }
-    let _ = write!(
-        text,
-        " To silence it: acknowledge it as expected until a date, as the new normal, or as false (sensor alerts acknowledge); it stays silent by itself while it is no worse than three times this."
-    );
+    let _ = write!(text, " To silence it: {SILENCED_BY}.");
     text
 }
 

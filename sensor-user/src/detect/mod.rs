@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod explain;
 pub mod fast;
 pub mod finding;
+pub mod focus;
 pub mod group;
 pub mod names;
 pub mod observation;

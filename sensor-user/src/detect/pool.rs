@@ -35,7 +35,7 @@ impl Pool {
             values = values.into_iter().skip(first).step_by(step).collect();
         }
         self.waiting.push_back((day, values));
-        let mut changed = false;
+        let (mut come, mut gone) = (Vec::new(), Vec::new());
         while let Some((of, _)) = self.waiting.front()
             && of.saturating_add(lag) <= day
             && let Some((_, values)) = self.waiting.pop_front()
@@ -46,14 +46,25 @@ impl Pool {
                     self.values.push(value);
                 } else {
                     let at = mix(self.taken) % CAPACITY as u64;
-                    self.values[usize::try_from(at).unwrap_or(0)] = value;
+                    let place = &mut self.values[usize::try_from(at).unwrap_or(0)];
+                    gone.push(std::mem::replace(place, value));
                 }
-                changed = true;
+                come.push(value);
             }
         }
-        if changed {
-            self.sort();
-        }
+        self.renew(come, gone);
+    }
+
+    /// The same as sorting all, without sorting what is sorted.
+    fn renew(&mut self, mut come: Vec<f32>, mut gone: Vec<f32>) {
+        come.sort_unstable_by(f32::total_cmp);
+        self.sorted.extend(come);
+        // Two runs: a stable sort merges them.
+        self.sorted.sort_by(f32::total_cmp);
+        gone.sort_unstable_by(f32::total_cmp);
+        let mut gone = gone.into_iter().peekable();
+        self.sorted
+            .retain(|value| gone.next_if(|gone| gone.total_cmp(value).is_eq()).is_none());
     }
 
     /// To be called once after the state has been read back.
@@ -99,6 +110,21 @@ mod tests {
             / 100.0;
         assert!((mean - 0.5).abs() < 0.1, "{mean}");
         assert!(pool.p_value(f32::MAX, 0.5) < 0.002);
+    }
+
+    #[test]
+    fn what_is_ranked_against_is_what_is_kept() {
+        let mut pool = Pool::default();
+        for day in 0..60u32 {
+            // Some days are larger than what is kept; many values are equal.
+            let count = if day % 20 == 0 { 2048 } else { 700 };
+            let values = (0..count).map(|n| (mix(n << 8 | u64::from(day)) % 500) as f32);
+            pool.push(day, values.collect(), 2);
+            let mut all = pool.values.clone();
+            all.sort_unstable_by(f32::total_cmp);
+            assert_eq!(pool.sorted, all, "day {day}");
+        }
+        assert_eq!(pool.values.len(), CAPACITY);
     }
 
     #[test]

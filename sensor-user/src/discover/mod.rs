@@ -14,6 +14,9 @@ use crate::{
 };
 
 mod mysql;
+pub mod tls;
+
+use tls::Tls;
 
 /// A database server and its data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +37,10 @@ pub struct Server {
     pub socket_directory: Option<PathBuf>,
     /// Does it listen on TCP?
     pub tcp: bool,
-    /// It offers TLS, as far as its configuration or its data directory tell.
+    /// Does it offer TLS, as far as its configuration or its data directory can be read?
     pub ssl: bool,
+    /// Where it does TLS, if it does.
+    pub tls: Tls,
 }
 
 /// All servers that run now in these network namespaces.
@@ -155,47 +160,13 @@ fn postgres(pid: u32) -> std::io::Result<Server> {
         pid,
         name: format!("{version}/{directory}:{port}").into(),
         version,
-        ssl: ssl(&data, &inside, pid),
+        ssl: tls::is_offered(&data, &inside, pid),
+        tls: tls::find(pid),
         data_directory,
         port,
         socket_directory,
         tcp,
     })
-}
-
-/// The last `ssl = …` of the configuration that the server was started with.
-fn ssl(data: &Path, inside: &dyn Fn(&Path) -> PathBuf, pid: u32) -> bool {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let arguments = String::from_utf8_lossy(&arguments);
-    let given = arguments
-        .split('\0')
-        .find_map(|argument| {
-            argument
-                .strip_prefix("config_file=")
-                .or_else(|| argument.strip_prefix("--config-file="))
-        })
-        .map(|path| inside(Path::new(path)));
-    let mut ssl = false;
-    for path in [
-        given.unwrap_or_else(|| data.join("postgresql.conf")),
-        data.join("postgresql.auto.conf"),
-    ] {
-        let Ok(text) = fs::read_to_string(path) else {
-            continue;
-        };
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default();
-            let mut parts = line.splitn(2, |c: char| c == '=' || c.is_whitespace());
-            if parts.next().map(str::trim) == Some("ssl") {
-                let value = parts
-                    .next()
-                    .unwrap_or_default()
-                    .trim_matches(|c: char| c.is_whitespace() || c == '=' || c == '\'');
-                ssl = matches!(value, "on" | "true" | "yes" | "1");
-            }
-        }
-    }
-    ssl
 }
 
 /// The 64-bit words of the kernel's port bitmap that watch these servers.
@@ -237,6 +208,7 @@ mod tests {
             socket_directory: None,
             tcp,
             ssl: false,
+            tls: Tls::Hidden(String::new()),
         };
         let words = port_bitmap(&[server(5432, true), server(5433, true), server(5434, false)]);
         assert_eq!(words, HashMap::from([(84, 0b11 << (5432 & 63))]));

@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Server;
+use super::{Server, tls::Tls};
 use crate::principal::DbSystem;
 
 /// Ports of other protocols that such a server listens on: MySQL's X protocol, and what a Galera cluster's nodes talk by.
 const OTHER_PORTS: [u16; 4] = [33_060, 4444, 4567, 4568];
+
+/// Why the plaintext of its TLS connections is not seen.
+const TLS_NOT_FOLLOWED: &str = "plaintext is taken from PostgreSQL's library alone";
 
 /// In `/proc/net/unix`: the socket listens (`__SO_ACCEPTCON`).
 const LISTENS: u32 = 0x1_0000;
@@ -70,6 +73,7 @@ pub fn server(pid: u32) -> io::Result<Server> {
         version,
         // Made by the server itself where nobody gave it a certificate.
         ssl: data.join("server-cert.pem").exists(),
+        tls: Tls::Hidden(TLS_NOT_FOLLOWED.to_owned()),
         data_directory,
         port: port_number,
         socket_directory: socket,

@@ -58,7 +58,7 @@ pub fn describe(record: &AlertRecord) -> String {
         text,
         "ALERT {severity} {}: {} {verb} {} {window} (limit {})",
         alert.threshold,
-        record.principal.user.as_deref().unwrap_or("(unknown user)"),
+        record.who().shown_user(),
         amount(alert.observed),
         amount(alert.limit)
     );
@@ -139,11 +139,11 @@ pub fn describe(record: &AlertRecord) -> String {
 }
 
 fn who(record: &AlertRecord) -> String {
-    let principal = &record.principal;
-    let mut text = format!(
-        "database user {}",
-        principal.user.as_deref().unwrap_or("(unknown)")
-    );
+    let principal = record.who();
+    let mut text = format!("database user {}", principal.shown_user());
+    if let Some(role) = &principal.role {
+        let _ = write!(text, ", as role {role}");
+    }
     if let Some(user) = &principal.os_user {
         let _ = write!(text, ", OS user {user}");
     }
@@ -156,6 +156,7 @@ fn who(record: &AlertRecord) -> String {
             let _ = write!(text, ", from {ip}");
         }
         ClientAddress::Unknown => text.push_str(", from an unknown address"),
+        ClientAddress::Any => {}
     }
     if let Some(session) = &record.session {
         if session.client_port > 0 {
@@ -166,6 +167,29 @@ fn who(record: &AlertRecord) -> String {
         }
         if let Some(pid) = session.client_pid {
             let _ = write!(text, " (pid {pid})");
+        }
+        if let Some(pooler) = &session.pooler {
+            let _ = write!(
+                text,
+                ", a connection pooler ({}): whoever uses it",
+                visible(pooler)
+            );
+        }
+        if let Some(id) = session.audit_session() {
+            let _ = write!(text, ", audit session {id}");
+        }
+        if let Some(process) = &session.process {
+            let container = &process.more.container;
+            for (what, value) in [
+                ("executable", &process.more.executable),
+                ("command line", &process.more.command_line),
+                ("container", &container.id),
+                ("pod", &container.pod),
+            ] {
+                if let Some(value) = value {
+                    let _ = write!(text, ", {what} {}", visible(value));
+                }
+            }
         }
         if !session.application_name.is_empty() {
             let _ = write!(text, ", application {}", session.application_name);

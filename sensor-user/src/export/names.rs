@@ -61,6 +61,8 @@ pub const DB_RESPONSE_RETURNED_ROWS: &str = semconv::DB_RESPONSE_RETURNED_ROWS;
 pub const DB_RESPONSE_STATUS_CODE: &str = semconv::DB_RESPONSE_STATUS_CODE;
 /// `user.name`.
 pub const USER_NAME: &str = semconv::USER_NAME;
+/// `user.roles`.
+pub const USER_ROLES: &str = semconv::USER_ROLES;
 /// `client.address`.
 pub const CLIENT_ADDRESS: &str = semconv::CLIENT_ADDRESS;
 /// `client.port`.
@@ -73,6 +75,14 @@ pub const SERVER_ADDRESS: &str = semconv::SERVER_ADDRESS;
 pub const SERVER_PORT: &str = semconv::SERVER_PORT;
 /// `process.executable.name`.
 pub const PROCESS_EXECUTABLE_NAME: &str = semconv::PROCESS_EXECUTABLE_NAME;
+/// `process.executable.path`.
+pub const PROCESS_EXECUTABLE_PATH: &str = semconv::PROCESS_EXECUTABLE_PATH;
+/// `process.command_line`.
+pub const PROCESS_COMMAND_LINE: &str = semconv::PROCESS_COMMAND_LINE;
+/// `container.id`.
+pub const CONTAINER_ID: &str = semconv::CONTAINER_ID;
+/// `k8s.pod.uid`.
+pub const K8S_POD_UID: &str = semconv::K8S_POD_UID;
 /// `process.pid`.
 pub const PROCESS_PID: &str = semconv::PROCESS_PID;
 /// `process.user.id`.
@@ -85,6 +95,10 @@ pub const LOG_RECORD_UID: &str = semconv::LOG_RECORD_UID;
 pub const LOGIN_USER_ID: &str = "data_access.login_user.id";
 /// Own: its name.
 pub const LOGIN_USER_NAME: &str = "data_access.login_user.name";
+/// Own: audit session.
+pub const AUDIT_SESSION: &str = "data_access.audit_session";
+/// Own: pooler.
+pub const POOLER: &str = "data_access.pooler";
 /// Own: server.
 pub const SERVER: &str = "data_access.server";
 /// Own: direction.
@@ -119,10 +133,16 @@ pub const EXPECTED: &str = "data_access.expected";
 pub const PEERS: &str = "data_access.peers";
 /// Own: odds.
 pub const ODDS: &str = "data_access.odds";
+/// Own: under which assumption.
+pub const ASSUMPTION: &str = "data_access.odds.assumption";
 /// Own: active days.
 pub const ACTIVE_DAYS: &str = "data_access.active_days";
 /// Own: evidence.
 pub const EVIDENCE: &str = "data_access.evidence";
+/// Own: statement shapes of an alert.
+pub const ALERT_SHAPES: &str = "data_access.alert.shapes";
+/// Own: what silences an alert.
+pub const SILENCED_BY: &str = "data_access.alert.silenced_by";
 /// Own: principals of a group.
 pub const PRINCIPALS_INVOLVED: &str = "data_access.principals";
 /// Own: group.
@@ -228,6 +248,7 @@ series! {
     DB_COLLECTION_NAME,
     DB_OPERATION_NAME,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -235,6 +256,11 @@ series! {
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 }
 
 const RECORD_SERIES: &[&str] = &[
@@ -242,6 +268,7 @@ const RECORD_SERIES: &[&str] = &[
     DB_NAMESPACE,
     DB_COLLECTION_NAME,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -249,6 +276,11 @@ const RECORD_SERIES: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 ];
 
 const EGRESS_SERIES: &[&str] = &[
@@ -256,6 +288,7 @@ const EGRESS_SERIES: &[&str] = &[
     DB_NAMESPACE,
     EGRESS,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -263,11 +296,17 @@ const EGRESS_SERIES: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 ];
 
 const SPREAD_SERIES: &[&str] = &[
     DB_SYSTEM_NAME,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -275,6 +314,11 @@ const SPREAD_SERIES: &[&str] = &[
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 ];
 
 series! {
@@ -283,6 +327,7 @@ series! {
     DB_QUERY_SUMMARY,
     FINGERPRINT,
     USER_NAME,
+    USER_ROLES,
     CLIENT_ADDRESS,
     SERVER,
     SERVER_PORT,
@@ -290,6 +335,11 @@ series! {
     PROCESS_USER_NAME,
     LOGIN_USER_ID,
     LOGIN_USER_NAME,
+    AUDIT_SESSION,
+    PROCESS_EXECUTABLE_NAME,
+    APPLICATION_NAME,
+    CONTAINER_ID,
+    K8S_POD_UID,
 }
 
 macro_rules! metrics {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     detect::Alert,
-    principal::{Principal, Session},
+    principal::{BEFORE_START, Principal, Session, identity::Field},
     time::Timestamp,
     trace::OfAlert,
     volume::{Volume, completeness::Completeness, spread::Histogram},
@@ -128,6 +128,11 @@ pub fn principal_attributes(principal: &Principal) -> Attributes {
     ];
     if let Some(user) = &principal.user {
         attributes.push((names::USER_NAME, user.clone().into()));
+    } else if principal.before_start {
+        attributes.push((names::USER_NAME, BEFORE_START.into()));
+    }
+    if let Some(role) = &principal.role {
+        attributes.push((names::USER_ROLES, Value::List(vec![role.clone()])));
     }
     if let Some(user) = &principal.os_user {
         attributes.push((names::PROCESS_USER_ID, u64::from(user.uid).into()));
@@ -137,7 +142,49 @@ pub fn principal_attributes(principal: &Principal) -> Attributes {
         attributes.push((names::LOGIN_USER_ID, u64::from(user.uid).into()));
         attributes.push((names::LOGIN_USER_NAME, user.name.clone().into()));
     }
+    for (field, value) in &principal.more {
+        let key = match field {
+            Field::AuditSession => names::AUDIT_SESSION,
+            Field::Program => names::PROCESS_EXECUTABLE_NAME,
+            Field::ApplicationName => names::APPLICATION_NAME,
+            Field::Container => names::CONTAINER_ID,
+            Field::Pod => names::K8S_POD_UID,
+            Field::User | Field::Role | Field::ClientAddress | Field::OsUser | Field::LoginUser => {
+                continue;
+            }
+        };
+        attributes.push((key, value.clone().into()));
+    }
     attributes
+}
+
+/// Adds what describes a connection's client beyond its principal.
+pub fn describe_session(attributes: &mut Attributes, session: &Session) {
+    let mut text = |key, value: Option<&str>| {
+        if let Some(value) = value.filter(|value| !value.is_empty())
+            && attributes.iter().all(|(known, _)| *known != key)
+        {
+            attributes.push((key, value.into()));
+        }
+    };
+    text(names::APPLICATION_NAME, Some(&session.application_name));
+    text(names::PROCESS_EXECUTABLE_NAME, Some(&session.program));
+    if let Some(process) = &session.process {
+        let more = &process.more;
+        text(names::PROCESS_EXECUTABLE_PATH, more.executable.as_deref());
+        text(names::PROCESS_COMMAND_LINE, more.command_line.as_deref());
+        text(names::CONTAINER_ID, more.container.id.as_deref());
+        text(names::K8S_POD_UID, more.container.pod.as_deref());
+    }
+    text(names::POOLER, session.pooler.as_deref());
+    let session_id = session.audit_session().map(|id| id.to_string());
+    text(names::AUDIT_SESSION, session_id.as_deref());
+    if let Some(pid) = session.client_pid {
+        attributes.push((names::PROCESS_PID, u64::from(pid).into()));
+    }
+    if session.client_port > 0 {
+        attributes.push((names::CLIENT_PORT, u64::from(session.client_port).into()));
+    }
 }
 
 /// The three metrics of a volume: rows and bytes by direction, queries. Directions without anything are left out.
@@ -174,6 +221,15 @@ pub fn volume_points(
         .collect()
 }
 
+impl AlertRecord {
+    /// All that is known of who it was; of the principal alone when no connection is known.
+    pub fn who(&self) -> &Principal {
+        self.session
+            .as_ref()
+            .map_or(&self.principal, |session| &session.who)
+    }
+}
+
 #[cfg(test)]
 impl AlertRecord {
     /// An alert about a local user who read half a table.
@@ -185,12 +241,23 @@ impl AlertRecord {
             principal::{ClientAddress, ConnectionId, DbSystem, OsUser, PrincipalId},
         };
 
-        let (connection, principal) = (ConnectionId(1), PrincipalId(0));
+        let (connection, number) = (ConnectionId(1), PrincipalId(0));
         let user = |uid, name: &str| OsUser {
             uid,
             name: name.into(),
         };
-        let mut session = Session::for_tests(connection, principal, "crm");
+        let principal = Arc::new(Principal {
+            system: DbSystem::PostgreSql,
+            server: "15/main:5432".into(),
+            server_port: 5432,
+            user: Some("ann".into()),
+            client: ClientAddress::Ip([10, 1, 2, 3].into()),
+            os_user: Some(user(26, "postgres")),
+            login_user: Some(user(1000, "jo")),
+            ..Principal::default()
+        });
+        let mut session = Session::for_tests(connection, number, "crm");
+        session.who = principal.clone();
         session.program = "psql".into();
         session.client_pid = Some(77);
         session.client_port = 5544;
@@ -200,7 +267,7 @@ impl AlertRecord {
                 time: Timestamp(2_000_000_000),
                 threshold: "bulk-read".into(),
                 severity: Severity::Critical,
-                principal,
+                principal: number,
                 connection,
                 database: "crm".into(),
                 measure: Measure::Rows,
@@ -221,15 +288,7 @@ impl AlertRecord {
                 }],
                 verdict: None,
             },
-            principal: Arc::new(Principal {
-                system: DbSystem::PostgreSql,
-                server: "15/main:5432".into(),
-                server_port: 5432,
-                user: Some("ann".into()),
-                client: ClientAddress::Ip([10, 1, 2, 3].into()),
-                os_user: Some(user(26, "postgres")),
-                login_user: Some(user(1000, "jo")),
-            }),
+            principal,
             session: Some(session),
             completeness: Completeness {
                 bytes_seen: 100,

@@ -173,17 +173,14 @@ fn known<'a>(
     let session = sessions
         .entry((principal, database))
         .or_insert_with(|| Session {
-            connection,
-            principal: numbers.principal(principal, who),
+            who: who.clone(),
             database: name.clone(),
-            application_name: "".into(),
-            program: "".into(),
-            client_pid: None,
-            client_port: 0,
-            server_pid: 0,
-            since: Timestamp::default(),
             preexisting: true,
-            replication: false,
+            ..Session::new(
+                connection,
+                numbers.principal(principal, who),
+                Timestamp::default(),
+            )
         });
     Some((who, session, number, shape))
 }

@@ -210,6 +210,7 @@ fn principals(connection: &Connection) -> Result<HashMap<i64, Arc<Principal>>> {
             client: client_address(&client),
             os_user: user("os_uid", "os_user")?,
             login_user: user("login_uid", "login_user")?,
+            ..Principal::default()
         };
         Ok((row.get("id")?, Arc::new(principal)))
     })?;
@@ -220,6 +221,7 @@ fn principals(connection: &Connection) -> Result<HashMap<i64, Arc<Principal>>> {
 fn client_address(text: &str) -> ClientAddress {
     match (text, text.parse::<IpAddr>()) {
         ("local", _) => ClientAddress::Unix,
+        ("any", _) => ClientAddress::Any,
         (_, Ok(address)) => ClientAddress::Ip(address),
         _ => ClientAddress::Unknown,
     }

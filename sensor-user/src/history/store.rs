@@ -254,7 +254,7 @@ pub(super) fn identity(principal: &Principal) -> String {
         .user
         .as_ref()
         .map_or(String::new(), |name| format!("={name}"));
-    [
+    let mut identity = [
         principal.system.as_str(),
         &principal.server,
         &principal.server_port.to_string(),
@@ -263,7 +263,14 @@ pub(super) fn identity(principal: &Principal) -> String {
         &user(&principal.os_user),
         &user(&principal.login_user),
     ]
-    .join("\u{1f}")
+    .join("\u{1f}");
+    if principal.before_start {
+        identity.push_str("\u{1f}before_start");
+    }
+    for (field, value) in &principal.more {
+        identity.push_str(&format!("\u{1f}{}={value}", field.as_str()));
+    }
+    identity
 }
 
 fn database(

@@ -30,6 +30,7 @@ fn principal(user: &str, host: u8) -> Arc<Principal> {
             name: "www".into(),
         }),
         login_user: None,
+        ..Principal::default()
     })
 }
 

@@ -20,11 +20,11 @@ use super::{
     offsets,
     plans::Plans,
     pod::Plain,
-    test_run,
+    test_run, tls,
 };
 use crate::{
     config::{Config, discover::MYSQL_COMMAND_NAMES, kernel::Scope},
-    discover,
+    discover::{self, Server},
 };
 
 /// The objects that `build.rs` has compiled, inside the binary.
@@ -64,6 +64,8 @@ pub struct Kernel {
     drain: Option<ProgramFd>,
     /// The rung of the ladder that is used.
     pub family: Family,
+    /// Probes on libraries for TLS, or why there are none.
+    tls: Result<tls::Probes, String>,
     ebpf: Ebpf,
 }
 
@@ -99,14 +101,20 @@ impl Kernel {
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
         let family = hooks::choose(config.kernel.hooks)?;
-        let settings = settings(config, family)?;
+        let mut settings = settings(config, family)?;
+        let no_tls = tls::refusal(config, Some(family));
+        settings.tls = u64::from(no_tls.is_none());
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {
             std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
         };
         let ring_bytes = u32::try_from(config.kernel.ring_bytes).unwrap_or(4 << 20);
         unlock_memory();
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in tls::map_sizes(no_tls.is_none(), settings.slot_mask + 1) {
+            loader.map_max_entries(map, entries);
+        }
+        let mut ebpf = loader
             .override_global("SETTINGS", bytes, true)
             .map_max_entries("RING", ring_bytes)
             .map_max_entries("SLOTS", settings.slot_mask + 1)
@@ -141,8 +149,14 @@ impl Kernel {
                 Some(drain.fd()?.try_clone()?)
             }
         };
+        let tls = match no_tls {
+            Some(why) => Err(why),
+            // Without it all else is seen as before.
+            None => tls::Probes::load(&mut ebpf).map_err(|error| format!("{error:#}")),
+        };
         Ok(Self {
             drain,
+            tls,
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
@@ -182,6 +196,29 @@ impl Kernel {
             .with_context(|| format!("cannot attach to {name}"))?;
         }
         Ok(())
+    }
+
+    /// Has probes on the TLS libraries of these servers, and on no others.
+    pub fn follow_tls(&mut self, servers: &[Server]) {
+        if let Ok(probes) = &mut self.tls {
+            probes.follow(&mut self.ebpf, servers);
+        }
+    }
+
+    /// What putting probes on the libraries of servers takes, now and later.
+    pub fn right_to_probe(&self) -> Option<caps::Capability> {
+        self.tls.as_ref().ok().map(tls::Probes::right)
+    }
+
+    /// Why the plaintext of TLS connections to a server is not seen; nothing when it is.
+    pub fn tls_refusal<'a>(&'a self, server: &'a Server) -> Option<&'a str> {
+        match (&self.tls, &server.tls) {
+            // Whatever is switched on.
+            (_, discover::tls::Tls::Hidden(why)) if server.system.is_mysql() => Some(why),
+            (Err(why), _) | (Ok(_), discover::tls::Tls::Hidden(why)) => Some(why),
+            (Ok(probes), _) if probes.has(server) => None,
+            (Ok(_), _) => Some("its library takes no probes"),
+        }
     }
 
     /// Has completions that were put together handed on: they are in the ring when this returns.

@@ -10,3 +10,4 @@ pub mod pod;
 pub mod privileges;
 mod registers;
 mod test_run;
+pub mod tls;

@@ -70,11 +70,13 @@ pub fn lacking(to_load: bool) -> Vec<String> {
 /// Gives up all capabilities but those that are used after the programs are attached, for good: they are taken from the
 /// bounding set as well, where that is allowed, and programs that are executed get none. With a user, becomes that user.
 ///
+/// What probes on libraries of servers that start later take stays, but sleeps: see `tls`.
+///
 /// To be called while this process has one thread: capabilities belong to threads.
 ///
 /// # Errors
 /// When there is no such user, or the kernel refuses.
-pub fn drop_all_but_needed(user: Option<&str>) -> Result<()> {
+pub fn drop_all_but_needed(user: Option<&str>, asleep: Option<Capability>) -> Result<()> {
     let user = user.map(account).transpose()?;
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads != 1 {
@@ -86,10 +88,13 @@ pub fn drop_all_but_needed(user: Option<&str>) -> Result<()> {
         .map(|wanted| wanted.capability)
         .filter(|one| caps::has_cap(None, CapSet::Permitted, *one).unwrap_or(false))
         .collect();
+    let permitted: caps::CapsHashSet = keep.iter().copied().chain(asleep).collect();
     // Without CAP_SETPCAP the bounding set stays; it matters to programs that are executed only, and there are none.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
         for one in caps::all() {
-            if !keep.contains(&one) && caps::has_cap(None, CapSet::Bounding, one).unwrap_or(false) {
+            if !permitted.contains(&one)
+                && caps::has_cap(None, CapSet::Bounding, one).unwrap_or(false)
+            {
                 caps::drop(None, CapSet::Bounding, one)
                     .with_context(|| format!("cannot take {one} from the bounding set"))?;
             }
@@ -101,12 +106,12 @@ pub fn drop_all_but_needed(user: Option<&str>) -> Result<()> {
     caps::clear(None, CapSet::Ambient).context("cannot clear the ambient capabilities")?;
     caps::clear(None, CapSet::Inheritable).context("cannot clear the inheritable capabilities")?;
     caps::set(None, CapSet::Effective, &keep).context("cannot give up capabilities")?;
-    caps::set(None, CapSet::Permitted, &keep).context("cannot give up capabilities")?;
+    caps::set(None, CapSet::Permitted, &permitted).context("cannot give up capabilities")?;
     // SAFETY: sets a flag of this process.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(std::io::Error::last_os_error()).context("cannot forbid new privileges");
     }
-    let mut names: Vec<String> = keep.iter().map(ToString::to_string).collect();
+    let mut names: Vec<String> = permitted.iter().map(ToString::to_string).collect();
     names.sort();
     log::info!(
         "privileges given up, all but {}",

@@ -13,7 +13,7 @@ use crate::{
         observation::{KeyOrder, Keys, Observation},
         threshold::id::ulid,
     },
-    principal::{ClientAddress, ConnectionId, DbSystem, Principal, PrincipalId, Session},
+    principal::{ConnectionId, Principal, PrincipalId, Session},
     sql::shapes::Shapes,
     time::Timestamp,
     volume::{Access, AccessKind, completeness::Completeness},
@@ -304,29 +304,17 @@ fn quoted(shape: &StatementShare) -> String {
 
 /// Somebody who is known from before a restart and has not been seen since: only his name is known.
 fn unseen(user: Option<Arc<str>>, time: Timestamp) -> (Arc<Principal>, Session) {
-    let principal = Principal {
-        system: DbSystem::PostgreSql,
+    let principal = Arc::new(Principal {
         server: "unknown".into(),
-        server_port: 0,
         user,
-        client: ClientAddress::Unknown,
-        os_user: None,
-        login_user: None,
-    };
+        ..Principal::default()
+    });
     let session = Session {
-        connection: ConnectionId(0),
-        principal: PrincipalId(u32::MAX),
-        database: "".into(),
-        application_name: "".into(),
-        program: "".into(),
-        client_pid: None,
-        client_port: 0,
-        server_pid: 0,
-        since: time,
+        who: principal.clone(),
         preexisting: true,
-        replication: false,
+        ..Session::new(ConnectionId(0), PrincipalId(u32::MAX), time)
     };
-    (Arc::new(principal), session)
+    (principal, session)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use sensor_ebpf::{
     connection::Phase,
     record::{
-        CloseRecord, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord, STATEMENT_ESTIMATED,
-        STATEMENT_FAILED, STATEMENT_OVERHEAD, STATEMENT_SERVER_SIDE_COPY, STATEMENT_TRUNCATED,
-        StatementRecord,
+        CloseRecord, CommandTag, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
+        STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD, STATEMENT_SERVER_SIDE_COPY,
+        STATEMENT_TRUNCATED, StatementRecord,
     },
 };
 
@@ -136,7 +136,7 @@ impl Pipeline {
     /// With the bounds and thresholds of a configuration. `seed` makes alert ids unique to this host and start.
     pub fn new(config: &Config, seed: u64) -> Self {
         Self {
-            resolver: Resolver::new(config.volumes.max_principals),
+            resolver: Resolver::new(config.volumes.max_principals, &config.principals),
             shapes: Shapes::new(config.volumes.max_statements),
             totals: Totals::new(config.volumes.max_keys, config.volumes.max_statements),
             egress: EgressTotals::default(),
@@ -274,7 +274,7 @@ impl Pipeline {
         let mut all = self.local_users.clone();
         for session in self.resolver.sessions() {
             if let (Some(uid), Some(flight)) = (
-                self.local_uid(session),
+                Self::local_uid(session),
                 self.flights.get(&session.connection.0),
             ) {
                 flight.add_to(all.entry(uid).or_default());
@@ -283,9 +283,8 @@ impl Pipeline {
         all
     }
 
-    fn local_uid(&self, session: &Session) -> Option<u32> {
-        let principal = self.resolver.principal(session.principal);
-        principal.os_user.as_ref().map(|user| user.uid)
+    fn local_uid(session: &Session) -> Option<u32> {
+        session.who.os_user.as_ref().map(|user| user.uid)
     }
 
     /// Takes in what has been added to the overflow map since the last call.
@@ -352,8 +351,11 @@ impl Pipeline {
     fn statement(&mut self, record: &StatementRecord, clock: Clock, in_detail: bool) {
         let time = clock.convert(record.ended);
         let connection = record.header.connection;
-        let session = self.session(connection, time);
         let flags = record.header.flags;
+        if flags & STATEMENT_OVERHEAD == 0 && record.queries > 0 {
+            self.resolver.runs(connection, record.ordinal);
+        }
+        let session = self.session(connection, time);
         let mut shape_id = if flags & STATEMENT_OVERHEAD != 0 {
             shapes::NONE
         } else {
@@ -441,7 +443,7 @@ impl Pipeline {
         if shape_id == shapes::UNKNOWN {
             completeness.unknown_statement_bytes += volume.bytes_sent + volume.bytes_received;
         }
-        if session.preexisting && self.resolver.principal(session.principal).user.is_none() {
+        if session.preexisting && session.who.user.is_none() {
             self.completeness_mut(session.principal).unattributed_bytes +=
                 volume.bytes_sent + volume.bytes_received;
         }
@@ -486,6 +488,23 @@ impl Pipeline {
                 link: record.header.link,
             },
         );
+        if flags & STATEMENT_OVERHEAD == 0 && record.queries > 0 {
+            self.change_session(record);
+        }
+    }
+
+    /// What a statement has changed for those that follow it.
+    fn change_session(&mut self, record: &StatementRecord) {
+        let connection = record.header.connection;
+        if record.header.flags & STATEMENT_FAILED != 0 {
+            self.resolver.failed(connection);
+        } else if let Some(change) = self.shapes.change(record.fingerprint, record.ordinal) {
+            self.resolver.changed(connection, change, record.queries);
+        } else if record.header.tag == CommandTag::Set as u8
+            && self.shapes.is_unreadable(record.fingerprint)
+        {
+            self.resolver.changed_somehow(connection);
+        }
     }
 
     fn progress(&mut self, record: &ProgressRecord, clock: Clock) {
@@ -551,7 +570,9 @@ impl Pipeline {
         let connection = record.header.connection;
         let session = self.session(connection, time);
         let spot = match record.header.tag {
-            tag if tag == Phase::Encrypted as u8 => BlindSpot::Encrypted,
+            tag if tag == Phase::Encrypted as u8 || tag == Phase::Handshake as u8 => {
+                BlindSpot::Encrypted
+            }
             tag if tag == Phase::Replication as u8 => BlindSpot::Replication,
             tag if tag == Phase::Cancel as u8 => BlindSpot::Control,
             tag if tag == Phase::Compressed as u8 => BlindSpot::Compressed,
@@ -637,7 +658,7 @@ impl Pipeline {
         let Some(session) = self.resolver.session(connection).cloned() else {
             return;
         };
-        if let (Some(uid), Some(flight)) = (self.local_uid(&session), &flight) {
+        if let (Some(uid), Some(flight)) = (Self::local_uid(&session), &flight) {
             flight.add_to(self.local_users.entry(uid).or_default());
         }
         let unfinished = flight.as_ref().and_then(Flight::unfinished);
@@ -689,6 +710,13 @@ impl Pipeline {
         let principal = self.resolver.principal(access.principal).clone();
         self.live.observe(&access);
         self.tracer.observe(&access, &principal, detail);
+        // A person is judged as one, whichever roles are in force.
+        let person = self.resolver.person(access.principal);
+        let principal = self.resolver.principal(person).clone();
+        let access = Access {
+            principal: person,
+            ..access
+        };
         let shape = self.shapes.shape(access.shape_id);
         self.history.observe(&access, &principal, shape);
         let mut alerts = Vec::new();
@@ -700,7 +728,7 @@ impl Pipeline {
                 alert,
                 principal: principal.clone(),
                 session: access.session.clone(),
-                completeness: self.completeness(access.principal),
+                completeness: self.completeness(access.session.principal),
             });
         }
         self.lanes.observe(&access, &principal);

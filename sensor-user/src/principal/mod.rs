@@ -4,10 +4,20 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::time::Timestamp;
 
+pub mod container;
+pub mod identity;
+mod interner;
+mod local;
 mod mysql;
+pub mod process;
 pub mod resolver;
+pub mod role;
 pub mod startup;
+mod title;
 pub mod users;
+
+use identity::Field;
+use process::{Process, UNSET};
 
 /// Index of an interned [`Principal`]; dense, never reused while the sensor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,8 +27,11 @@ pub struct PrincipalId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// Who reads or writes. Equal fields mean the same principal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// How a user is shown whose connection is older than the sensor and gave nothing away.
+pub const BEFORE_START: &str = "unknown (since before start)";
+
+/// Who reads or writes. Equal fields mean the same principal; what is not part of the identity is left out ([`identity`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Principal {
     /// `db.system.name`.
     pub system: DbSystem,
@@ -26,20 +39,38 @@ pub struct Principal {
     pub server: Arc<str>,
     /// `server.port`, zero when it listens on no port.
     pub server_port: u16,
-    /// `user.name`: the database role of the session; `None` until known.
+    /// `user.name`: the database user who logged in; `None` until known.
     pub user: Option<Arc<str>>,
+    /// The user is not known because the connection is older than the sensor.
+    pub before_start: bool,
+    /// `user.roles`: the role in force, after `SET ROLE` or `SET SESSION AUTHORIZATION`; `None` when it is the user's own.
+    pub role: Option<Arc<str>>,
     /// Where the client sits.
     pub client: ClientAddress,
     /// The OS user of a client process on this host; `None` for remote clients.
     pub os_user: Option<OsUser>,
     /// The login user (audit login uid) of a client process on this host: the person behind `sudo`.
     pub login_user: Option<OsUser>,
+    /// What the identity holds beyond, in the order of [`Field`].
+    pub more: Vec<(Field, Arc<str>)>,
+}
+
+impl Principal {
+    /// The user as a person reads it.
+    pub fn shown_user(&self) -> &str {
+        match &self.user {
+            Some(user) => user,
+            None if self.before_start => BEFORE_START,
+            None => "(unknown)",
+        }
+    }
 }
 
 /// `db.system.name` values of the OpenTelemetry conventions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DbSystem {
     /// PostgreSQL.
+    #[default]
     PostgreSql,
     /// MariaDB.
     MariaDb,
@@ -81,14 +112,17 @@ impl DbSystem {
 }
 
 /// `client.address`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ClientAddress {
     /// A unix socket on this host.
     Unix,
     /// IPv4 or IPv6 (IPv4-mapped addresses are unmapped).
     Ip(IpAddr),
     /// Not known (the connection is older than the sensor and gave nothing away).
+    #[default]
     Unknown,
+    /// Not part of the identity.
+    Any,
 }
 
 impl fmt::Display for ClientAddress {
@@ -97,6 +131,7 @@ impl fmt::Display for ClientAddress {
             Self::Unix => f.write_str("local"),
             Self::Ip(ip) => write!(f, "{ip}"),
             Self::Unknown => f.write_str("unknown"),
+            Self::Any => f.write_str("any"),
         }
     }
 }
@@ -123,6 +158,12 @@ pub struct Session {
     pub connection: ConnectionId,
     /// Its principal.
     pub principal: PrincipalId,
+    /// All that is known of who it is, whatever the principal's identity is made of.
+    pub who: Arc<Principal>,
+    /// The client's process, on this host.
+    pub process: Option<Arc<Process>>,
+    /// The client is a connection pooler: its name, or its address. Who is behind it can't be known here.
+    pub pooler: Option<Arc<str>>,
     /// `db.namespace`: the database connected to, empty when unknown.
     pub database: Arc<str>,
     /// `application_name` as the client claims, control characters escaped, at most 63 bytes; may be empty.
@@ -143,22 +184,42 @@ pub struct Session {
     pub replication: bool,
 }
 
+impl Session {
+    /// A connection of which nothing is known yet.
+    pub fn new(connection: ConnectionId, principal: PrincipalId, since: Timestamp) -> Self {
+        Self {
+            connection,
+            principal,
+            who: Arc::default(),
+            process: None,
+            pooler: None,
+            database: "".into(),
+            application_name: "".into(),
+            program: "".into(),
+            client_pid: None,
+            client_port: 0,
+            server_pid: 0,
+            since,
+            preexisting: false,
+            replication: false,
+        }
+    }
+
+    /// Audit session of the client.
+    pub fn audit_session(&self) -> Option<u32> {
+        let process = self.process.as_ref()?;
+        (process.audit_session != UNSET).then_some(process.audit_session)
+    }
+}
+
 #[cfg(test)]
 impl Session {
     /// A session for unit tests of what lies behind.
     pub fn for_tests(connection: ConnectionId, principal: PrincipalId, database: &str) -> Self {
         Self {
-            connection,
-            principal,
             database: database.into(),
-            application_name: "".into(),
-            program: "".into(),
-            client_pid: None,
-            client_port: 0,
             server_pid: 1,
-            since: Timestamp(0),
-            preexisting: false,
-            replication: false,
+            ..Self::new(connection, principal, Timestamp(0))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a client of MySQL or MariaDB says of itself: its answer to the handshake, and a change of user.
 
-use super::startup::{Startup, clean};
+use std::sync::Arc;
+
+use super::startup::{Startup, apart, escaped};
 
 /// Of a client's capabilities: it names a database.
 const CONNECT_WITH_DB: u64 = 1 << 3;
@@ -14,6 +16,14 @@ const CONNECT_ATTRS: u64 = 1 << 20;
 const LENENC_AUTH: u64 = 1 << 21;
 /// Capabilities, largest packet, character set, and what is reserved.
 const FIXED: usize = 32;
+
+/// Bytes of the longest name: MariaDB's users have up to 128 characters of three.
+const NAME: usize = 384;
+
+/// A name as it may be shown.
+fn name(bytes: &[u8]) -> Arc<str> {
+    escaped(&bytes[..bytes.len().min(NAME)])
+}
 
 /// Parses the answer to the handshake. What its proof is, is passed over.
 pub fn response(bytes: &[u8]) -> Startup {
@@ -36,16 +46,16 @@ pub fn response(bytes: &[u8]) -> Startup {
     if proof.is_none() {
         return startup;
     }
-    startup.user = Some(clean(user));
+    startup.user = Some(apart(name(user)));
     startup.database = Some("".into());
     if capabilities & CONNECT_WITH_DB != 0 {
-        startup.database = fields.text().map(clean);
+        startup.database = fields.text().map(name);
     }
     if capabilities & PLUGIN_AUTH != 0 {
         fields.text();
     }
     if capabilities & CONNECT_ATTRS != 0 {
-        startup.application_name = fields.program().map_or_else(|| "".into(), clean);
+        startup.application_name = fields.program().map_or_else(|| "".into(), name);
     }
     startup
 }
@@ -64,11 +74,11 @@ pub fn change_user(bytes: &[u8]) -> Startup {
     {
         return startup;
     }
-    startup.user = Some(clean(user));
-    startup.database = fields.text().map(clean);
+    startup.user = Some(apart(name(user)));
+    startup.database = fields.text().map(name);
     // Character set and way to authenticate.
     if fields.take(2).is_some() && fields.text().is_some() {
-        startup.application_name = fields.program().map_or_else(|| "".into(), clean);
+        startup.application_name = fields.program().map_or_else(|| "".into(), name);
     }
     startup
 }
@@ -114,10 +124,10 @@ impl<'a> Fields<'a> {
         let mut attributes = Fields(&self.0[..length.min(self.0.len())]);
         loop {
             let length = attributes.number()?;
-            let name = attributes.take(length)?;
+            let key = attributes.take(length)?;
             let length = attributes.number()?;
             let value = attributes.take(length)?;
-            if name == b"program_name" {
+            if key == b"program_name" {
                 return Some(value);
             }
         }
@@ -170,6 +180,16 @@ mod tests {
         assert_eq!(startup.user.as_deref(), Some("bob"));
         assert_eq!(startup.database.as_deref(), Some("crm"));
         assert_eq!(&*startup.application_name, "mysql");
+    }
+
+    #[test]
+    fn names_are_whole_and_pass_for_nothing_else() {
+        let long = "é".repeat(128);
+        let answer = [long.as_bytes(), b"\0\0"].concat();
+        let startup = response(&bytes(SECURE_CONNECTION, &answer));
+        assert_eq!(startup.user.as_deref(), Some(long.as_str()));
+        let startup = change_user(b"(other)\0\0\0");
+        assert_eq!(startup.user.as_deref(), Some("\"(other)\""));
     }
 
     #[test]

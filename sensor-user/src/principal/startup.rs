@@ -15,6 +15,8 @@ pub struct Startup {
     pub database: Option<Arc<str>>,
     /// `application_name`.
     pub application_name: Arc<str>,
+    /// `role`, which any client may ask for at the start.
+    pub role: Option<Arc<str>>,
     /// `replication` is on: a standby, a backup or a logical decoder.
     pub replication: bool,
 }
@@ -36,6 +38,7 @@ pub fn parse(parameters: &[u8], truncated: bool) -> Startup {
     let mut startup = Startup::default();
     let mut fields = parameters.split(|byte| *byte == 0);
     let mut complete = false;
+    let mut options: &[u8] = b"";
     while let Some(name) = fields.next() {
         if name.is_empty() {
             complete = true;
@@ -43,13 +46,27 @@ pub fn parse(parameters: &[u8], truncated: bool) -> Startup {
         }
         let Some(value) = fields.next() else { break };
         match name {
-            b"user" => startup.user = Some(clean(value)),
+            b"user" => startup.user = Some(role_name(value)),
             b"database" => startup.database = Some(clean(value)),
-            b"application_name" => startup.application_name = clean(value),
+            b"options" => options = value,
+            _ if name.eq_ignore_ascii_case(b"application_name") => {
+                startup.application_name = clean(value);
+            }
+            _ if name.eq_ignore_ascii_case(b"role") => startup.role = role(value),
             b"replication" => {
                 startup.replication = !matches!(value, b"false" | b"off" | b"no" | b"0");
             }
             _ => {}
+        }
+    }
+    // As in the server, parameters of their own win over those in `options`.
+    for (name, value) in settings(options) {
+        if name.eq_ignore_ascii_case(b"role") && startup.role.is_none() {
+            startup.role = role(&value);
+        } else if name.eq_ignore_ascii_case(b"application_name")
+            && startup.application_name.is_empty()
+        {
+            startup.application_name = clean(&value);
         }
     }
     if truncated || !complete {
@@ -62,14 +79,75 @@ pub fn parse(parameters: &[u8], truncated: bool) -> Startup {
     startup
 }
 
+/// The role of a setting; `none` is none.
+fn role(value: &[u8]) -> Option<Arc<str>> {
+    (value != b"none").then(|| role_name(value))
+}
+
+/// `-c name=value` and `--name=value` of a command line as the server splits it: at blanks, a backslash escapes.
+fn settings(options: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut words = vec![Vec::new()];
+    let mut bytes = options.iter();
+    while let Some(byte) = bytes.next() {
+        let word = words
+            .last_mut()
+            .unwrap_or_else(|| unreachable!("never empty"));
+        match byte {
+            b'\\' => word.extend(bytes.next()),
+            byte if byte.is_ascii_whitespace() => {
+                if !word.is_empty() {
+                    words.push(Vec::new());
+                }
+            }
+            byte => word.push(*byte),
+        }
+    }
+    let mut settings = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let setting = match word.as_slice() {
+            b"-c" => words.next(),
+            [b'-', b'c' | b'-', setting @ ..] => Some(setting.to_vec()),
+            _ => None,
+        };
+        let Some(setting) = setting else { continue };
+        if let Some(at) = setting.iter().position(|byte| *byte == b'=') {
+            let name = setting[..at].iter().map(|byte| match byte {
+                b'-' => b'_',
+                byte => *byte,
+            });
+            settings.push((name.collect(), setting[at + 1..].to_vec()));
+        }
+    }
+    settings
+}
+
 /// A name as it may be shown: at most 63 bytes as in the server, control characters and invalid bytes escaped.
 pub fn clean(bytes: &[u8]) -> Arc<str> {
-    let bytes = &bytes[..bytes.len().min(NAME)];
+    escaped(&bytes[..bytes.len().min(NAME)])
+}
+
+/// The name of a user or role.
+pub fn role_name(bytes: &[u8]) -> Arc<str> {
+    apart(clean(bytes))
+}
+
+/// In quotes, when it would look like what the sensor itself says where it knows none.
+pub fn apart(name: Arc<str>) -> Arc<str> {
+    if name.starts_with('(') || name.starts_with("unknown (") {
+        format!("\"{name}\"").into()
+    } else {
+        name
+    }
+}
+
+/// Text as it may be shown: control characters and invalid bytes escaped.
+pub fn escaped(bytes: &[u8]) -> Arc<str> {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             // Bidirectional overrides and the like make one name look like another.
-            let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+            let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
             if character.is_control() || hidden {
                 text.extend(character.escape_unicode());
             } else {
@@ -81,30 +159,6 @@ pub fn clean(bytes: &[u8]) -> Arc<str> {
         }
     }
     text.into()
-}
-
-/// User and database from a backend's process title: `postgres: [cluster: ]user database client activity`.
-///
-/// `None` unless the title is unambiguous: names with blanks can't be told apart.
-pub fn parse_title(title: &str) -> Option<(Arc<str>, Arc<str>, Option<std::net::IpAddr>)> {
-    let rest = title.strip_prefix("postgres: ")?;
-    let mut words: Vec<&str> = rest.split(' ').collect();
-    // cluster_name ends with a colon.
-    if words.first().is_some_and(|word| word.ends_with(':')) {
-        words.remove(0);
-    }
-    let [user, database, client, ..] = words[..] else {
-        return None;
-    };
-    let address = if client == "[local]" {
-        None
-    } else {
-        // address(port)
-        let (address, port) = client.strip_suffix(')')?.rsplit_once('(')?;
-        port.parse::<u16>().ok()?;
-        Some(address.parse().ok()?)
-    };
-    Some((clean(user.as_bytes()), clean(database.as_bytes()), address))
 }
 
 #[cfg(test)]
@@ -153,21 +207,33 @@ mod tests {
     }
 
     #[test]
-    fn reads_process_titles() {
-        let (user, database, address) =
-            parse_title("postgres: ann crm 10.0.0.1(4711) idle").expect("title");
-        assert_eq!((&*user, &*database), ("ann", "crm"));
-        assert_eq!(address, "10.0.0.1".parse().ok());
-        let (user, _, address) =
-            parse_title("postgres: 15/main: ann crm [local] SELECT").expect("title");
-        assert_eq!((&*user, address), ("ann", None));
-        for title in [
-            "postgres: checkpointer ",
-            "postgres: walwriter",
-            "/usr/lib/postgresql -D x",
-            "postgres: my user crm [local] idle",
-        ] {
-            assert_eq!(parse_title(title), None, "{title}");
+    fn names_cannot_pass_for_what_the_sensor_says() {
+        for name in ["(other)", "(unknown)", "unknown (since before start)"] {
+            assert_eq!(*role_name(name.as_bytes()), format!("\"{name}\""));
         }
+        assert_eq!(&*role_name(b"unknown"), "unknown");
+    }
+
+    #[test]
+    fn roles_and_names_that_a_start_asks_for() {
+        let role = |packet: &[u8]| parse(packet, false).role;
+        assert_eq!(role(b"user\0ann\0role\0boss\0\0").as_deref(), Some("boss"));
+        for options in [
+            "-c role=boss",
+            "-crole=boss",
+            "--role=boss",
+            "-c geqo=off  -c role=boss",
+            "-c x=a\\ -c\\ role=x --ROLE=boss",
+        ] {
+            let packet = format!("user\0ann\0options\0{options}\0\0");
+            assert_eq!(
+                role(packet.as_bytes()).as_deref(),
+                Some("boss"),
+                "{options}"
+            );
+        }
+        assert_eq!(role(b"user\0ann\0options\0-c role=none\0\0"), None);
+        let startup = parse(b"user\0ann\0options\0-c application_name=x\0\0", false);
+        assert_eq!(&*startup.application_name, "x");
     }
 }

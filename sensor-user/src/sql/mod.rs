@@ -5,6 +5,7 @@ use std::sync::Arc;
 pub mod keys;
 pub mod mysql;
 pub mod postgres;
+pub mod session;
 pub mod shapes;
 
 /// In which language a text is written.
@@ -33,6 +34,14 @@ impl Language {
         match self {
             Self::Postgres => postgres::picks(text, truncated),
             Self::MySql { .. } => None,
+        }
+    }
+
+    /// What the statements of a text change of their session, as far as that is followed.
+    pub fn changes(self, text: &[u8], truncated: bool) -> session::Changes {
+        match self {
+            Self::Postgres => postgres::changes(text, truncated),
+            Self::MySql { .. } => session::Changes::None,
         }
     }
 }

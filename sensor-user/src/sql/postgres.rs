@@ -27,9 +27,11 @@ mod node;
 mod picks;
 pub(super) mod render;
 pub(super) mod scan;
+mod session;
 mod tree;
 
 pub use picks::Picks;
+pub use session::changes;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,10 @@ use std::{
 
 use sensor_ebpf::picked::Plan;
 
-use super::{Language, Shape};
+use super::{
+    Language, Shape,
+    session::{Change, Changes},
+};
 
 /// Number of the shape that stands for "no statement".
 pub const NONE: u32 = 0;
@@ -31,6 +34,8 @@ pub struct Shapes {
     shapes: Vec<Arc<Shape>>,
     by_shape: HashMap<Arc<Shape>, u32>,
     by_fingerprint: HashMap<u64, Arc<[u32]>>,
+    /// Of those that change their session: what.
+    changes: HashMap<u64, Changes>,
     in_order: VecDeque<u64>,
     max: usize,
     /// Shapes beyond the bound: counted as unknown.
@@ -51,6 +56,7 @@ impl Shapes {
             by_shape: [(none.clone(), NONE), (unknown.clone(), UNKNOWN)].into(),
             shapes: vec![none, unknown],
             by_fingerprint: HashMap::new(),
+            changes: HashMap::new(),
             in_order: VecDeque::new(),
             max: max.max(2),
             folded: 0,
@@ -96,6 +102,10 @@ impl Shapes {
         if known.is_none() {
             self.in_order.push_back(fingerprint);
         }
+        match language.changes(text, truncated) {
+            Changes::None => self.changes.remove(&fingerprint),
+            changes => self.changes.insert(fingerprint, changes),
+        };
         let mut learned = Learned {
             always: (egress && known.is_none()).then_some(fingerprint),
             ..Learned::default()
@@ -105,6 +115,7 @@ impl Shapes {
             learned.forget = self.in_order.pop_front();
             if let Some(oldest) = learned.forget {
                 self.by_fingerprint.remove(&oldest);
+                self.changes.remove(&oldest);
             }
         }
         learned
@@ -120,6 +131,17 @@ impl Shapes {
         };
         let at = (ordinal as usize).min(ids.len().saturating_sub(1));
         ids.get(at).copied().unwrap_or(UNKNOWN)
+    }
+
+    /// What the statement at `ordinal` in its text changes of its session.
+    pub fn change(&self, fingerprint: u64, ordinal: u32) -> Option<&Change> {
+        self.changes.get(&fingerprint)?.at(ordinal)
+    }
+
+    /// May a statement change its session in a way that is not known? Its text was never seen, or can't be read.
+    pub fn is_unreadable(&self, fingerprint: u64) -> bool {
+        !self.by_fingerprint.contains_key(&fingerprint)
+            || matches!(self.changes.get(&fingerprint), Some(Changes::Unreadable))
     }
 
     /// Number of a shape; the bound makes new ones "unknown".

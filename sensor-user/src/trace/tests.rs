@@ -29,6 +29,7 @@ impl Bench {
                 client: ClientAddress::Ip([10, 1, 2, 3].into()),
                 os_user: None,
                 login_user: None,
+                ..Principal::default()
             }),
             time: 100 * SECOND,
             sqlstate: 0,

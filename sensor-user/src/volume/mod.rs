@@ -76,7 +76,7 @@ pub struct Access<'a> {
     pub time: Timestamp,
     /// When its statement was received in the kernel; equals `time` for increments outside a statement.
     pub started: Timestamp,
-    /// Principal, same as `session.principal`.
+    /// Principal: `session.principal`, for detection and history without its role.
     pub principal: PrincipalId,
     /// The connection.
     pub session: &'a Session,

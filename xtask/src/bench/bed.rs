@@ -27,12 +27,12 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Makes what these variants take.
-    pub fn make(verb: &str, progress: &Progress, variants: &[Variant]) -> Result<Self> {
+    /// Makes what these variants take; with servers that offer TLS, if asked for.
+    pub fn make(verb: &str, progress: &Progress, variants: &[Variant], tls: bool) -> Result<Self> {
         workspace::require_root_and_btf(verb)?;
         programs::require_no_counting()?;
         setup::install(progress, For::Bench)?;
-        let sensor = if variants.contains(&Variant::Sensor) {
+        let sensor = if variants.iter().any(|variant| variant.is_sensor()) {
             Some(sensor(progress)?)
         } else {
             None
@@ -44,16 +44,21 @@ impl Bed {
         };
         signal::catch();
         let turn = Turn::take(progress)?;
-        let plain = server(progress, "plain", &[])?;
+        let tls: &[&str] = if tls { &["ssl=on"] } else { &[] };
+        let plain = server(progress, "plain", tls)?;
         let audited = if variants.contains(&Variant::Pgaudit) {
             Some(server(
                 progress,
                 "pgaudit",
                 &[
-                    "shared_preload_libraries=pgaudit",
-                    "pgaudit.log=all",
-                    "pgaudit.log_rows=on",
-                ],
+                    &[
+                        "shared_preload_libraries=pgaudit",
+                        "pgaudit.log=all",
+                        "pgaudit.log_rows=on",
+                    ],
+                    tls,
+                ]
+                .concat(),
             )?)
         } else {
             None

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     bed::Bed,
-    load::{self, Done},
+    load::{self, Done, Way},
     programs::{self, Counting, Usages},
     report::figure,
     tool::{Attached, Tool},
@@ -60,7 +60,7 @@ impl Case {
     }
 
     fn run(self, bed: &Bed, length: Duration) -> Result<Done> {
-        let timed = |more: &[&str]| load::timed(bed.plain(), true, length, more);
+        let timed = |more: &[&str]| load::timed(bed.plain(), Way::Unix, length, more);
         match self {
             Self::Simple => timed(&["--select-only"]),
             Self::Prepared => timed(&["--select-only", "--protocol", "prepared"]),
@@ -82,6 +82,7 @@ pub fn kernel_time(arguments: &Arguments) -> Result<()> {
         "bench kernel-time",
         &progress,
         &[Variant::Floor, Variant::Sensor],
+        false,
     )?;
     let length = Duration::from_secs(arguments.seconds);
     let cases: &[Case] = if arguments.load.is_empty() {

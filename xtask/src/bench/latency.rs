@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     bed::Bed,
-    load::{self, DATABASE},
+    load::{self, DATABASE, Way},
     machine::Machine,
     tool::{self, Attached, Tool},
     variant::Variant,
@@ -38,7 +38,7 @@ pub struct Arguments {
 /// Measures, prints and writes target/bench/latency.json.
 pub fn latency(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
-    let bed = Bed::make("bench latency", &progress, &[Variant::Sensor])?;
+    let bed = Bed::make("bench latency", &progress, &[Variant::Sensor], false)?;
     let rule = format!(
         "[[threshold]]\nname = \"{RULE}\"\nper = \"statement\"\nlimit = {LIMIT}\nuser = \"{USER}\"\n"
     );
@@ -48,7 +48,7 @@ pub fn latency(arguments: &Arguments) -> Result<()> {
     // Long enough for all statements; ended when they are done.
     let length = Duration::from_secs(count / 5 + 10);
     let asked = thread::scope(|scope| {
-        let load = scope.spawn(move || load::timed(server, true, length, &["--select-only"]));
+        let load = scope.spawn(move || load::timed(server, Way::Unix, length, &["--select-only"]));
         thread::sleep(Duration::from_secs(2));
         let asked = ask(server, count);
         let rate = load

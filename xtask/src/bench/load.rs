@@ -36,10 +36,14 @@ pub enum Load {
     Connect,
     /// A `COPY` of many rows to a client.
     Copy,
+    /// `pgbench -S`, simple protocol, TLS over TCP.
+    SimpleTls,
+    /// The same with `-M prepared`.
+    PreparedTls,
 }
 
 impl Load {
-    /// All.
+    /// Those of a whole run: the others are asked for by name.
     pub const ALL: [Self; 7] = [
         Self::SimpleUnix,
         Self::SimpleTcp,
@@ -58,8 +62,10 @@ impl Load {
     /// Arguments of pgbench.
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::SimpleUnix | Self::SimpleTcp => &["--select-only"],
-            Self::PreparedUnix | Self::PreparedTcp => &["--select-only", "--protocol", "prepared"],
+            Self::SimpleUnix | Self::SimpleTcp | Self::SimpleTls => &["--select-only"],
+            Self::PreparedUnix | Self::PreparedTcp | Self::PreparedTls => {
+                &["--select-only", "--protocol", "prepared"]
+            }
             Self::Connect => &["--select-only", "--connect"],
             Self::Tpcb | Self::Copy => &[],
         }
@@ -67,7 +73,23 @@ impl Load {
 
     /// By unix socket or by TCP.
     fn is_unix(self) -> bool {
-        !matches!(self, Self::SimpleTcp | Self::PreparedTcp)
+        !self.is_tls() && !matches!(self, Self::SimpleTcp | Self::PreparedTcp)
+    }
+
+    /// By TLS?
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::SimpleTls | Self::PreparedTls)
+    }
+
+    /// The socket and what is spoken on it.
+    fn way(self) -> Way {
+        if self.is_tls() {
+            Way::Tls
+        } else if self.is_unix() {
+            Way::Unix
+        } else {
+            Way::Tcp
+        }
     }
 
     /// Statements of a transaction.
@@ -85,6 +107,8 @@ impl Load {
             Self::Tpcb => "TPC-B",
             Self::Connect => "connect, select, disconnect",
             Self::Copy => "COPY out",
+            Self::SimpleTls => "select, simple, TLS",
+            Self::PreparedTls => "select, prepared, TLS",
         }
     }
 }
@@ -104,7 +128,11 @@ pub fn prepare(server: &Server) -> Result<String> {
         .connect("postgres", "postgres", true)?
         .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
         .context("cannot make the database")?;
-    pgbench(server, true, &["--initialize", "--quiet", "--scale", SCALE])?;
+    pgbench(
+        server,
+        Way::Unix,
+        &["--initialize", "--quiet", "--scale", SCALE],
+    )?;
     Ok(format!("pgbench, scale {SCALE}"))
 }
 
@@ -113,7 +141,7 @@ pub fn run(load: Load, server: &Server, slice: Duration, copy_rows: u64) -> Resu
     if load == Load::Copy {
         return copy(server, copy_rows);
     }
-    let done = timed(server, load.is_unix(), slice, load.arguments())?;
+    let done = timed(server, load.way(), slice, load.arguments())?;
     Ok(Done {
         count: done.count * load.statements(),
         ..done
@@ -137,16 +165,16 @@ pub fn logged(
         "--log-prefix",
         &prefix,
     ]);
-    timed(server, load.is_unix(), length, &arguments)
+    timed(server, load.way(), length, &arguments)
 }
 
 /// Runs pgbench with these arguments for a while, both processors busy. Each transaction counts as a query.
-pub fn timed(server: &Server, unix: bool, slice: Duration, more: &[&str]) -> Result<Done> {
+pub fn timed(server: &Server, way: Way, slice: Duration, more: &[&str]) -> Result<Done> {
     let seconds = slice.as_secs().max(1).to_string();
     let mut arguments = vec!["--no-vacuum", "--time", &seconds];
     arguments.extend(["--client", "4", "--jobs", "2"]);
     arguments.extend(more);
-    done(&pgbench(server, unix, &arguments)?)
+    done(&pgbench(server, way, &arguments)?)
 }
 
 /// Has the server send rows to a client that drops them.
@@ -169,13 +197,33 @@ pub fn copy(server: &Server, rows: u64) -> Result<Done> {
     Ok(Done { rate, count: rows })
 }
 
-fn pgbench(server: &Server, unix: bool, arguments: &[&str]) -> Result<String> {
-    let host = if unix {
+/// How a client reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By unix socket.
+    Unix,
+    /// By TCP, in clear.
+    Tcp,
+    /// By TLS over TCP.
+    Tls,
+}
+
+fn pgbench(server: &Server, way: Way, arguments: &[&str]) -> Result<String> {
+    let host = if way == Way::Unix {
         server.address().socket_folder.display().to_string()
     } else {
         "127.0.0.1".to_owned()
     };
     let mut pgbench = command(newest_postgresql()?.join("pgbench"));
+    // A server that offers it is asked for it otherwise.
+    pgbench.env(
+        "PGSSLMODE",
+        if way == Way::Tls {
+            "require"
+        } else {
+            "disable"
+        },
+    );
     pgbench
         .args(["--host", &host, "--port", &server.port.to_string()])
         .args(["--username", "postgres"])

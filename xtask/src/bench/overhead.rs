@@ -96,7 +96,8 @@ pub fn overhead(arguments: &Arguments) -> Result<()> {
             (*load, variants.iter().filter(wanted).copied().collect())
         })
         .collect();
-    let bed = Bed::make("bench overhead", &progress, variants)?;
+    let tls = loads.iter().any(|load| load.is_tls());
+    let bed = Bed::make("bench overhead", &progress, variants, tls)?;
     let mut report = Report {
         machine: Machine::read(),
         pairs: size.pairs,
@@ -171,7 +172,8 @@ fn measure_all(
 
 /// Whether slices are of milliseconds, under a load that never stops: it has to consist of many transactions.
 fn is_alternated(load: Load, variant: Variant) -> bool {
-    load != Load::Copy && variant.is_attached()
+    // Probes on a library are the sensor's own to put on and off.
+    load != Load::Copy && !load.is_tls() && variant.is_attached()
 }
 
 fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measured> {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     bed::Bed,
-    load::{self, DATABASE},
+    load::{self, DATABASE, Way},
     machine::Machine,
     tool::{self, Tool},
     variant::Variant,
@@ -64,7 +64,7 @@ struct Look {
 /// Runs it, prints what it found and writes target/bench/soak.json.
 pub fn soak(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
-    let bed = Bed::make("bench soak", &progress, &[Variant::Sensor])?;
+    let bed = Bed::make("bench soak", &progress, &[Variant::Sensor], false)?;
     let server = bed.plain();
     let sensor = Tool::sensor(bed.sensor()?)?;
     let pid = sensor.pid();
@@ -74,8 +74,14 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
     let mut looks = Vec::new();
     let done = thread::scope(|scope| {
         let rate = arguments.rate.to_string();
-        let steady = scope
-            .spawn(move || load::timed(server, true, length, &["--select-only", "--rate", &rate]));
+        let steady = scope.spawn(move || {
+            load::timed(
+                server,
+                Way::Unix,
+                length,
+                &["--select-only", "--rate", &rate],
+            )
+        });
         while !steady.is_finished() {
             thread::sleep(Duration::from_millis(100));
             if began.elapsed().as_secs() / LOOK.as_secs() > looks.len() as u64 {

@@ -17,6 +17,8 @@ pub enum Variant {
     Floor,
     /// The sensor, exporting to a file.
     Sensor,
+    /// The same, counting no more than the bytes of TLS connections.
+    SensorBytes,
     /// An event for each socket operation, with the first 256 bytes, and the consumer woken for each.
     Naive,
     /// A bpftrace script that prints every statement.
@@ -29,7 +31,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// All.
+    /// Those of a whole run: the others are asked for by name.
     pub const ALL: [Self; 7] = [
         Self::Nothing,
         Self::Floor,
@@ -46,6 +48,7 @@ impl Variant {
             Self::Nothing => "nothing",
             Self::Floor => "empty programs",
             Self::Sensor => "sensor",
+            Self::SensorBytes => "sensor, kernel.tls = bytes",
             Self::Naive => "naive events",
             Self::Bpftrace => "bpftrace",
             Self::LogStatement => "log_statement = all",
@@ -55,27 +58,32 @@ impl Variant {
 
     /// Whether it is the sensor, or what the sensor is to be seen beside.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Nothing | Self::Floor | Self::Sensor)
+        self.is_sensor() || matches!(self, Self::Nothing | Self::Floor)
     }
 
     /// Whether kernel programs are what it is made of.
     pub fn in_kernel(self) -> bool {
         matches!(
             self,
-            Self::Floor | Self::Sensor | Self::Naive | Self::Bpftrace
+            Self::Floor | Self::Sensor | Self::SensorBytes | Self::Naive | Self::Bpftrace
         )
     }
 
     /// Whether its programs are on the hooks of the empty ones, whose cost can be taken off.
     pub fn above_floor(self) -> bool {
-        matches!(self, Self::Sensor | Self::Naive)
+        self.is_sensor() || self == Self::Naive
+    }
+
+    /// Whether it is the sensor, however configured.
+    pub fn is_sensor(self) -> bool {
+        matches!(self, Self::Sensor | Self::SensorBytes)
     }
 
     /// Whether it is on as long as its programs are attached, so that it can be switched under a running load.
     pub fn is_attached(self) -> bool {
         matches!(
             self,
-            Self::Nothing | Self::Floor | Self::Sensor | Self::Naive
+            Self::Nothing | Self::Floor | Self::Sensor | Self::SensorBytes | Self::Naive
         )
     }
 
@@ -85,7 +93,7 @@ impl Variant {
             Self::Nothing | Self::Pgaudit => 0.0,
             Self::Floor | Self::Naive | Self::LogStatement => 0.3,
             Self::Bpftrace => 1.0,
-            Self::Sensor => 4.0,
+            Self::Sensor | Self::SensorBytes => 4.0,
         }
     }
 
@@ -124,7 +132,16 @@ impl<'a> On<'a> {
             Variant::Nothing | Variant::LogStatement | Variant::Pgaudit => None,
             Variant::Floor => Some(fixture(&bed.fixtures()?.floor)?),
             Variant::Naive => Some(fixture(&bed.fixtures()?.naive)?),
-            Variant::Sensor => Some(Tool::sensor_with(bed.sensor()?, "", attached)?),
+            Variant::Sensor => Some(Tool::sensor_with(
+                bed.sensor()?,
+                "[kernel]\ntls = \"plaintext\"\n",
+                attached,
+            )?),
+            Variant::SensorBytes => Some(Tool::sensor_with(
+                bed.sensor()?,
+                "[kernel]\ntls = \"bytes\"\n",
+                attached,
+            )?),
             Variant::Bpftrace => Some(Tool::bpftrace(server)?),
         };
         let on = Self {

@@ -1,5 +1,7 @@
 //! A thief in the population: which accounts and hosts he uses, and what he takes each day.
 
+use std::collections::BTreeMap;
+
 use rand::Rng as _;
 
 use super::{
@@ -209,7 +211,7 @@ impl Attack {
         }
     }
 
-    /// Look-ups of the size that everybody's have, by the application's most used statement.
+    /// Look-ups of the size that everybody's have, by the application's most used statement or by all of them.
     #[expect(clippy::too_many_arguments, reason = "what a day consists of")]
     fn look_up(
         &mut self,
@@ -222,18 +224,23 @@ impl Attack {
         out: &mut Day,
     ) {
         let each = scenario.mean_rows().round().max(1.0) as u64;
-        let mut hours = [0u64; 24];
+        let mut by_hour: BTreeMap<(u64, u8), u64> = BTreeMap::new();
         for _ in 0..rows.div_ceil(each) {
             let hour = if self.plan.when == When::Night {
                 self.random.random_range(1..4)
             } else {
                 self.working_hour(&scenario.agents.hours)
             };
-            hours[hour] += 1;
+            let statement = if self.plan.mixed {
+                statements.choose(&mut self.random)
+            } else {
+                0
+            };
+            *by_hour.entry((hour, statement)).or_default() += 1;
         }
         let host = self.host(at, day, agents);
         let mut left = rows;
-        for (hour, queries) in (0u64..).zip(hours) {
+        for ((hour, statement), queries) in by_hour {
             let records = if fine { queries } else { queries.min(1) };
             for _ in 0..records {
                 let queries = queries / records;
@@ -256,10 +263,10 @@ impl Attack {
                     host,
                     table: 0,
                     operation: Operation::Select,
-                    fingerprint: statements.fingerprint(0),
+                    fingerprint: statements.fingerprint(statement),
                     statement_rows: each.min(taken),
                     rows: taken,
-                    bytes: taken * Statements::width(0) + queries * 90,
+                    bytes: taken * Statements::width(statement) + queries * 90,
                     queries,
                     keys: mark..out.mark(),
                     ascending: false,
@@ -271,15 +278,15 @@ impl Attack {
         }
     }
 
-    fn working_hour(&mut self, weights: &[f64; 24]) -> usize {
+    fn working_hour(&mut self, weights: &[f64; 24]) -> u64 {
         let mut at = self.random.random::<f64>() * weights.iter().sum::<f64>();
-        weights
-            .iter()
-            .position(|weight| {
-                at -= weight;
+        (0..)
+            .zip(weights)
+            .find(|(_, weight)| {
+                at -= *weight;
                 at < 0.0
             })
-            .unwrap_or(12)
+            .map_or(12, |(hour, _)| hour)
     }
 
     /// A bulk statement's record.

@@ -50,7 +50,7 @@ pub fn svg(report: &Report) -> Option<String> {
         "Days until a thief is noticed, against false alerts",
     );
     let what = format!(
-        "{} accounts, at most {} runs a point; median time, hollow points miss more than a tenth; towards the lower left is better",
+        "{} accounts, at most {} runs a point; median time; hollow points miss more than a tenth, large ones are the usual setting; the lower left is better",
         report.accounts, report.runs
     );
     words(&mut text, (24.0, 52.0), PALE, 12, &what);
@@ -147,8 +147,10 @@ fn panel(text: &mut String, (x, y): (f64, f64), line: &Line, report: &Report) {
         horizontal(text, &scale, Some(value), &format!("{value}"));
     }
     horizontal(text, &scale, None, "never");
-    for (family, colour) in FAMILIES {
-        curve(text, &scale, line, report, family, colour);
+    for (number, family) in FAMILIES.iter().enumerate() {
+        // What is never noticed lies side by side, not behind each other.
+        let apart = number as f64 * 4.0;
+        curve(text, &scale, line, report, *family, apart);
     }
 }
 
@@ -160,7 +162,7 @@ fn horizontal(text: &mut String, scale: &Scale, delay: Option<f64>, label: &str)
         scale.x + LEFT,
         scale.x + PANEL - 20.0
     );
-    words(text, (scale.x + LEFT - 36.0, at + 4.0), PALE, 11, label);
+    words(text, (scale.x + LEFT - 46.0, at + 4.0), PALE, 11, label);
 }
 
 fn curve(
@@ -168,8 +170,8 @@ fn curve(
     scale: &Scale,
     line: &Line,
     report: &Report,
-    family: &str,
-    colour: &str,
+    (family, colour): (&str, &str),
+    apart: f64,
 ) {
     let mut points: Vec<(f64, f64, bool, bool)> = report
         .falsehoods
@@ -180,7 +182,7 @@ fn curve(
             let solid = speed.missed * 10 <= speed.runs && speed.median.is_some();
             (
                 scale.rate(one.people.rate),
-                scale.delay(speed.median),
+                scale.delay(speed.median) + speed.median.map_or(apart, |_| 0.0),
                 solid,
                 one.usual,
             )

@@ -117,12 +117,13 @@ const VARIANTS: [Variant; 11] = [
 /// Attacks that are run in each variant.
 const ATTACKS: [&str; 3] = ["C50", "C200", "Cramp"];
 
-/// Runs all variants.
+/// Runs the first variant, and those whose names hold one of these words: all when there are none.
 pub fn robust(
     sensor: &Sensor,
     scenario: &Scenario,
     seed: u64,
     runs: u32,
+    words: &[String],
     mut tell: impl FnMut(&str),
 ) -> Result<Vec<Robust>> {
     let plans: Vec<Plan> = scenario
@@ -134,7 +135,15 @@ pub fn robust(
     let detectors = campaign::detectors();
     let mut undisturbed: Option<Vec<Alert>> = None;
     let mut found = Vec::new();
-    for variant in &VARIANTS {
+    let named = |variant: &Variant| {
+        words
+            .iter()
+            .any(|word| variant.name.contains(word.as_str()))
+    };
+    for (at, variant) in VARIANTS.iter().enumerate() {
+        if at > 0 && !words.is_empty() && !named(variant) {
+            continue;
+        }
         tell(variant.name);
         let mut changed = scenario.clone();
         (variant.change)(&mut changed);

@@ -27,6 +27,8 @@ pub struct Speed {
     pub share: f64,
     /// Lanes that alerted first.
     pub lanes: Vec<(String, usize)>,
+    /// Run by run; `None`: missed.
+    pub delays: Vec<Option<f64>>,
 }
 
 /// One attack's line.
@@ -92,6 +94,7 @@ pub fn speed(detector: &Point, outcomes: &[Outcome], seed: u64) -> Speed {
         rows_p90: quantile(&rows, 0.9).unwrap_or(0.0) as u64,
         share: quantile(&shares, 0.5).unwrap_or(0.0),
         lanes,
+        delays: delays.iter().map(|delay| finite(Some(*delay))).collect(),
     }
 }
 

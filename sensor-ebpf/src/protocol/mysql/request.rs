@@ -136,18 +136,19 @@ impl<S: Surroundings> Packets<'_, S> {
                 missing
             };
             let word = self.s.window().le64(position) & ((1 << (take * 8)) - 1);
-            let before = if known == 0 { 0 } else { self.c.mysql.header };
-            self.c.mysql.header = before | (word as u32) << ((known * 8) & 31);
+            let before = if known == 0 { 0 } else { self.c.header() };
+            self.c
+                .set_header(before | (word as u32) << ((known * 8) & 31));
             self.c.mysql.header_bytes = (known + take) as u8;
             self.s.scratch().walk.position = position + take;
-            if known + take == HEADER && packets::length(self.c.mysql.header) == 0 {
+            if known + take == HEADER && packets::length(self.c.header()) == 0 {
                 self.c.mysql.header_bytes = 0;
                 self.settle();
                 self.take(position + take, position + take, false);
             }
             return self.goes_on();
         }
-        let total = packets::length(self.c.mysql.header);
+        let total = packets::length(self.c.header());
         if total > available {
             if available < ENOUGH && self.is_captured() && self.keep(position, available) {
                 return self.goes_on();
@@ -210,7 +211,7 @@ impl<S: Surroundings> Packets<'_, S> {
     /// The body between `start` and `end` of the window; more of it follows when `truncated`.
     #[inline(never)]
     fn take(&mut self, start: u32, end: u32, truncated: bool) {
-        let header = self.c.mysql.header;
+        let header = self.c.header();
         let continues = self.c.mysql.flags & MYSQL_RECEIVED_CONTINUES != 0;
         if packets::length(header) == LONGEST {
             self.c.mysql.flags |= MYSQL_RECEIVED_CONTINUES;

@@ -77,7 +77,7 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> 
     c.mysql.header_bytes = 0;
     if c.phase == Phase::Blind as u8 || c.phase == Phase::Compressed as u8 {
         if announced
-            && length <= packets::length(c.mysql.header)
+            && length <= packets::length(c.header())
             && s.read(0, 1, BASE)
             && is_likely(s.window().byte(BASE))
         {
@@ -87,7 +87,7 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> 
         if length == packets::HEADER && s.read(0, length, BASE) {
             let header = s.window().le64(BASE) as u32;
             if packets::sequence(header) == 0 && packets::length(header) > 0 {
-                c.mysql.header = header;
+                c.set_header(header);
                 c.mysql.header_bytes = packets::HEADER as u8;
                 // What came before is reported now, the header with what it announces.
                 let header = u64::from(packets::HEADER);

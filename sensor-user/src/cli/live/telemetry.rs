@@ -324,13 +324,14 @@ impl Live {
             ("fault", counters.fault_bytes),
             ("opaque", counters.opaque_bytes),
             ("stateless", counters.stateless_bytes),
+            ("unattributed", counters.unattributed_bytes),
             ("ring", counters.lost_bytes),
         ] {
             points.push(with(&names::BLIND_BYTES, names::CAUSE, cause, bytes));
         }
         for (cause, count) in [
             ("series", self.pipeline.totals.folded()),
-            ("principals", self.pipeline.resolver.folded),
+            ("principals", self.pipeline.resolver.folded()),
             ("shapes", self.pipeline.shapes.folded),
             ("windows", self.pipeline.lane.evicted),
         ] {

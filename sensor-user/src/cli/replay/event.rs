@@ -119,10 +119,12 @@ impl Columns {
         let mut fields = Fields::default();
         self.keys.clear();
         let mut has_keys = false;
-        for (column, field) in self.order.iter().zip(record) {
-            let text = std::str::from_utf8(field)
-                .map_err(|_| "a field is not UTF-8".to_owned())?
-                .trim();
+        let not_utf8 = || "a field is not UTF-8".to_owned();
+        // Once for the row: a history has dozens of millions of fields.
+        let row = std::str::from_utf8(record.as_slice()).map_err(|_| not_utf8())?;
+        for (at, column) in self.order.iter().enumerate() {
+            let field = record.range(at).unwrap_or_default();
+            let text = trimmed(row.get(field).ok_or_else(not_utf8)?);
             match column {
                 Column::Time => fields.time = time(text)?,
                 Column::Principal if text.is_empty() => {
@@ -196,6 +198,14 @@ impl Columns {
     }
 }
 
+/// Without blanks around it; most have none.
+fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
+}
+
 fn number(name: &str, text: &str) -> Result<Option<u64>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -265,6 +275,23 @@ mod tests {
             })
             .expect("valid");
         assert!(seen);
+    }
+
+    #[test]
+    fn blanks_around_fields_are_none_of_them_and_other_encodings_are_refused() {
+        let mut columns = columns(&["time", "principal", "rows"]).expect("valid");
+        let record = csv::ByteRecord::from(vec!["1", " Zoë\u{a0}", " 7 "]);
+        columns
+            .read(&record, |observation| {
+                assert_eq!((observation.principal, observation.rows), ("Zoë", 7));
+            })
+            .expect("valid");
+        // Whole as bytes in a row, and torn between two fields.
+        for fields in [[&b"1"[..], b"\xe9", b"7"], [b"1", b"ann\xc3", b"\xab"]] {
+            let record = csv::ByteRecord::from(fields.to_vec());
+            let error = columns.read(&record, |_| {}).expect_err("Latin-1");
+            assert!(error.contains("not UTF-8"), "{error}");
+        }
     }
 
     #[test]

@@ -1,11 +1,21 @@
 //! `[[threshold]]` over a file of events: the same lane as live, fed with accesses made of the rows.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
+
+use rustc_hash::FxHashMap;
 
 use crate::{
     config::Config,
     detect::{
-        Alert, Measure, arbitration::Verdict, observation::Observation, threshold::ThresholdLane,
+        Alert, Measure,
+        arbitration::Verdict,
+        calibration::Calibration,
+        detector::{
+            nanoseconds,
+            order::{Place, Watermark},
+        },
+        observation::Observation,
+        threshold::ThresholdLane,
     },
     principal::{ClientAddress, ConnectionId, DbSystem, OsUser, Principal, PrincipalId, Session},
     sql::Shape,
@@ -16,8 +26,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Limits {
     lane: ThresholdLane,
-    people: HashMap<String, (Arc<Principal>, Session)>,
-    shapes: HashMap<String, (u32, Shape)>,
+    /// A record stamped far ahead would make all that comes after it late, and windows drop nothing that is late.
+    watermark: Watermark,
+    leap: u64,
+    people: FxHashMap<String, (Arc<Principal>, Session)>,
+    shapes: FxHashMap<String, (u32, Shape)>,
     /// A key under construction, kept for its memory.
     key: String,
 }
@@ -27,8 +40,10 @@ impl Limits {
     pub fn new(config: &Config) -> Self {
         Self {
             lane: ThresholdLane::new(&config.thresholds, config.volumes.max_principals, 0),
-            people: HashMap::new(),
-            shapes: HashMap::new(),
+            watermark: Watermark::default(),
+            leap: nanoseconds(Calibration::default().leap),
+            people: FxHashMap::default(),
+            shapes: FxHashMap::default(),
             key: String::new(),
         }
     }
@@ -40,6 +55,11 @@ impl Limits {
         config: &Config,
         verdicts: &mut Vec<Verdict>,
     ) {
+        let mut observation = *observation;
+        if let Place::Ahead(now) = self.watermark.place(observation.time, self.leap) {
+            observation.time = now;
+        }
+        let observation = &observation;
         let number = self.people.len();
         compose(
             &mut self.key,
@@ -126,21 +146,19 @@ fn somebody(observation: &Observation<'_>, number: usize) -> (Arc<Principal>, Se
             name: observation.os_user.into(),
         }),
         login_user: None,
+        ..Principal::default()
     };
+    let principal = Arc::new(principal);
     let session = Session {
-        connection: ConnectionId(number as u64),
-        principal: PrincipalId(u32::try_from(number).unwrap_or(u32::MAX)),
+        who: principal.clone(),
         database: observation.database.into(),
-        application_name: "".into(),
-        program: "".into(),
-        client_pid: None,
-        client_port: 0,
-        server_pid: 0,
-        since: observation.time,
-        preexisting: false,
-        replication: false,
+        ..Session::new(
+            ConnectionId(number as u64),
+            PrincipalId(u32::try_from(number).unwrap_or(u32::MAX)),
+            observation.time,
+        )
     };
-    (Arc::new(principal), session)
+    (principal, session)
 }
 
 fn verdict(alert: &Alert, observation: &Observation<'_>) -> Verdict {
@@ -191,17 +209,19 @@ mod tests {
         time::Timestamp,
     };
 
-    #[test]
-    fn a_limit_of_the_configuration_is_held() {
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Six rows by each of these, at a second each.
+    fn judged(events: &[(&str, u64)]) -> Vec<Verdict> {
         let text =
             "[[threshold]]\nname = \"ten\"\nwindow = \"10m\"\nlimit = 10\nuser = \"!backup\"\n";
         let config = Config::parse(text, std::path::Path::new("t.toml")).expect("valid");
         let mut limits = Limits::new(&config);
         let mut verdicts = Vec::new();
-        for (who, second) in [("ann", 1), ("backup", 2), ("ann", 3), ("ann", 4)] {
+        for (who, second) in events {
             limits.observe(
                 &Observation {
-                    time: Timestamp(second * 1_000_000_000),
+                    time: Timestamp(second * SECOND),
                     principal: who,
                     group: "",
                     host: "10.0.0.1",
@@ -221,8 +241,27 @@ mod tests {
                 &mut verdicts,
             );
         }
+        verdicts
+    }
+
+    #[test]
+    fn a_limit_of_the_configuration_is_held() {
+        let verdicts = judged(&[("ann", 1), ("backup", 2), ("ann", 3), ("ann", 4)]);
         assert_eq!(verdicts.len(), 1, "{verdicts:?}");
         assert_eq!((verdicts[0].observed, verdicts[0].expected), (12, 10));
-        assert_eq!(verdicts[0].time, Timestamp(3_000_000_000));
+        assert_eq!(verdicts[0].time, Timestamp(3 * SECOND));
+    }
+
+    #[test]
+    fn a_clock_a_month_ahead_keeps_no_window_open() {
+        const MONTH: u64 = 30 * 86_400;
+        // Every half an hour, so that a window of ten minutes never holds two.
+        let mut events: Vec<(&str, u64)> = (1..200).map(|at| ("ann", at * 1800)).collect();
+        assert_eq!(judged(&events).len(), 0);
+        events.insert(10, ("ann", MONTH));
+        // It falls in with the one before it, which makes twelve.
+        let verdicts = judged(&events);
+        assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+        assert_eq!(verdicts[0].observed, 12);
     }
 }

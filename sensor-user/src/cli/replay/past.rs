@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::super::{Failure, judge::Judge};
 use crate::{
-    config::Config,
+    config::{Config, principals::Principals},
     export::{AlertRecord, visible},
     history::{AlertRow, Past, open_existing},
     pipeline::lanes::Lanes,
@@ -36,7 +36,10 @@ pub fn replay(
 ) -> Result<String, Failure> {
     let connection = open_existing(&config.history.path, false)?;
     let mut past = Past::new(&connection)?;
-    let (mut resolver, mut shapes) = (Resolver::new(1 << 32), Shapes::new(1 << 32));
+    let (mut resolver, mut shapes) = (
+        Resolver::new(1 << 32, &Principals::default()),
+        Shapes::new(1 << 32),
+    );
     let mut judge = Judge::new(&config.thresholds, config.volumes.max_principals);
     let mut lanes = Lanes::new(&config.detection, &config.tables, 0);
     let mut would: Vec<AlertRow> = Vec::new();

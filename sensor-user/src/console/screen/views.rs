@@ -75,7 +75,11 @@ impl Screen {
     fn who(&self, frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
         let row = &detail.principal;
         let mut who = format!("user {}", row.user.as_deref().unwrap_or("(unknown)"));
-        for (what, name) in [("OS user", &row.os_user), ("logged in as", &row.login_user)] {
+        for (what, name) in [
+            ("as role", &row.role),
+            ("OS user", &row.os_user),
+            ("logged in as", &row.login_user),
+        ] {
             if let Some(name) = name {
                 who += &format!(" · {what} {name}");
             }

@@ -8,10 +8,9 @@ use crate::{
         arbitration::{Known, Verdict},
         calendar::Calendar,
         drift::{Amounts, Day, Quantity},
-        eprocess::log_mean_exp,
         finding::{Finding, Lane, Subject},
         mix,
-        ring::median,
+        ring::{median, quantile},
     },
     time::Timestamp,
 };
@@ -20,6 +19,8 @@ use crate::{
 const KNOWN_DAYS: u16 = 5;
 /// Members with a level before a group has one.
 const GROUP_LEAST: usize = 4;
+/// Mixtures of statements without which there is no telling how far apart they usually are.
+const FOCUS_LEAST: usize = 20;
 /// Days after which everybody's residuals become part of what is usual.
 const POOL_LAG: u32 = 7;
 /// How much of what everybody has in common is renewed a day.
@@ -40,6 +41,9 @@ impl Detector {
             let principal = &mut self.state.principals[*id as usize];
             principal.fade();
             principal.judged_day = day;
+        }
+        self.spread_focus(&active);
+        for id in &active {
             self.drifted(*id, day, time, findings);
         }
         self.close_bursts(&active);
@@ -110,6 +114,7 @@ impl Detector {
                 Total {
                     observed: amount,
                     expected: quantity.amount(level + judged.common),
+                    common: judged.common,
                 },
             );
             let adjusted = quantity.log(amount) - judged.common;
@@ -145,6 +150,25 @@ impl Detector {
         totals
     }
 
+    /// How far apart mixtures of statements and what they used to be are, usually: half the distance between the deciles
+    /// that hold 68 %.
+    fn spread_focus(&mut self, active: &[u32]) {
+        let mut shifts: Vec<f32> = active
+            .iter()
+            .filter_map(|id| self.state.principals[*id as usize].shifted())
+            .collect();
+        if shifts.len() < FOCUS_LEAST {
+            return;
+        }
+        let spread = (quantile(&mut shifts, 0.84) - quantile(&mut shifts, 0.16)) / 2.0;
+        let known = &mut self.state.focus_spread;
+        *known += if *known == 0.0 {
+            spread
+        } else {
+            RENEWAL * (spread - *known)
+        };
+    }
+
     /// Medians of the members' levels.
     fn relevel_groups(&mut self, at: usize, active: &[u32]) {
         let mut levels: Vec<Vec<f32>> = vec![Vec::new(); self.state.groups.len()];
@@ -170,7 +194,7 @@ impl Detector {
     fn drifted(&mut self, id: u32, day: u32, time: Timestamp, findings: &mut Vec<Finding>) {
         let principal = &mut self.state.principals[id as usize];
         let logs: [f32; Quantity::ALL.len()] = std::array::from_fn(|at| principal.series[at].log());
-        let log = log_mean_exp(logs);
+        let log = principal.drift_log(self.state.focus_spread);
         let passes = |odds: f64| f64::from(log) >= odds.ln();
         if !passes(self.calibration.drift_odds_large) {
             return;

@@ -23,15 +23,22 @@ const ESTABLISHED: u32 = 30;
 type Rates = [Vec<f32>; WINDOWS.len()];
 
 impl Detector {
-    /// Takes in which records of sensitive tables were read.
-    pub(super) fn cover(&mut self, id: u32, day: u32, observation: &Observation<'_>) {
-        for table in observation.tables {
-            let key = (
-                self.state
-                    .places
-                    .number_within(observation.database, super::PLACES),
-                self.state.places.number_within(table, super::PLACES),
-            );
+    /// Takes in which records of sensitive tables were read. `first`: the number of the first table.
+    pub(super) fn cover(
+        &mut self,
+        id: u32,
+        day: u32,
+        first: (u32, u32),
+        observation: &Observation<'_>,
+    ) {
+        for (at, table) in observation.tables.iter().enumerate() {
+            let key = match at {
+                0 => first,
+                _ => (
+                    first.0,
+                    self.state.places.number_within(table, super::PLACES),
+                ),
+            };
             let size = *self.sizes_known.entry(key).or_insert_with(|| {
                 let size = self.sizes.rows(observation.database, table);
                 self.config
@@ -81,10 +88,19 @@ impl Detector {
                 }
             }
         }
-        let summary: BTreeMap<_, [Option<Peers>; WINDOWS.len()]> = peers
-            .into_iter()
-            .map(|(key, mut rates)| (key, std::array::from_fn(|at| summarise(&mut rates[at]))))
-            .collect();
+        let mut summary: BTreeMap<_, [Option<Peers>; WINDOWS.len()]> = BTreeMap::new();
+        // A table's all come before its groups.
+        for ((table, group), mut rates) in peers {
+            let all = summary.get(&(table, None)).copied();
+            let of = std::array::from_fn(|at| {
+                let peers = summarise(&mut rates[at])?;
+                Some(match all.and_then(|all| all[at]) {
+                    Some(all) => peers.shrunk(rates[at].len(), &all),
+                    None => peers,
+                })
+            });
+            summary.insert((table, group), of);
+        }
         let established = self.state.first_day + ESTABLISHED;
         for id in active {
             let principal = &mut self.state.principals[*id as usize];

@@ -185,6 +185,7 @@ mod tests {
         let total = |observed: u32, expected| Total {
             observed: f64::from(observed),
             expected,
+            common: 0.0,
         };
         Day::new(&tally, total(rows, 90.0), total(rows / 2, 45.0))
     }

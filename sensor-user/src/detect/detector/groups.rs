@@ -9,7 +9,6 @@ use crate::{
     detect::{
         calibration::Calibration,
         drift::{Amounts, Day, Quantity, Series},
-        eprocess::log_mean_exp,
         finding::{Finding, Lane, Subject},
         group::together,
         mix,
@@ -93,6 +92,8 @@ pub struct Total {
     pub observed: f64,
     /// What was to be expected.
     pub expected: f64,
+    /// How much of it is the day that all peers have (natural logarithm).
+    pub common: f32,
 }
 
 /// What everybody lends to the judging of sums.
@@ -198,6 +199,8 @@ impl Detector {
             own_days: 1,
             spread_days: usize::from(OWN_DAYS),
             doubt: 0.0,
+            // The place of a thief has shifted from its first day on: that is no autocorrelation.
+            memory_prior: 1e6,
             ..self.calibration.clone()
         };
         let lent = Lent {
@@ -234,9 +237,7 @@ impl Detector {
             if principal.series[0].days() < self.calibration.own_days + 10 {
                 continue;
             }
-            let log = log_mean_exp(std::array::from_fn::<f32, { Quantity::ALL.len() }, _>(
-                |at| principal.series[at].log(),
-            ));
+            let log = principal.drift_log(self.state.focus_spread);
             all.push(log);
             teams.entry(principal.group).or_default().push((log, *id));
         }

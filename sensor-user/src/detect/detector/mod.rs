@@ -27,7 +27,7 @@ mod common;
 mod coverage;
 mod displaced;
 mod groups;
-mod order;
+pub mod order;
 mod principal;
 mod room;
 mod shared;
@@ -125,6 +125,8 @@ struct State {
     off_hours: Pool,
     new_hosts: Pool,
     shared: Shared,
+    /// A usual spread of how far mixtures of statements are from what they used to be.
+    focus_spread: f32,
     counters: Counters,
 }
 
@@ -259,9 +261,9 @@ impl Detector {
             self.state.active[(day & 1) as usize].push(id);
         }
         tally.add(&observation, displaced);
-        principal.remember(observation.fingerprint, table, observation.rows);
+        principal.remember(table, &observation);
         self.state.counters.updates += Quantity::ALL.len() as u64 + 1;
-        self.cover(id, day, &observation);
+        self.cover(id, day, table, &observation);
         if let Some(finding) = self.burst(id, table, &observation) {
             self.decide(observation.time, vec![finding], verdicts);
         }
@@ -327,6 +329,7 @@ impl Detector {
     }
 }
 
-fn nanoseconds(seconds: i64) -> u64 {
+/// Seconds of the calibration as times are counted; none when negative.
+pub fn nanoseconds(seconds: i64) -> u64 {
     u64::try_from(seconds).unwrap_or(0) * 1_000_000_000
 }

@@ -5,15 +5,22 @@ use serde::{Deserialize, Serialize};
 use crate::detect::{
     coverage::Coverage,
     drift::{Quantity, Series},
-    eprocess::Mixture,
+    eprocess::{Mixture, log_mean_exp},
     evidence::{Evidence, EvidenceSet, Habits},
     fast::Fast,
+    focus::{self, Focus},
     observation::{Keys, Observation},
     sketch::Distinct,
 };
 
 /// Statement shapes remembered for explanations.
 const RECENT: usize = 2;
+/// What is left a day later of what was read lately.
+const FADES: f32 = 0.9;
+/// So much more of all statements is worth a sentence.
+const CLEARLY: f32 = 0.08;
+/// Active days before the mixture of statements is known.
+const SETTLED: u16 = 20;
 /// Days for which evidence stands in alerts.
 const EVIDENCE_DAYS: u32 = 7;
 /// Hashes kept of a day's records: an error of a tenth above, none below.
@@ -46,6 +53,8 @@ pub struct PrincipalState {
     pub coverage: Vec<Coverage>,
     /// Statement shapes that most of the newest rows came by.
     pub recent: [Recent; RECENT],
+    /// How much of its work the commonest of them used to be.
+    pub focus: Focus,
 }
 
 /// Amounts of a day.
@@ -85,6 +94,8 @@ pub struct Recent {
     pub fingerprint: u64,
     /// Rows, with old days fading.
     pub rows: f32,
+    /// Statements, likewise.
+    pub statements: f32,
     /// Database and table, numbers.
     pub table: (u32, u32),
 }
@@ -163,14 +174,17 @@ impl PrincipalState {
     }
 
     /// Remembers by which statement rows came.
-    pub fn remember(&mut self, fingerprint: u64, table: (u32, u32), rows: u64) {
-        let rows = rows as f32;
+    pub fn remember(&mut self, table: (u32, u32), observation: &Observation<'_>) {
+        let fingerprint = observation.fingerprint;
+        let (rows, statements) = (observation.rows as f32, observation.queries as f32);
+        self.focus.statements += statements;
         if let Some(known) = self
             .recent
             .iter_mut()
             .find(|recent| recent.fingerprint == fingerprint)
         {
             known.rows += rows;
+            known.statements += statements;
             return;
         }
         if let Some(least) = self
@@ -182,6 +196,7 @@ impl PrincipalState {
             *least = Recent {
                 fingerprint,
                 rows,
+                statements,
                 table,
             };
         }
@@ -194,8 +209,44 @@ impl PrincipalState {
 
     /// A day is over: what was read before weighs less.
     pub fn fade(&mut self) {
+        let commonest = self.commonest();
+        self.focus.close(commonest, self.series[0].days());
+        self.focus.statements *= FADES;
         for recent in &mut self.recent {
-            recent.rows *= 0.9;
+            recent.rows *= FADES;
+            recent.statements *= FADES;
         }
+    }
+
+    /// How often the commonest statement ran lately.
+    fn commonest(&self) -> f32 {
+        self.recent
+            .iter()
+            .map(|recent| recent.statements)
+            .fold(0.0, f32::max)
+    }
+
+    /// How much more of one statement than it used to be, if there is a past to compare with.
+    pub fn shifted(&self) -> Option<f32> {
+        (self.series[0].days() > SETTLED)
+            .then(|| self.focus.shift(self.commonest()))
+            .flatten()
+    }
+
+    /// Shares of the commonest statement lately and usually, where it has become clearly more.
+    pub fn focused(&self) -> Option<(f32, f32)> {
+        self.shifted()?;
+        let (share, usual) = self.focus.shares(self.commonest());
+        (share >= usual + CLEARLY).then_some((share, usual))
+    }
+
+    /// Logarithm of the drift test's statistic, over all quantities, and what a bet on the mixture of statements adds.
+    pub fn drift_log(&self, spread: f32) -> f32 {
+        let log = log_mean_exp(std::array::from_fn::<f32, { Quantity::ALL.len() }, _>(
+            |at| self.series[at].log(),
+        ));
+        log + self
+            .shifted()
+            .map_or(0.0, |shift| focus::bet(shift, spread))
     }
 }

@@ -29,6 +29,8 @@ const DEVIATIONS: f32 = 3.0;
 const LEAST_SPREAD: f32 = 0.35;
 /// … and the account so many times above what was expected of it …
 const ACCOUNT_ABOVE: f64 = 1.5;
+/// … or itself so many times above what would be a usual day of it today: nobody stands in for so many …
+const ALONE: f64 = 6.0;
 /// … of which the host has so large a share.
 const SHARE: f64 = 0.4;
 /// Rows that are worth a look.
@@ -96,8 +98,9 @@ impl Shared {
                 if !far {
                     pair.told = false;
                 } else if !pair.told
-                    && total.observed >= ACCOUNT_ABOVE * total.expected
                     && rows >= SHARE * total.observed
+                    && (total.observed >= ACCOUNT_ABOVE * total.expected
+                        || rows >= ALONE * above * f64::from(total.common.max(0.0)).exp())
                 {
                     pair.told = true;
                     found.push((*id, *host, rows, above, deviations));
@@ -189,6 +192,7 @@ mod tests {
         let total = Total {
             observed,
             expected: 400.0,
+            common: 0.0,
         };
         shared.judge(day, &BTreeMap::from([(1, total)]))
     }

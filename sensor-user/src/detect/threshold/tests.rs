@@ -28,6 +28,7 @@ fn principal(user: &str) -> Principal {
             name: "root".into(),
         }),
         login_user: None,
+        ..Principal::default()
     }
 }
 

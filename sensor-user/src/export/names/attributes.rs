@@ -34,7 +34,11 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: USER_NAME,
-        description: "Database user. Absent while not known; `other`: what is not exported in a series of its own.",
+        description: "Database user who logged in. Absent while not known, `unknown (since before start)` of connections older than the sensor; `other`: what is not exported in a series of its own.",
+    },
+    Attribute {
+        key: USER_ROLES,
+        description: "The role in force after `SET ROLE` or `SET SESSION AUTHORIZATION`, `(unknown)` where it can't be told. Absent when it is the user's own.",
     },
     Attribute {
         key: CLIENT_ADDRESS,
@@ -70,7 +74,31 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: PROCESS_EXECUTABLE_NAME,
-        description: "Command name of a client process on this host.",
+        description: "Command name of a client process on this host. On metrics only when `[principals] identity` has it, as `application_name`, the audit session, container and pod.",
+    },
+    Attribute {
+        key: PROCESS_EXECUTABLE_PATH,
+        description: "Executable of a client process on this host. On spans and alerts.",
+    },
+    Attribute {
+        key: PROCESS_COMMAND_LINE,
+        description: "Its command line, 256 bytes at most. On spans and alerts, when `[principals] command_lines` is on.",
+    },
+    Attribute {
+        key: CONTAINER_ID,
+        description: "Container of a client process on this host, as its control group says.",
+    },
+    Attribute {
+        key: K8S_POD_UID,
+        description: "Its pod, likewise.",
+    },
+    Attribute {
+        key: POOLER,
+        description: "The client is a connection pooler: its command name on this host, or its configured address. Who is behind it is not known. On spans and alerts.",
+    },
+    Attribute {
+        key: AUDIT_SESSION,
+        description: "Audit session of a client process on this host: one login.",
     },
     Attribute {
         key: PROCESS_PID,
@@ -98,7 +126,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `compressed`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `compressed`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `unattributed`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
     },
     Attribute {
         key: PROGRAM,
@@ -133,12 +161,24 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "N of `about 1 in N by chance, if the assumptions hold` (docs/detection.md).",
     },
     Attribute {
+        key: ASSUMPTION,
+        description: "What has to hold for that.",
+    },
+    Attribute {
         key: ACTIVE_DAYS,
         description: "Active days in the window.",
     },
     Attribute {
         key: EVIDENCE,
         description: "What the principal did differently, sentence by sentence.",
+    },
+    Attribute {
+        key: ALERT_SHAPES,
+        description: "Of an alert: the statements that most of it came by, literals replaced by `?`, largest part first.",
+    },
+    Attribute {
+        key: SILENCED_BY,
+        description: "Of an alert: what would silence it.",
     },
     Attribute {
         key: PRINCIPALS_INVOLVED,

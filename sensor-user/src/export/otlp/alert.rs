@@ -11,10 +11,10 @@ use super::{
     spans::{hexadecimal, link},
 };
 use crate::{
-    detect::{Measure, Severity, arbitration::Verdict},
+    detect::{Measure, Severity, arbitration::Verdict, explain},
     export::{
         AlertRecord, Value, describe, names,
-        point::{Attributes, principal_attributes},
+        point::{Attributes, describe_session, principal_attributes},
     },
     time::Timestamp,
     trace::{OfAlert, SpanContext},
@@ -68,11 +68,7 @@ impl Messages {
             trace_id: trace.clone(),
             span_id: root.clone(),
             // Lists of traces show little more than that.
-            name: format!(
-                "alert {} {}",
-                alert.threshold,
-                record.principal.user.as_deref().unwrap_or("(unknown user)")
-            ),
+            name: format!("alert {} {}", alert.threshold, record.who().shown_user()),
             kind: SpanKind::Internal as i32,
             start_time_unix_nano: alert.since.0,
             end_time_unix_nano: alert.time.0,
@@ -142,7 +138,7 @@ fn status(record: &AlertRecord) -> Option<Status> {
 
 fn alert_attributes(record: &AlertRecord) -> Attributes {
     let alert = &record.alert;
-    let mut attributes = principal_attributes(&record.principal);
+    let mut attributes = principal_attributes(record.who());
     let measure = match alert.measure {
         Measure::Rows => "rows",
         Measure::Bytes => "bytes",
@@ -167,8 +163,17 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         None => {
             attributes.push((names::LANE, "threshold".into()));
             attributes.push((names::LIMIT, alert.limit.into()));
+            let silence = format!(
+                "raise the limit of [[threshold]] \"{}\" above {}, give it an exception, or acknowledge the alert (sensor alerts acknowledge)",
+                alert.threshold, alert.observed
+            );
+            attributes.push((names::SILENCED_BY, silence.as_str().into()));
         }
         Some(verdict) => attributes.extend(verdict_attributes(verdict)),
+    }
+    if !alert.statements.is_empty() {
+        let shapes = alert.statements.iter().map(|one| one.text.clone());
+        attributes.push((names::ALERT_SHAPES, Value::List(shapes.collect())));
     }
     if let Some(table) = alert.tables.first() {
         attributes.push((names::DB_COLLECTION_NAME, table.clone().into()));
@@ -189,24 +194,7 @@ fn alert_attributes(record: &AlertRecord) -> Attributes {
         attributes.push((names::EGRESS, Value::List(ways)));
     }
     if let Some(session) = &record.session {
-        if session.client_port > 0 {
-            attributes.push((names::CLIENT_PORT, u64::from(session.client_port).into()));
-        }
-        if !session.program.is_empty() {
-            attributes.push((
-                names::PROCESS_EXECUTABLE_NAME,
-                session.program.clone().into(),
-            ));
-        }
-        if let Some(pid) = session.client_pid {
-            attributes.push((names::PROCESS_PID, u64::from(pid).into()));
-        }
-        if !session.application_name.is_empty() {
-            attributes.push((
-                names::APPLICATION_NAME,
-                session.application_name.clone().into(),
-            ));
-        }
+        describe_session(&mut attributes, session);
     }
     if let Some(context) = session(record) {
         attributes.push((
@@ -242,6 +230,8 @@ fn verdict_attributes(verdict: &Verdict) -> Attributes {
         (names::LANES, list(&mut verdict.lanes.iter().copied())),
         (names::EXPECTED, verdict.expected.into()),
         (names::ODDS, verdict.odds.into()),
+        (names::ASSUMPTION, explain::ASSUMPTION.into()),
+        (names::SILENCED_BY, explain::SILENCED_BY.into()),
         (names::ACTIVE_DAYS, u64::from(verdict.active_days).into()),
     ];
     if let Some(peers) = verdict.peers {

@@ -17,9 +17,9 @@ use super::{
 use crate::{
     export::{
         Value, names,
-        point::{Attributes, principal_attributes},
+        point::{Attributes, describe_session, principal_attributes},
     },
-    principal::{Principal, Session},
+    principal::Session,
     trace::{Reason, SessionSpan, SpanContext, Spans, StatementSpan},
 };
 
@@ -51,7 +51,7 @@ impl Messages {
     }
 
     fn statement(&self, span: &StatementSpan) -> Span {
-        let mut attributes = session_attributes(&span.principal, &span.session);
+        let mut attributes = session_attributes(&span.session);
         let shape = &span.shape;
         let mut text = |key, value: &str| {
             if !value.is_empty() {
@@ -126,7 +126,7 @@ impl Messages {
     }
 
     fn session(&self, span: &SessionSpan) -> Span {
-        let mut attributes = session_attributes(&span.principal, &span.session);
+        let mut attributes = session_attributes(&span.session);
         for (key, value) in [
             (names::STATEMENTS, span.volume.queries),
             (names::DB_RESPONSE_RETURNED_ROWS, span.volume.rows_returned),
@@ -154,22 +154,12 @@ impl Messages {
     }
 }
 
-fn session_attributes(principal: &Principal, session: &Session) -> Attributes {
-    let mut attributes = principal_attributes(principal);
-    let mut text = |key, value: &str| {
-        if !value.is_empty() {
-            attributes.push((key, value.into()));
-        }
-    };
-    text(names::DB_NAMESPACE, &session.database);
-    text(names::APPLICATION_NAME, &session.application_name);
-    text(names::PROCESS_EXECUTABLE_NAME, &session.program);
-    if session.client_port > 0 {
-        attributes.push((names::CLIENT_PORT, u64::from(session.client_port).into()));
+fn session_attributes(session: &Session) -> Attributes {
+    let mut attributes = principal_attributes(&session.who);
+    if !session.database.is_empty() {
+        attributes.push((names::DB_NAMESPACE, session.database.clone().into()));
     }
-    if let Some(pid) = session.client_pid {
-        attributes.push((names::PROCESS_PID, u64::from(pid).into()));
-    }
+    describe_session(&mut attributes, session);
     attributes
 }
 

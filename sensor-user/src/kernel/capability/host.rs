@@ -68,7 +68,7 @@ fn uprobes() -> Capability {
         name: "uprobes".to_owned(),
         present,
         need: Need::Informative,
-        why: "not used yet; they are how encrypted connections will be read",
+        why: "what TLS connections say: probes on the servers' own OpenSSL",
         found: if present {
             "the kernel offers them as perf events"
         } else {

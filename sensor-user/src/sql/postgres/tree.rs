@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::egress;
-use crate::sql::Egress;
+use crate::sql::{Egress, session::Parameter};
 
 /// What a walk found.
 #[derive(Default)]
@@ -181,6 +181,36 @@ pub(super) fn constant(node: &Value) -> Option<&str> {
         .get("Sval")?
         .get("sval")?
         .as_str()
+}
+
+/// The parameter that a call of `set_config` names, where the text does, and whether it is set for the transaction alone.
+pub(super) fn set_config(value: &Value) -> Option<(Option<String>, bool)> {
+    match value {
+        Value::Array(items) => items.iter().find_map(set_config),
+        Value::Object(map) => {
+            if let Some(call) = map.get("FuncCall")
+                && let Some(names) = call.get("funcname").and_then(Value::as_array)
+                && names.last().and_then(string) == Some("set_config")
+                && let Some(arguments) = call.get("args").and_then(Value::as_array)
+            {
+                let name = arguments.first().and_then(constant).map(str::to_owned);
+                let local = arguments
+                    .get(2)
+                    .and_then(value_of)
+                    .and_then(|value| value.pointer("/Boolval/boolval"))
+                    .and_then(Value::as_bool)
+                    .unwrap_or(false);
+                let matters = name
+                    .as_deref()
+                    .is_none_or(|name| Parameter::from_name(name).is_some());
+                if matters {
+                    return Some((name, local));
+                }
+            }
+            map.values().find_map(set_config)
+        }
+        _ => None,
+    }
 }
 
 /// True for an argument that is `true` or `false`.

@@ -431,7 +431,7 @@ fn send_buffered(simulation: &mut Simulation, answer: &[u8]) {
     }
 }
 
-fn returned(simulation: &Simulation) -> u64 {
+pub(super) fn returned(simulation: &Simulation) -> u64 {
     let statements: i64 = simulation
         .emitted()
         .statements
@@ -569,7 +569,7 @@ fn startup(parameters: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn special(code: u32) -> Vec<u8> {
+pub(super) fn special(code: u32) -> Vec<u8> {
     [8u32.to_be_bytes(), code.to_be_bytes()].concat()
 }
 

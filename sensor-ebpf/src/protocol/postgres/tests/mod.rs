@@ -2,6 +2,7 @@
 
 mod completion;
 mod conversation;
+mod encryption;
 mod errors;
 mod links;
 mod merging;

@@ -67,28 +67,98 @@ fn written_rows_are_not_called_returned() {
     );
 }
 
+/// What a lane tells of.
+fn of_a_lane() -> AlertRecord {
+    let mut record = AlertRecord::for_tests("A2");
+    let alert = &mut record.alert;
+    alert.verdict = Some(std::sync::Arc::new(Verdict {
+        time: alert.time,
+        severity: alert.severity,
+        lane: "drift",
+        lanes: vec!["drift", "coverage"],
+        principal: Some("ann".into()),
+        group: Some("desk".into()),
+        host: None,
+        os_user: None,
+        principals: vec!["ann".into()],
+        measure: "records",
+        observed: 1_200,
+        expected: 500,
+        peers: Some(480),
+        window_seconds: 864_000,
+        active_days: 8,
+        odds: 200_000,
+        budgeted: true,
+        database: None,
+        table: Some("customers".into()),
+        share_of_table: Some(0.01),
+        statements: Vec::new(),
+        evidence: vec!["It walked keys in ascending order.".to_owned()],
+        explanation: "ann read more".to_owned(),
+    }));
+    alert.share_of_table = Some(0.01);
+    record
+}
+
+#[test]
+fn an_alert_explains_itself_by_attributes() {
+    let keys = |record: &AlertRecord| -> Vec<String> {
+        let logs = Messages::new(&[]).alert(record);
+        let attributes = &logs.resource_logs[0].scope_logs[0].log_records[0].attributes;
+        attributes.iter().map(|one| one.key.clone()).collect()
+    };
+    let common = [
+        names::OBSERVED,
+        names::WINDOW,
+        names::SINCE,
+        names::TABLES,
+        names::ALERT_SHAPES,
+        names::SILENCED_BY,
+    ];
+    let lanes = [
+        names::EXPECTED,
+        names::PEERS,
+        names::ODDS,
+        names::ASSUMPTION,
+        names::SHARE,
+        names::EVIDENCE,
+        names::LANES,
+        names::PRINCIPALS_INVOLVED,
+        names::GROUP,
+    ];
+    let (of_a_limit, of_a_lane) = (keys(&AlertRecord::for_tests("A1")), keys(&of_a_lane()));
+    for key in common {
+        assert!(of_a_limit.iter().any(|known| known == key), "{key}");
+    }
+    for key in common.iter().chain(&lanes) {
+        assert!(of_a_lane.iter().any(|known| known == key), "{key}");
+    }
+    assert!(of_a_limit.iter().any(|known| known == names::LIMIT));
+}
+
 #[test]
 fn no_attribute_comes_twice_or_undescribed() {
-    let record = AlertRecord::for_tests("A1");
-    let messages = Messages::new(&[]);
-    let log = messages.alert(&record).resource_logs[0].scope_logs[0].log_records[0].clone();
-    let spans = messages.trace(&record).resource_spans[0].scope_spans[0]
-        .spans
-        .clone();
-    for attributes in spans
-        .iter()
-        .map(|span| &span.attributes)
-        .chain([&log.attributes])
-    {
-        for (number, KeyValue { key, .. }) in attributes.iter().enumerate() {
-            assert!(
-                attributes[..number].iter().all(|before| before.key != *key),
-                "{key} comes twice"
-            );
-            assert!(
-                names::ATTRIBUTES.iter().any(|known| known.key == key),
-                "{key} is not described"
-            );
+    for record in [AlertRecord::for_tests("A1"), of_a_lane()] {
+        let messages = Messages::new(&[]);
+        let log = messages.alert(&record).resource_logs[0].scope_logs[0].log_records[0].clone();
+        let spans = messages.trace(&record).resource_spans[0].scope_spans[0]
+            .spans
+            .clone();
+        for attributes in spans
+            .iter()
+            .map(|span| &span.attributes)
+            .chain([&log.attributes])
+        {
+            for (number, KeyValue { key, .. }) in attributes.iter().enumerate() {
+                assert!(
+                    attributes[..number].iter().all(|before| before.key != *key),
+                    "{key} comes twice"
+                );
+                assert!(
+                    names::ATTRIBUTES.iter().any(|known| known.key == key),
+                    "{key} is not described"
+                );
+            }
         }
     }
 }

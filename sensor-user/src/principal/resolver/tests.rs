@@ -1,0 +1,216 @@
+//! Who it was, record by record.
+
+use sensor_ebpf::record::{FAMILY_INET, RecordHeader};
+
+use super::*;
+
+fn resolver(max_principals: usize) -> Resolver {
+    Resolver::new(max_principals, &Principals::default())
+}
+
+fn open(connection: u64, peer_socket: u64) -> OpenRecord {
+    OpenRecord {
+        header: RecordHeader {
+            connection,
+            ..RecordHeader::default()
+        },
+        family: FAMILY_UNIX,
+        peer_socket,
+        peer_uid: 0,
+        ..OpenRecord::default()
+    }
+}
+
+#[test]
+fn joins_both_ends_of_a_unix_socket() {
+    let mut resolver = resolver(10);
+    let mut command = [0; 16];
+    command[..4].copy_from_slice(b"psql");
+    resolver.local_client(&LocalClientRecord {
+        socket: 77,
+        cookie: 7,
+        family: FAMILY_UNIX,
+        uid: 0,
+        login_uid: 4_000_000,
+        pid: 42,
+        command,
+        ..LocalClientRecord::default()
+    });
+    resolver.opened(
+        &OpenRecord {
+            peer_cookie: 7,
+            ..open(1, 77)
+        },
+        Timestamp(1),
+    );
+    resolver.started(1, 0, b"user\0ann\0\0", false);
+    let session = resolver.session(1).expect("session").clone();
+    assert_eq!(&*session.program, "psql");
+    assert_eq!(session.client_pid, Some(42));
+    let principal = resolver.principal(session.principal);
+    assert_eq!(principal.user.as_deref(), Some("ann"));
+    assert_eq!(principal.os_user.as_ref().map(|user| user.uid), Some(0));
+    assert_eq!(
+        principal.login_user.as_ref().map(|user| &*user.name),
+        Some("4000000")
+    );
+}
+
+#[test]
+fn a_local_client_told_of_after_its_connection_is_joined_to_it() {
+    let (address, local_port) = (1, 40_000);
+    let mut loopback = [0; 16];
+    loopback[..4].copy_from_slice(&[127, 0, 0, address]);
+    for told_first in [false, true] {
+        let mut resolver = resolver(10);
+        let mut server = open(1, 0);
+        server.family = FAMILY_INET;
+        server.remote_address = loopback;
+        server.remote_port = local_port;
+        server.local_port = 5432;
+        resolver.opened(&server, Timestamp(1));
+        if told_first {
+            resolver.started(1, 0, b"user\0ann\0\0", false);
+        }
+        resolver.local_client(&LocalClientRecord {
+            family: FAMILY_INET,
+            uid: 0,
+            login_uid: UNSET,
+            pid: 42,
+            local_address: loopback,
+            local_port,
+            remote_port: 5432,
+            ..LocalClientRecord::default()
+        });
+        if !told_first {
+            resolver.started(1, 0, b"user\0ann\0\0", false);
+        }
+        let session = resolver.session(1).expect("session").clone();
+        assert_eq!(session.client_pid, Some(42));
+        let principal = resolver.principal(session.principal);
+        assert_eq!(principal.user.as_deref(), Some("ann"));
+        assert_eq!(principal.os_user.as_ref().map(|user| user.uid), Some(0));
+        resolver.closed(1);
+        assert_eq!(resolver.clients.open(), 0);
+    }
+}
+
+#[test]
+fn a_connection_that_closes_is_awaited_no_longer() {
+    let mut resolver = resolver(10);
+    let mut server = open(1, 0);
+    server.family = FAMILY_INET;
+    resolver.opened(&server, Timestamp(1));
+    assert!(resolver.clients.open() > 0);
+    resolver.closed(1);
+    assert_eq!(resolver.clients.open(), 0);
+}
+
+#[test]
+fn equal_principals_are_one() {
+    let mut resolver = resolver(10);
+    for connection in 1..=2 {
+        resolver.opened(&open(connection, 0), Timestamp(1));
+        resolver.started(connection, 0, b"user\0ann\0\0", false);
+    }
+    assert_eq!(
+        resolver.session(1).map(|session| session.principal),
+        resolver.session(2).map(|session| session.principal)
+    );
+}
+
+#[test]
+fn more_principals_than_allowed_become_other() {
+    let mut resolver = resolver(3);
+    for connection in 1..=10 {
+        resolver.opened(&open(connection, 0), Timestamp(1));
+        resolver.started(
+            connection,
+            0,
+            format!("user\0u{connection}\0\0").as_bytes(),
+            false,
+        );
+    }
+    assert!(resolver.principals().len() <= 4);
+    assert!(resolver.folded() > 0);
+    let last = resolver.session(10).expect("session").principal;
+    assert_eq!(resolver.principal(last).user.as_deref(), Some("(other)"));
+}
+
+fn client(cookie: u64, socket: u64, uid: u32) -> LocalClientRecord {
+    LocalClientRecord {
+        cookie,
+        socket,
+        family: FAMILY_UNIX,
+        uid,
+        login_uid: UNSET,
+        pid: 42,
+        ..LocalClientRecord::default()
+    }
+}
+
+fn uid(resolver: &Resolver, connection: u64) -> Option<u32> {
+    let session = resolver.session(connection).expect("session");
+    let user = resolver.principal(session.principal).os_user.clone();
+    user.map(|user| user.uid)
+}
+
+#[test]
+fn another_socket_at_the_same_place_is_another_client() {
+    let mut resolver = resolver(10);
+    let of = |connection, peer_cookie| OpenRecord {
+        peer_cookie,
+        peer_uid: UNSET,
+        ..open(connection, 77)
+    };
+    resolver.local_client(&client(7, 77, 5));
+    resolver.opened(&of(1, 7), Timestamp(1));
+    resolver.started(1, 0, b"user\0ann\0\0", false);
+    assert_eq!(uid(&resolver, 1), Some(5));
+    // Its successor is told of while it is not yet known to have ended, and after its own server's end.
+    resolver.opened(&of(2, 8), Timestamp(2));
+    resolver.started(2, 0, b"user\0ann\0\0", false);
+    assert_eq!(uid(&resolver, 2), None);
+    resolver.local_client(&client(8, 77, 6));
+    assert_eq!((uid(&resolver, 1), uid(&resolver, 2)), (Some(5), Some(6)));
+    resolver.closed(1);
+    // Who goes on with a socket is who it is from then on.
+    resolver.local_client(&client(8, 77, 9));
+    assert_eq!(uid(&resolver, 2), Some(9));
+    resolver.closed(2);
+    assert_eq!(resolver.clients.open(), 0);
+}
+
+#[test]
+fn both_ends_of_tcp_are_tied_across_namespaces_and_hands() {
+    let mut resolver = resolver(10);
+    let tcp = |sequence, uid, cookie| LocalClientRecord {
+        family: FAMILY_INET,
+        netns: 1,
+        sequence,
+        local_address: [1; 16],
+        remote_address: [2; 16],
+        local_port: 40_000,
+        remote_port: 5432,
+        ..client(cookie, 0, uid)
+    };
+    let server = |connection, sequence| OpenRecord {
+        family: FAMILY_INET,
+        netns: 2,
+        sequence,
+        // Translated on the way.
+        remote_address: [3; 16],
+        remote_port: 40_000,
+        local_port: 5432,
+        ..open(connection, 0)
+    };
+    resolver.local_client(&tcp(1000, 5, 7));
+    resolver.opened(&server(1, 1000), Timestamp(1));
+    resolver.started(1, 0, b"user\0ann\0\0", false);
+    // From another host, with the same port.
+    resolver.opened(&server(2, 2000), Timestamp(1));
+    resolver.started(2, 0, b"user\0ann\0\0", false);
+    assert_eq!((uid(&resolver, 1), uid(&resolver, 2)), (Some(5), None));
+    resolver.local_client(&tcp(1500, 6, 7));
+    assert_eq!((uid(&resolver, 1), uid(&resolver, 2)), (Some(6), None));
+}

@@ -1,0 +1,7 @@
+//! Who it was: roles, clients on this host, connections older than the sensor, and clients that lie.
+
+mod before_start;
+mod lies;
+mod local;
+mod roles;
+mod scene;

@@ -1,0 +1,121 @@
+//! What TLS connections say is seen as exactly as what others say, and what can't be seen is told.
+
+mod blind;
+mod exact;
+mod life;
+
+use std::{
+    fmt::{Debug, Write},
+    time::Duration,
+};
+
+use harness::{
+    CONFIGURATION, Options, Output, Postgres, Sensor, Turn,
+    clients::{SCHEMA, role},
+    otlp::Series,
+    pause,
+};
+
+/// All that can be seen.
+const PLAINTEXT: &str = "[kernel]\ntls = \"plaintext\"\n";
+
+fn plaintext() -> String {
+    format!("{PLAINTEXT}{CONFIGURATION}")
+}
+
+/// A server that offers TLS, its database, and the right to watch it.
+struct Scene {
+    server: Postgres,
+    database: String,
+    turn: Turn,
+}
+
+impl Scene {
+    fn new(options: Options, roles: &[&str]) -> Self {
+        let turn = Turn::take();
+        let mut configuration = vec!["ssl = on".to_owned()];
+        configuration.extend(options.configuration);
+        let server = Postgres::start(&Options {
+            configuration,
+            ..options
+        });
+        let database = format!("tls_{}", std::process::id());
+        server.sql("postgres", &format!("CREATE DATABASE {database}"));
+        let mut sql = SCHEMA.to_owned();
+        for name in roles {
+            sql.push_str(&role(name));
+        }
+        server.sql(&database, &sql);
+        Self {
+            server,
+            database,
+            turn,
+        }
+    }
+
+    /// What a client is told to connect by TLS of its own.
+    fn conninfo(&self, user: &str) -> String {
+        format!(
+            "host=127.0.0.1 port={} user={user} dbname={} sslmode=require",
+            self.server.port, self.database
+        )
+    }
+
+    /// Stops the sensor once all connections are closed.
+    fn finish(&self, sensor: Sensor) -> Output {
+        self.server.wait_until_idle();
+        // The last backends' sockets close after they have left pg_stat_activity.
+        pause(Duration::from_millis(300));
+        sensor.stop()
+    }
+}
+
+/// Bytes that could not be seen, for one of the causes.
+fn blind(series: &[Series], cause: &str) -> f64 {
+    series
+        .iter()
+        .filter(|one| one.name == "data_access.sensor.blind_bytes")
+        .filter(|one| {
+            one.attributes
+                .get("data_access.cause")
+                .is_some_and(|is| is == cause)
+        })
+        .map(|one| one.value)
+        .sum()
+}
+
+/// Collects differences so that one run shows all of them.
+#[derive(Default)]
+struct Differences(String);
+
+impl Differences {
+    fn check<T: PartialEq + Debug>(&mut self, what: &str, expected: &T, got: &T) {
+        if expected != got {
+            writeln!(
+                self.0,
+                "{what}:\n  expected {expected:?}\n  got      {got:?}"
+            )
+            .expect("write");
+        }
+    }
+
+    fn nothing_unseen(&mut self, series: &[Series]) {
+        for cause in [
+            "encrypted",
+            "unparsable",
+            "missed",
+            "fault",
+            "opaque",
+            "unattributed",
+        ] {
+            let bytes = blind(series, cause);
+            if bytes != 0.0 {
+                writeln!(self.0, "{bytes} bytes unseen: {cause}").expect("write");
+            }
+        }
+    }
+
+    fn none(self) {
+        assert!(self.0.is_empty(), "\n{}", self.0);
+    }
+}
