@@ -17,7 +17,7 @@ use sensor_user::{
     ingest::{Clock, Observation, decode},
     pipeline::Pipeline,
     principal::Session,
-    sql::{Shape, shapes::Shapes},
+    sql::{Language, Shape, shapes::Shapes},
     time::Timestamp,
     trace::Tracer,
     volume::{Access, AccessKind, Volume},
@@ -64,7 +64,7 @@ fn normalisation(criterion: &mut Criterion) {
             || Shapes::new(10_000),
             |mut shapes| {
                 for (fingerprint, text) in (1..).zip(&texts) {
-                    shapes.learn(fingerprint, text.as_bytes(), false);
+                    shapes.learn(fingerprint, text.as_bytes(), false, Language::Postgres);
                 }
                 shapes
             },
