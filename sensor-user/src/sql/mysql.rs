@@ -66,6 +66,7 @@ fn of(statement: Statement<'_>) -> Shape {
     let tables = statement.tables(&operation);
     let style = Style {
         foreign: true,
+        backticks: true,
         assignment: false,
         limit: LONGEST_NORMALISED,
     };

@@ -291,6 +291,7 @@ fn from_tokens(sql: &str, truncated: bool, foreign: bool) -> Vec<Shape> {
         let operation = statement.operation();
         let style = Style {
             foreign,
+            backticks: false,
             assignment: false,
             limit: LONGEST_FALLBACK,
         };

@@ -67,6 +67,8 @@ pub(in crate::sql) fn is_one_of(word: &str, list: &[&str]) -> bool {
 pub(in crate::sql) struct Style {
     /// Not PostgreSQL's language: double quotes may hold strings, and a password may stand without quotes.
     pub(in crate::sql) foreign: bool,
+    /// What stands in backticks is a name (MySQL's language).
+    pub(in crate::sql) backticks: bool,
     /// `SET name = value`: the value goes, even when written as an identifier.
     pub(in crate::sql) assignment: bool,
     /// Longest text, in bytes; cut at a token.
@@ -86,7 +88,11 @@ pub(in crate::sql) fn render(sql: &str, tokens: &[Token], style: Style) -> Strin
         let text = sql.get(token.start..token.end).unwrap_or_default();
         match token.kind {
             Kind::Str | Kind::Num | Kind::Param => out.placeholder(token.kind),
-            Kind::Quoted if style.foreign && !names_something(sql, tokens, index) => {
+            Kind::Quoted
+                if style.foreign
+                    && !(style.backticks && text.starts_with('`'))
+                    && !names_something(sql, tokens, index) =>
+            {
                 out.placeholder(Kind::Str);
             }
             Kind::Word if style.foreign && out.expects_password() => out.placeholder(Kind::Str),
@@ -109,9 +115,6 @@ fn names_something(sql: &str, tokens: &[Token], index: usize) -> bool {
             .and_then(|t| sql.get(t.start..t.end))
             .unwrap_or_default()
     };
-    if text(Some(index)).starts_with('`') {
-        return true;
-    }
     let before = text(index.checked_sub(1));
     before == "."
         || text(index.checked_add(1)) == "."
