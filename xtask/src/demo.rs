@@ -1,7 +1,8 @@
-//! `cargo xtask demo`: a day of a support team on a throwaway PostgreSQL, in fast motion, with the sensor beside it.
+//! `cargo xtask demo`: a day of a support team on a throwaway PostgreSQL or MariaDB, in fast motion, with the sensor beside it.
 //! At the end the sensor's numbers are held against the server's own, user by user.
 
 use std::{
+    fs,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -12,6 +13,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::{
     build,
+    mariadb::Server as MariaDb,
     postgresql::Server,
     progress::{Progress, thousands},
     setup::{self, For},
@@ -19,14 +21,18 @@ use crate::{
 };
 
 mod data;
+mod database;
 mod day;
 mod desk;
+mod mariadb;
 mod past;
+mod postgresql;
 mod screen;
 mod sensor;
 mod slow;
 mod truth;
 
+use database::Database;
 use day::Theft;
 use screen::Screen;
 use sensor::{Alert, Sensor};
@@ -56,12 +62,22 @@ pub struct Arguments {
     /// Leave the server running at the end, until Ctrl-C.
     #[arg(long)]
     keep: bool,
-    /// What the insider does.
+    /// On which database.
+    #[arg(long, value_enum, default_value_t = Which::Postgresql)]
+    database: Which,
+    /// What the insider does; the slow one is played on PostgreSQL only.
     #[arg(long, value_enum, default_value_t = Insider::Bulk)]
     insider: Insider,
     /// Length of the day of the insider who reads it all.
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=3_600))]
     fast_seconds: u64,
+}
+
+/// On which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Which {
+    Postgresql,
+    Mariadb,
 }
 
 /// What the insider does.
@@ -87,33 +103,81 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
         customers: arguments.customers,
         tickets: (arguments.customers / 4).min(500_000),
     };
+    if arguments.database == Which::Mariadb && arguments.insider == Insider::Slow {
+        bail!(
+            "the slow insider is told of by distinct records, which are known of PostgreSQL only: leave out --database mariadb"
+        );
+    }
     let progress = Progress::new();
-    setup::install(&progress, For::Demo)?;
+    let purpose = match arguments.database {
+        Which::Postgresql => For::Demo,
+        Which::Mariadb => For::DemoMariadb,
+    };
+    setup::install(&progress, purpose)?;
     let binary = build::release(&progress)?;
 
     signal::catch();
+    let place = workspace::demo();
+    match arguments.database {
+        Which::Postgresql => {
+            let server = started(&progress, "PostgreSQL", || {
+                let server = Server::start(&place, STATISTICS)?;
+                Ok((server.port, server))
+            })?;
+            let slow = arguments.insider == Insider::Slow;
+            play(arguments, &binary, server, |server| {
+                if slow {
+                    slow::show(size, &binary, server, &progress)
+                } else {
+                    show(arguments, size, &binary, server, &progress)
+                }
+            })
+        }
+        Which::Mariadb => {
+            let server = started(&progress, "MariaDB", || {
+                let server = MariaDb::start(&place, mariadb::STATISTICS)?;
+                Ok((server.port, server))
+            })?;
+            play(arguments, &binary, server, |server| {
+                show(arguments, size, &binary, server, &progress)
+            })
+        }
+    }
+}
+
+/// A server, as a step that is told of.
+fn started<S>(
+    progress: &Progress,
+    name: &str,
+    start: impl FnOnce() -> Result<(u16, S)>,
+) -> Result<S> {
     let mut server = None;
-    progress.quiet("PostgreSQL, a throwaway server", || {
-        let started = Server::start(&workspace::demo(), STATISTICS)?;
-        let note = format!("port {}", started.port);
+    progress.quiet(&format!("{name}, a throwaway server"), || {
+        let (port, started) = start()?;
         server = Some(started);
-        Ok(note)
+        Ok(format!("port {port}"))
     })?;
-    let server = server.ok_or_else(|| anyhow!("no server"))?;
-    let guard = Guard::start(server.pid());
-    let result = match arguments.insider {
-        Insider::Bulk => show(arguments, size, &binary, &server, &progress),
-        Insider::Slow => slow::show(size, &binary, &server, &progress),
-    };
+    server.ok_or_else(|| anyhow!("no server"))
+}
+
+/// Plays it on a server, and cleans up as far as nothing is to be looked at.
+fn play<S: Database>(
+    arguments: &Arguments,
+    binary: &Path,
+    server: S,
+    show: impl FnOnce(&S) -> Result<()>,
+) -> Result<()> {
+    let guard = Guard::start(server.pid(), server.ends_by());
+    let result = show(&server);
     if !signal::interrupted() && arguments.keep {
-        keep(&binary, &server);
+        keep(binary, &server);
     }
     // After a failure, configuration and export stay to be looked at.
     let looked_at = result.is_err() && !signal::interrupted();
     drop(guard);
     drop(server);
     if !looked_at {
-        let _ = std::fs::remove_dir_all(workspace::demo());
+        let _ = fs::remove_dir_all(workspace::demo());
     }
     if signal::interrupted() && !arguments.keep {
         bail!("interrupted; nothing is left behind");
@@ -125,7 +189,7 @@ fn show(
     arguments: &Arguments,
     size: Size,
     binary: &Path,
-    server: &Server,
+    server: &dyn Database,
     progress: &Progress,
 ) -> Result<()> {
     let what = format!(
@@ -133,11 +197,10 @@ fn show(
         thousands(size.customers),
         thousands(size.tickets)
     );
-    progress.quiet(&what, || data::load(server, size).map(|()| String::new()))?;
-    truth::reset(server)?;
+    progress.quiet(&what, || server.load(size).map(|()| String::new()))?;
+    server.reset()?;
 
-    let address = server.address();
-    let configuration = sensor::configure(&address)?;
+    let configuration = sensor::configure(&server.sizes(size))?;
     let screen = Screen::default();
     let mut sensor = None;
     progress.loud("the sensor", || {
@@ -154,7 +217,7 @@ fn show(
         "\nA day of the support team in {} seconds\n",
         arguments.fast_seconds
     ));
-    let theft = day::play(&address, size, length, &sensor, &screen)?;
+    let theft = day::play(server, size, length, &sensor, &screen)?;
     screen.line("24:00  the day is over");
     let alerts = sensor.alerts();
     let otlp = sensor.otlp.clone();
@@ -163,9 +226,10 @@ fn show(
         bail!("the sensor ended with {status} instead of success");
     }
 
-    let (table, agree) = truth::compare(&truth::server(server)?, &truth::sensor(&otlp)?);
+    let (table, agree) = truth::compare(&server.counts()?, &truth::sensor(&otlp)?);
     println!(
-        "\nWhat the server counted itself (pg_stat_statements) and what the sensor saw\n\n{table}\n"
+        "\nWhat the server counted itself ({}) and what the sensor saw\n\n{table}\n",
+        server.statistics()
     );
     let caught = verdict(&theft, &alerts);
     if !agree {
@@ -221,12 +285,10 @@ fn verdict(theft: &Theft, alerts: &[Alert]) -> Result<()> {
 }
 
 /// With `--keep`: says how to get at the server, and waits for Ctrl-C.
-fn keep(binary: &Path, server: &Server) {
-    let address = server.address();
+fn keep(binary: &Path, server: &dyn Database) {
     println!(
-        "\nthe server stays until Ctrl-C:\n  psql -h {} -p {} -U {INSIDER} support\n  {} run --console --config {}",
-        address.socket_folder.display(),
-        address.port,
+        "\nthe server stays until Ctrl-C:\n  {}\n  {} run --console --config {}",
+        server.shell(),
         binary.display(),
         workspace::demo().join("sensor.toml").display()
     );
@@ -242,14 +304,14 @@ struct Guard {
 }
 
 impl Guard {
-    fn start(server: u32) -> Self {
+    fn start(server: u32, ends_by: libc::c_int) -> Self {
         let done = std::sync::Arc::new(AtomicBool::new(false));
         let stopped = done.clone();
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 if signal::interrupted() {
-                    // Fast shutdown, again until it is done with.
-                    signal::send(server, libc::SIGINT);
+                    // Again until it is done with.
+                    signal::send(server, ends_by);
                     let began = Instant::now();
                     while began.elapsed() < Duration::from_secs(1)
                         && !stopped.load(Ordering::Relaxed)

@@ -12,6 +12,7 @@ mod cross;
 mod demo;
 mod eval;
 mod look;
+mod mariadb;
 mod packages;
 mod postgresql;
 mod progress;
@@ -42,7 +43,7 @@ enum Verb {
     Build(build::Arguments),
     /// Build, then run the sensor in place of this process.
     Run(run::Arguments),
-    /// Play a day of a support team on a throwaway PostgreSQL, with an insider, and check the sensor's numbers.
+    /// Play a day of a support team on a throwaway database server, with an insider, and check the sensor's numbers.
     Demo(demo::Arguments),
     /// Build the sensor for aarch64, to see that it builds.
     Cross,

@@ -63,6 +63,12 @@ pub const POSTGRESQL: &[Need] = &[
     },
 ];
 
+/// A server of the second protocol, and its clients.
+pub const MARIADB: &[Need] = &[
+    program("mariadb-server", "mariadbd"),
+    program("mariadb-client", "mariadb-dump"),
+];
+
 /// What the benchmarks compare the sensor with.
 pub const PEERS: &[Need] = &[
     installed("postgresql-15-pgaudit"),
@@ -81,9 +87,6 @@ pub const CLIENTS: &[Need] = &[
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
     installed("libpostgresql-jdbc-java"),
-    // A server of the second protocol, and its clients.
-    program("mariadb-server", "mariadbd"),
-    program("mariadb-client", "mariadb-dump"),
     // In which `sensor top` is tried.
     program("tmux", "tmux"),
     // Which says what the unit file's directives mean.

@@ -329,13 +329,15 @@ fn running_in(folder: &Path) -> Option<u32> {
     (fs::read_link(format!("/proc/{pid}/cwd")).ok()? == data).then_some(pid)
 }
 
-fn all_may_enter(folder: &Path) -> bool {
+/// May any user get there?
+pub fn all_may_enter(folder: &Path) -> bool {
     folder.ancestors().all(|folder| {
         fs::metadata(folder).map_or(true, |metadata| metadata.permissions().mode() & 0o001 != 0)
     })
 }
 
-fn free_port() -> Result<u16> {
+/// A TCP port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot find a free port")?;
     Ok(listener
         .local_addr()

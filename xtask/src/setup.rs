@@ -31,6 +31,8 @@ pub enum For {
     Cross,
     /// A PostgreSQL server.
     Demo,
+    /// A MariaDB server, too.
+    DemoMariadb,
     /// What the sensor is compared with.
     Bench,
     /// The clients of the integration tests, virtual machines, and compilers for the other processor.
@@ -61,6 +63,9 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     }
     if purpose >= For::Demo {
         needs.extend(packages::POSTGRESQL);
+    }
+    if purpose == For::DemoMariadb || purpose >= For::Test {
+        needs.extend(packages::MARIADB);
     }
     if purpose == For::Bench {
         needs.extend(packages::PEERS);

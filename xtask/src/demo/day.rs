@@ -1,7 +1,6 @@
 //! A day of the support team, in fast motion.
 
 use std::{
-    io::Read as _,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,30 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
-use postgres::fallible_iterator::FallibleIterator as _;
+use anyhow::{Result, anyhow};
 
 use super::{
-    AGENTS, INSIDER, LIMIT, Size,
-    data::{agent, number},
-    screen::Screen,
-    sensor::Sensor,
+    AGENTS, INSIDER, LIMIT, Size, data::agent, database::Database, screen::Screen, sensor::Sensor,
 };
-use crate::progress::thousands;
-use crate::{postgresql::Address, signal};
-
-const LOOK_UP: &str = "SELECT t.id, c.name, c.email, c.phone FROM tickets t JOIN customers c ON c.id = t.customer_id \
-                       WHERE t.id = $1";
-const CLOSE: &str = "UPDATE tickets SET status = $2 WHERE id = $1";
-const REPORTS: [&str; 3] = [
-    "SELECT status, count(*) FROM tickets GROUP BY status ORDER BY status",
-    "SELECT t.agent, count(DISTINCT t.customer_id) FROM tickets t JOIN customers c ON c.id = t.customer_id \
-     WHERE c.created_at >= date '2025-01-01' GROUP BY t.agent ORDER BY t.agent",
-    "SELECT date_trunc('month', c.created_at) AS month, count(*) FROM tickets t JOIN customers c \
-     ON c.id = t.customer_id GROUP BY month ORDER BY month",
-];
-const BACKUPS: [&str; 2] = ["COPY customers TO STDOUT", "COPY tickets TO STDOUT"];
-const THEFT: &str = "SELECT * FROM customers";
+use crate::{progress::thousands, signal};
 
 /// When, as share of the day.
 const REPORT: f64 = 0.2;
@@ -53,14 +34,14 @@ pub struct Theft {
 
 /// Plays it and returns what the insider did.
 pub fn play(
-    address: &Address,
+    database: &dyn Database,
     size: Size,
     length: Duration,
     sensor: &Sensor,
     screen: &Screen,
 ) -> Result<Theft> {
     let day = Day {
-        address,
+        database,
         size,
         length,
         began: Instant::now(),
@@ -91,7 +72,7 @@ pub fn play(
 }
 
 struct Day<'a> {
-    address: &'a Address,
+    database: &'a dyn Database,
     size: Size,
     length: Duration,
     began: Instant,
@@ -129,48 +110,37 @@ impl Day<'_> {
     /// Looks up tickets until the day is over, and closes one now and then. The insider does so too.
     fn agent(&self, index: usize) -> Result<()> {
         let name = agent(index);
-        let mut client =
-            self.address
-                .connect(&name, "support", "helpdesk", index.is_multiple_of(2))?;
-        let look_up = client
-            .prepare(LOOK_UP)
-            .context("cannot prepare the look-up")?;
-        let close = client.prepare(CLOSE).context("cannot prepare the update")?;
+        let mut client = self.database.agent(&name, index.is_multiple_of(2))?;
         let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ ((index as u64) << 32));
         let mut turn = 0u64;
         while !self.is_over() {
-            let ticket = number(random.below(self.size.tickets) + 1);
-            let rows = client
-                .query(&look_up, &[&ticket])
-                .context("a ticket look-up failed")?;
+            let ticket = random.below(self.size.tickets) + 1;
+            let rows = client.look_up(ticket)?;
             if name == INSIDER {
-                self.insider_rows
-                    .fetch_add(rows.len() as u64, Ordering::Relaxed);
+                self.insider_rows.fetch_add(rows, Ordering::Relaxed);
             }
             turn += 1;
             if turn.is_multiple_of(10) {
-                client
-                    .execute(&close, &[&ticket, &"closed"])
-                    .context("a ticket's update failed")?;
+                client.close(ticket)?;
             }
             thread::sleep(Duration::from_millis(20 + random.below(60)));
         }
-        client.close().context("cannot close a connection")
+        client.leave()
     }
 
     /// Analyst, backup and insider, one after the other.
     fn others(&self, sensor: &Sensor, screen: &Screen) -> Result<Theft> {
         self.wait_until(REPORT)?;
         screen.line("12:00  the analyst runs the monthly report: much is read, little leaves");
-        self.report()?;
+        self.database.report()?;
 
         self.wait_until(BACKUP)?;
         screen.line("22:00  the nightly backup copies both tables: an exception of the threshold, with reason and end");
-        let bytes = self.backup()?;
+        let bytes = self.database.backup()?;
         screen.line(format!("       {} MB copied", thousands(bytes / 1_000_000)));
 
         self.wait_until(INSIDER_ACTS)?;
-        screen.line(format!("23:30  {INSIDER} runs `{THEFT}`"));
+        screen.line(format!("23:30  {INSIDER} runs `{}`", self.database.theft()));
         let theft = self.steal(sensor)?;
         screen.line(format!(
             "       {INSIDER} has {} rows",
@@ -178,31 +148,6 @@ impl Day<'_> {
         ));
         self.wait_until(1.0)?;
         Ok(theft)
-    }
-
-    fn report(&self) -> Result<()> {
-        let mut client = self.address.connect("analyst", "support", "report", true)?;
-        for report in REPORTS {
-            client.query(report, &[]).context("a report failed")?;
-        }
-        client.close().context("cannot close a connection")
-    }
-
-    fn backup(&self) -> Result<u64> {
-        let mut client = self.address.connect("backup", "support", "nightly", true)?;
-        let mut bytes = 0;
-        let mut buffer = vec![0; 1 << 16];
-        for copy in BACKUPS {
-            let mut reader = client.copy_out(copy).context("the backup failed")?;
-            loop {
-                match reader.read(&mut buffer).context("the backup broke off")? {
-                    0 => break,
-                    length => bytes += length as u64,
-                }
-            }
-        }
-        client.close().context("cannot close a connection")?;
-        Ok(bytes)
     }
 
     /// Takes the whole table, and waits for the alert to be exported.
@@ -239,25 +184,14 @@ impl Day<'_> {
 
     /// How many rows the insider got, and when the limit was crossed.
     fn read_all(&self) -> Result<(u64, Instant)> {
-        let mut client = self.address.connect(INSIDER, "support", "psql", false)?;
         let mut count = 0;
         let mut crossed = None;
-        {
-            let mut rows = client
-                .query_raw::<_, &str, _>(THEFT, [])
-                .context("the insider's statement failed")?;
-            while rows
-                .next()
-                .context("the insider's rows broke off")?
-                .is_some()
-            {
-                count += 1;
-                if crossed.is_none() && count + self.insider_rows.load(Ordering::Relaxed) > LIMIT {
-                    crossed = Some(Instant::now());
-                }
+        self.database.steal(&mut || {
+            count += 1;
+            if crossed.is_none() && count + self.insider_rows.load(Ordering::Relaxed) > LIMIT {
+                crossed = Some(Instant::now());
             }
-        }
-        client.close().context("cannot close a connection")?;
+        })?;
         let crossed = crossed
             .ok_or_else(|| anyhow!("the insider got only {count} rows, fewer than the limit"))?;
         Ok((count, crossed))

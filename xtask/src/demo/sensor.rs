@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{INSIDER, LIMIT, screen::Screen};
-use crate::{command::command, postgresql::Address, signal, workspace};
+use crate::{command::command, signal, workspace};
 
 /// How long it may take to attach, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,8 +62,8 @@ impl Alert {
     }
 }
 
-/// Writes the demo's configuration and returns where it is.
-pub fn configure(address: &Address) -> Result<PathBuf> {
+/// Writes the demo's configuration, with a section that says how large tables are, and returns where it is.
+pub fn configure(sizes: &str) -> Result<PathBuf> {
     let place = workspace::demo();
     let directory = workspace::directory(&place)?;
     let path = directory.join("sensor.toml");
@@ -87,8 +87,7 @@ user = "backup"
 reason = "nightly backup"
 until = 2099-12-31
 
-[inventory]
-postgresql = "host={} port={} user=sensor_inventory dbname=support"
+{sizes}
 
 [history]
 path = "{}"
@@ -96,8 +95,6 @@ path = "{}"
 [export]
 interval = "1s"
 "#,
-        address.socket_folder.display(),
-        address.port,
         history.display()
     );
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
