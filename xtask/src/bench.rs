@@ -19,6 +19,7 @@ mod report;
 mod soak;
 mod statistics;
 mod switch;
+mod sysbench;
 mod tool;
 mod turn;
 mod variant;

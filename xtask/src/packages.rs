@@ -69,10 +69,12 @@ pub const MARIADB: &[Need] = &[
     program("mariadb-client", "mariadb-dump"),
 ];
 
-/// What the benchmarks compare the sensor with.
+/// What the benchmarks compare the sensor with, and loads.
 pub const PEERS: &[Need] = &[
     installed("postgresql-15-pgaudit"),
     program("bpftrace", "bpftrace"),
+    // The load on MariaDB.
+    program("sysbench", "sysbench"),
 ];
 
 /// Clients for the integration tests.

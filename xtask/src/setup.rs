@@ -22,7 +22,7 @@ pub struct Arguments {
     purpose: For,
 }
 
-/// What a machine is set up for. All include `Build`, and `Bench` and `Test` include `Demo`.
+/// What a machine is set up for. All include `Build`, and `Bench` and `Test` include both demos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum For {
     /// Compilers and linker.
@@ -64,7 +64,7 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     if purpose >= For::Demo {
         needs.extend(packages::POSTGRESQL);
     }
-    if purpose == For::DemoMariadb || purpose >= For::Test {
+    if purpose >= For::DemoMariadb {
         needs.extend(packages::MARIADB);
     }
     if purpose == For::Bench {

@@ -1,12 +1,18 @@
 //! What a measurement stands on: servers with data, the sensor, the fixtures.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{fixture::Fixtures, load, programs, turn::Turn, variant::Variant};
+use super::{
+    fixture::Fixtures,
+    load::{self, Done, Load},
+    programs, sysbench,
+    turn::Turn,
+    variant::Variant,
+};
 use crate::{
-    build,
+    build, mariadb,
     postgresql::Server,
     progress::Progress,
     setup::{self, For},
@@ -21,14 +27,20 @@ const SENSOR: &str = "SENSOR_BIN";
 pub struct Bed {
     plain: Server,
     audited: Option<Server>,
+    mariadb: Option<mariadb::Server>,
     sensor: Option<PathBuf>,
     fixtures: Option<Fixtures>,
     _turn: Turn,
 }
 
 impl Bed {
-    /// Makes what these variants take; with servers that offer TLS, if asked for.
-    pub fn make(verb: &str, progress: &Progress, variants: &[Variant], tls: bool) -> Result<Self> {
+    /// Makes what these variants take, and these loads beyond a PostgreSQL in clear.
+    pub fn make(
+        verb: &str,
+        progress: &Progress,
+        variants: &[Variant],
+        loads: &[Load],
+    ) -> Result<Self> {
         workspace::require_root_and_btf(verb)?;
         programs::require_no_counting()?;
         setup::install(progress, For::Bench)?;
@@ -44,7 +56,11 @@ impl Bed {
         };
         signal::catch();
         let turn = Turn::take(progress)?;
-        let tls: &[&str] = if tls { &["ssl=on"] } else { &[] };
+        let tls: &[&str] = if loads.iter().any(|load| load.is_tls()) {
+            &["ssl=on"]
+        } else {
+            &[]
+        };
         let plain = server(progress, "plain", tls)?;
         let audited = if variants.contains(&Variant::Pgaudit) {
             Some(server(
@@ -63,9 +79,19 @@ impl Bed {
         } else {
             None
         };
+        let mut mariadb = None;
+        if loads.iter().any(|load| load.is_mariadb()) {
+            progress.quiet("MariaDB with data", || {
+                let started = mariadb::Server::start(&workspace::bench(), &[])?;
+                let note = sysbench::prepare(&started)?;
+                mariadb = Some(started);
+                Ok(note)
+            })?;
+        }
         Ok(Self {
             plain,
             audited,
+            mariadb,
             sensor,
             fixtures,
             _turn: turn,
@@ -85,9 +111,19 @@ impl Bed {
         }
     }
 
-    /// All servers.
-    pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        [&self.plain].into_iter().chain(&self.audited)
+    /// Runs a load for a while, on the server on which this variant is measured.
+    pub fn run(
+        &self,
+        load: Load,
+        variant: Variant,
+        slice: Duration,
+        copy_rows: u64,
+    ) -> Result<Done> {
+        if load.is_mariadb() {
+            let server = self.mariadb.as_ref().context("no MariaDB")?;
+            return sysbench::run(load, server, slice);
+        }
+        load::run(load, self.server(variant)?, slice, copy_rows)
     }
 
     /// The sensor.

@@ -82,7 +82,7 @@ pub fn kernel_time(arguments: &Arguments) -> Result<()> {
         "bench kernel-time",
         &progress,
         &[Variant::Floor, Variant::Sensor],
-        false,
+        &[],
     )?;
     let length = Duration::from_secs(arguments.seconds);
     let cases: &[Case] = if arguments.load.is_empty() {

@@ -38,7 +38,7 @@ pub struct Arguments {
 /// Measures, prints and writes target/bench/latency.json.
 pub fn latency(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
-    let bed = Bed::make("bench latency", &progress, &[Variant::Sensor], false)?;
+    let bed = Bed::make("bench latency", &progress, &[Variant::Sensor], &[])?;
     let rule = format!(
         "[[threshold]]\nname = \"{RULE}\"\nper = \"statement\"\nlimit = {LIMIT}\nuser = \"{USER}\"\n"
     );

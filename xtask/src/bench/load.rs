@@ -40,6 +40,10 @@ pub enum Load {
     SimpleTls,
     /// The same with `-M prepared`.
     PreparedTls,
+    /// `sysbench oltp_point_select` on MariaDB, unix socket.
+    MariadbUnix,
+    /// The same over TCP.
+    MariadbTcp,
 }
 
 impl Load {
@@ -67,7 +71,7 @@ impl Load {
                 &["--select-only", "--protocol", "prepared"]
             }
             Self::Connect => &["--select-only", "--connect"],
-            Self::Tpcb | Self::Copy => &[],
+            Self::Tpcb | Self::Copy | Self::MariadbUnix | Self::MariadbTcp => &[],
         }
     }
 
@@ -79,6 +83,11 @@ impl Load {
     /// By TLS?
     pub fn is_tls(self) -> bool {
         matches!(self, Self::SimpleTls | Self::PreparedTls)
+    }
+
+    /// On MariaDB?
+    pub fn is_mariadb(self) -> bool {
+        matches!(self, Self::MariadbUnix | Self::MariadbTcp)
     }
 
     /// The socket and what is spoken on it.
@@ -109,6 +118,8 @@ impl Load {
             Self::Copy => "COPY out",
             Self::SimpleTls => "select, simple, TLS",
             Self::PreparedTls => "select, prepared, TLS",
+            Self::MariadbUnix => "MariaDB, select, unix",
+            Self::MariadbTcp => "MariaDB, select, TCP",
         }
     }
 }

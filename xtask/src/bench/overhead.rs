@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{
     alternate,
     bed::Bed,
-    load::{self, Done, Load},
+    load::{Done, Load},
     machine::Machine,
     programs::{self, Counting},
     report::{self, InKernel, Measured, Report},
@@ -16,7 +16,6 @@ use super::{
     variant::{On, Variant},
 };
 use crate::{
-    postgresql::Server,
     progress::{self, Progress},
     signal,
 };
@@ -92,12 +91,13 @@ pub fn overhead(arguments: &Arguments) -> Result<()> {
     let plan: Vec<(Load, Vec<Variant>)> = loads
         .iter()
         .map(|load| {
-            let wanted = |variant: &&Variant| variant.is_ours() || compared.contains(load);
+            let wanted = |variant: &&Variant| {
+                variant.is_ours() || compared.contains(load) && !load.is_mariadb()
+            };
             (*load, variants.iter().filter(wanted).copied().collect())
         })
         .collect();
-    let tls = loads.iter().any(|load| load.is_tls());
-    let bed = Bed::make("bench overhead", &progress, variants, tls)?;
+    let bed = Bed::make("bench overhead", &progress, variants, loads)?;
     let mut report = Report {
         machine: Machine::read(),
         pairs: size.pairs,
@@ -150,9 +150,13 @@ fn measure_all(
     report: &mut Report,
 ) -> Result<()> {
     for (load, variants) in plan {
-        for server in bed.servers() {
+        // All but one are measured on one server.
+        let other = variants
+            .iter()
+            .find(|variant| **variant == Variant::Pgaudit);
+        for variant in [&Variant::Nothing].into_iter().chain(other) {
             signal::check()?;
-            load::run(*load, server, WARM_UP, size.copy_rows / 10 + 1)?;
+            bed.run(*load, *variant, WARM_UP, size.copy_rows / 10 + 1)?;
         }
         for variant in variants {
             progress.quiet(&format!("{}: {}", load.name(), variant.name()), || {
@@ -173,7 +177,7 @@ fn measure_all(
 /// Whether slices are of milliseconds, under a load that never stops: it has to consist of many transactions.
 fn is_alternated(load: Load, variant: Variant) -> bool {
     // Probes on a library are the sensor's own to put on and off.
-    load != Load::Copy && !load.is_tls() && variant.is_attached()
+    load != Load::Copy && !load.is_tls() && !load.is_mariadb() && variant.is_attached()
 }
 
 fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measured> {
@@ -201,10 +205,10 @@ fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measur
 
 /// Pairs of slices of seconds: throughput without and with.
 fn pairs(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Vec<(f64, f64)>> {
-    let without = || settled(load, bed.plain(), size);
+    let without = || settled(load, Variant::Nothing, bed, size);
     let with = || {
         let on = On::switch(variant, bed)?;
-        let done = settled(load, bed.server(variant)?, size)?;
+        let done = settled(load, variant, bed, size)?;
         on.off()?;
         bed.server(variant)?.empty_log()?;
         anyhow::Ok(done)
@@ -227,9 +231,9 @@ fn pairs(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Vec<(f64
 
 /// A slice. Switching disturbs for a moment (programs are compiled, servers looked for), and so does the other side's load:
 /// each runs a while before it counts.
-fn settled(load: Load, server: &Server, size: Size) -> Result<Done> {
-    load::run(load, server, SETTLE, size.copy_rows / 10 + 1)?;
-    load::run(load, server, size.slice, size.copy_rows)
+fn settled(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Done> {
+    bed.run(load, variant, SETTLE, size.copy_rows / 10 + 1)?;
+    bed.run(load, variant, size.slice, size.copy_rows)
 }
 
 /// Slices in which the kernel counts the time of the variant's programs, and of empty ones beside them.
@@ -251,7 +255,7 @@ fn count(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<InKernel
         let read = || pids.map(|pid| pid.map(programs::of).transpose());
         let counting = Counting::begin()?;
         let before = read();
-        let done = load::run(load, bed.server(variant)?, size.slice, size.copy_rows)?;
+        let done = bed.run(load, variant, size.slice, size.copy_rows)?;
         let after = read();
         drop(counting);
         if let Some(floor) = floor {

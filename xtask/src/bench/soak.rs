@@ -64,7 +64,7 @@ struct Look {
 /// Runs it, prints what it found and writes target/bench/soak.json.
 pub fn soak(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
-    let bed = Bed::make("bench soak", &progress, &[Variant::Sensor], false)?;
+    let bed = Bed::make("bench soak", &progress, &[Variant::Sensor], &[])?;
     let server = bed.plain();
     let sensor = Tool::sensor(bed.sensor()?)?;
     let pid = sensor.pid();
