@@ -29,6 +29,50 @@ impl MariaDb {
     /// # Panics
     /// When there is no MariaDB on this machine, or it does not start.
     pub fn start(arguments: &[&str]) -> Self {
+        let mut server = Self::make();
+        server.boot(arguments);
+        server
+    }
+
+    /// The same, offering TLS with a certificate of its own.
+    ///
+    /// # Panics
+    /// Likewise.
+    pub fn start_with_tls(arguments: &[&str]) -> Self {
+        let mut server = Self::make();
+        let data = server.directory.path().join("data");
+        let [certificate, key] = ["server-cert.pem", "server-key.pem"].map(|name| data.join(name));
+        let made = Command::new("openssl")
+            .args(["req", "-new", "-x509", "-days", "2", "-nodes"])
+            .args(["-subj", "/CN=localhost", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .expect("run openssl: run `cargo xtask setup`");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let (uid, gid) = owner();
+        for path in [&certificate, &key] {
+            chown(path, Some(uid), Some(gid)).expect("chown");
+        }
+        let tls = [
+            format!("--ssl-cert={}", certificate.display()),
+            format!("--ssl-key={}", key.display()),
+        ];
+        let all: Vec<&str> = tls
+            .iter()
+            .map(String::as_str)
+            .chain(arguments.iter().copied())
+            .collect();
+        server.boot(&all);
+        server
+    }
+
+    fn make() -> Self {
         let directory = tempfile::Builder::new()
             .prefix("dst-mariadb-")
             .tempdir_in("/tmp")
@@ -50,13 +94,11 @@ impl MariaDb {
             "no server could be made:\n{}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let mut server = Self {
+        Self {
             directory,
             server: None,
             port: free_port(),
-        };
-        server.boot(arguments);
-        server
+        }
     }
 
     fn boot(&mut self, arguments: &[&str]) {

@@ -3,6 +3,7 @@
 mod blind;
 mod exact;
 mod life;
+mod mariadb;
 
 use std::{
     fmt::{Debug, Write},

@@ -71,13 +71,21 @@ pub fn server(pid: u32) -> io::Result<Server> {
         )
         .into(),
         version,
-        // Made by the server itself where nobody gave it a certificate.
-        ssl: data.join("server-cert.pem").exists(),
+        // Made by the server itself where nobody gave it a certificate. What a configuration file names is not looked for.
+        ssl: data.join("server-cert.pem").exists() || names_certificate(&process),
         tls: Tls::Hidden(TLS_NOT_FOLLOWED.to_owned()),
         data_directory,
         port: port_number,
         socket_directory: socket,
         tcp: port.is_some(),
+    })
+}
+
+/// Does its command line name a certificate?
+fn names_certificate(process: &Path) -> bool {
+    let line = fs::read(process.join("cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).any(|argument| {
+        argument.starts_with(b"--ssl-cert=") || argument.starts_with(b"--ssl_cert=")
     })
 }
 
