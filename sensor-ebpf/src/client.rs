@@ -11,7 +11,7 @@ use sensor_ebpf::{
 use crate::{
     hook::Operation,
     identity,
-    maps::{CLIENTS, CREATE, Client, PORTS, SETTLED, SETTLED_LENGTH, count, raw, storage},
+    maps::{CLIENTS, CREATE, Client, PORTS, SETTLED, SETTLED_LENGTH, count, raw, setting, storage},
     ring, state,
     task::{self, probe},
 };
@@ -22,6 +22,9 @@ const UNKNOWN: u32 = 0;
 const LOCAL: u32 = 1;
 /// Does not.
 const OTHER: u32 = 2;
+/// Did not when it was looked at: a server that speaks first may not have been seen to do so by then. The next look decides.
+#[cfg(not(floor))]
+const DOUBTFUL: u32 = 3;
 
 /// Data that a process which is no server sent, or a server on a client socket of its own.
 ///
@@ -65,17 +68,35 @@ fn look_at(operation: &Operation, family: u16, process: u32) -> bool {
         count!(stateless_bytes, operation.length as u64);
         return true;
     };
-    if client.role == UNKNOWN {
+    if client.role != LOCAL && client.role != OTHER {
         client.role = if family != FAMILY_UNIX || is_servers(operation) {
             LOCAL
         } else {
-            OTHER
+            further(client.role)
         };
     }
     if client.role == LOCAL && client.announced != process {
         announce(operation, client, family, process);
     }
     client.role == OTHER || client.announced == process
+}
+
+/// What a socket is taken for of which nothing says that it talks to a watched server.
+#[cfg(not(floor))]
+#[inline(always)]
+fn further(role: u32) -> u32 {
+    if role == UNKNOWN && setting!(mysql_commands) != 0 {
+        DOUBTFUL
+    } else {
+        OTHER
+    }
+}
+
+/// The lowest rung knows only servers that do not speak first.
+#[cfg(floor)]
+#[inline(always)]
+fn further(_: u32) -> u32 {
+    OTHER
 }
 
 /// Does a watched server listen on this TCP port?
@@ -89,9 +110,21 @@ pub fn is_watched_port(port: u16) -> bool {
 /// Is the other end of a unix socket a database server's?
 #[inline(always)]
 fn is_servers(operation: &Operation) -> bool {
-    is_server_address(identity::unix_address(identity::unix_peer(
-        operation.sk as u64,
-    )))
+    let peer = identity::unix_peer(operation.sk as u64);
+    is_server_address(identity::unix_address(peer)) || is_known(peer)
+}
+
+/// Is it the socket of a connection that is followed? The names of other servers' sockets are anything.
+#[cfg(not(floor))]
+#[inline(always)]
+fn is_known(peer: u64) -> bool {
+    setting!(mysql_commands) != 0 && state::is_known(probe(peer, setting!(offsets.sk_cookie)))
+}
+
+#[cfg(floor)]
+#[inline(always)]
+fn is_known(_: u64) -> bool {
+    false
 }
 
 /// `.s.PGSQL.`, the fixed part of the name of a PostgreSQL server's unix socket.
@@ -103,8 +136,8 @@ fn is_server_address(address: u64) -> bool {
     if address == 0 {
         return false;
     }
-    let length: u32 = probe(address, crate::maps::setting!(offsets.unix_address_len));
-    let name = address + u64::from(crate::maps::setting!(offsets.unix_address_name));
+    let length: u32 = probe(address, setting!(offsets.unix_address_len));
+    let name = address + u64::from(setting!(offsets.unix_address_name));
     let mut search = Search {
         end: name + u64::from(length),
         begin: name + 2,

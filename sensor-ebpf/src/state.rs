@@ -71,6 +71,18 @@ pub fn find<'a>(sk: *mut c_void) -> Option<&'a mut Connection> {
     slot(search(first, cookie)).filter(|connection| connection.id == cookie)
 }
 
+/// Is there state for the socket of this number?
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn is_known(cookie: u64) -> bool {
+    if cookie == 0 {
+        return false;
+    }
+    let first = first(cookie);
+    let is_here = |index| slot(index).is_some_and(|connection| connection.id == cookie);
+    is_here(first) || is_here(search(first, cookie))
+}
+
 /// Fresh state for a socket seen for the first time, and its slot; `None` when all slots it may lie in are taken.
 #[inline(always)]
 pub fn create<'a>(sk: *mut c_void) -> Option<(&'a mut Connection, u32)> {

@@ -3,5 +3,6 @@
 mod before_start;
 mod lies;
 mod local;
+mod mariadb;
 mod roles;
 mod scene;
