@@ -43,7 +43,7 @@ pub struct Rung {
 }
 
 /// Why a MariaDB or MySQL server is not watched.
-pub const NO_MYSQL: &str = "the hooks sys_exit, the only ones that this kernel takes, have room for PostgreSQL's protocol alone";
+pub const NO_MYSQL: &str = "the hooks sys_exit have room for PostgreSQL's protocol alone";
 
 impl Family {
     /// All, the best first.

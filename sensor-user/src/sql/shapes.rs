@@ -91,7 +91,8 @@ impl Shapes {
             .analyse(text, truncated)
             .into_iter()
             .map(|shape| {
-                if !shape.parsed && !shape.text.is_empty() {
+                // No grammar has been asked of others.
+                if language == Language::Postgres && !shape.parsed && !shape.text.is_empty() {
                     self.unparsed += 1;
                 }
                 self.intern(shape)
