@@ -82,7 +82,7 @@ pub fn unfinished(rows: u64, flags: u8) -> Completion {
 }
 
 /// The only outstanding request completed, and its response is whole: what [`complete`], [`report_pending`] and
-/// [`ready`] would do, but put together with others of its kind where that is possible.
+/// `ReadyForQuery` would do, but put together with others of its kind where that is possible.
 #[inline(always)]
 pub fn complete_lone<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Completion) {
     let flags = c.front.flags;
