@@ -12,7 +12,7 @@ fn bytes_alone_beside_a_postgresql_whose_plaintext_is_seen() {
     const CLOSE_NOTIFY: f64 = 64.0;
     let scene = Scene::new(Options::default(), &["ann"]);
     let mariadb = MariaDb::start_with_tls(&[]);
-    mariadb.sql("CREATE USER bob REQUIRE SSL");
+    mariadb.sql("CREATE DATABASE d; CREATE USER bob REQUIRE SSL; GRANT ALL ON d.* TO bob");
     let sensor = Sensor::start(&scene.turn, &plaintext(), &[]);
     let relay = Relay::start(&mariadb.ipv4());
     let port = relay.endpoint().port.to_string();
@@ -28,7 +28,7 @@ fn bytes_alone_beside_a_postgresql_whose_plaintext_is_seen() {
         let output = Command::new("mariadb")
             .args(["--no-defaults", "--batch", "--skip-column-names"])
             .args(["--user=bob", "--protocol=tcp", "--host=127.0.0.1", "--ssl"])
-            .args(["--port", &port, "-e"])
+            .args(["--port", &port, "--database=d", "-e"])
             .arg("SELECT seq, REPEAT('s', 100) FROM seq_1_to_3000; SHOW STATUS LIKE 'Ssl_version'")
             .output()
             .expect("run mariadb");
