@@ -78,8 +78,8 @@ pub struct Curve {
     pub name: String,
     /// Limit and alerts a day, limits ascending, until nobody crosses them.
     pub points: Vec<(u64, f64)>,
-    /// The limit that is proposed.
-    pub proposed: u64,
+    /// The limit that is proposed; `None` when even the highest is crossed too often.
+    pub proposed: Option<u64>,
 }
 
 /// Proposes.
@@ -123,7 +123,7 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
     );
     let mut sum = 0.0;
     for (group, curve) in groups.iter().zip(&curves) {
-        let rate = curve.rate(curve.proposed);
+        let rate = curve.rate_proposed();
         sum += rate;
         let _ = writeln!(
             text,
@@ -131,10 +131,18 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
             group.name,
             group.people.len(),
             group.largest,
-            curve.proposed
+            curve
+                .proposed
+                .map_or_else(|| "none fits".to_owned(), |limit| limit.to_string())
         );
     }
     let _ = writeln!(text, "{:<20} {:>51.3}\n", "all", sum);
+    if days * wanted < 1.0 {
+        let _ = writeln!(
+            text,
+            "note: {days:.1} days can't tell rates below one in {days:.1} days and group: limits are what was just never crossed\nhint: look further back (--since), or ask for more alerts a day\n"
+        );
+    }
     text.push_str(&plot::terminal(&curves, wanted));
     text.push('\n');
     text.push_str(&configuration(
@@ -263,13 +271,24 @@ impl Group {
         }
         Curve {
             name: self.name.clone(),
-            proposed: proposed.unwrap_or(u64::MAX >> 1),
+            proposed,
             points,
         }
     }
 }
 
 impl Curve {
+    /// The proposal as a person reads it.
+    pub fn limit(&self) -> String {
+        self.proposed
+            .map_or_else(|| "none fits".to_owned(), |limit| format!("{limit} rows"))
+    }
+
+    /// Alerts a day by the proposal.
+    pub fn rate_proposed(&self) -> f64 {
+        self.proposed.map_or(0.0, |limit| self.rate(limit))
+    }
+
     fn rate(&self, limit: u64) -> f64 {
         self.points
             .iter()
@@ -298,13 +317,20 @@ fn configuration(detection: &Detection, curves: &[Curve], window: &str) -> Strin
                 .map(|(_, glob)| glob.to_owned())
                 .collect()
         };
+        let Some(limit) = curve.proposed else {
+            let _ = writeln!(
+                text,
+                "# {}: even the highest limit tried was crossed too often; take a longer --window or watch it by a statement's limit\n",
+                curve.name
+            );
+            continue;
+        };
         let _ = writeln!(
             text,
-            "[[threshold]]\nname = \"rows-{window}-{}\"\nmeasure = \"rows\"\nwindow = \"{window}\"\nlimit = {}",
+            "[[threshold]]\nname = \"rows-{window}-{}\"\nmeasure = \"rows\"\nwindow = \"{window}\"\nlimit = {limit}",
             curve
                 .name
                 .replace(|c: char| !c.is_ascii_alphanumeric(), "-"),
-            curve.proposed
         );
         if !globs.is_empty() {
             let _ = writeln!(text, "user = {}", quoted(globs));
