@@ -49,7 +49,11 @@ impl Hour {
                 principal: &name,
                 group: &group,
                 host: &host,
-                os_user: if self.who % 9 == 0 { "ops" } else { "" },
+                os_user: if self.who.is_multiple_of(9) {
+                    "ops"
+                } else {
+                    ""
+                },
                 database: "support",
                 tables: &["customers"],
                 operation: "SELECT",
@@ -106,7 +110,7 @@ fn desk() -> Vec<Hour> {
                             minute: random.bits() % 60,
                             host: who * 10 + user,
                             // A deployment changes the commonest now and then.
-                            fingerprint: mix(rank << 8 | u64::from(day) / (40 + 20 * rank)),
+                            fingerprint: mix((rank << 8) | (u64::from(day) / (40 + 20 * rank))),
                             rows: 1 + random.bits() % (3 * queries),
                             queries,
                             keys: (who % 3 > 0).then(|| random.bits() >> 16),
@@ -177,18 +181,15 @@ fn records_cut_in_three_and_shuffled_within_their_hour_change_nothing() {
     for who in [THIEF, NIGHT, HIRE] {
         assert!(told.contains_key(&format!("p{who:03}")), "{who}: {told:?}");
     }
-    let cut: Vec<Hour> = whole.iter().flat_map(|hour| hour.cut()).collect();
-    assert_eq!(judged(&cut), expected);
-    for seed in 1..=2u64 {
-        let mut random = Random(seed);
-        let mut shuffled: Vec<(u64, u64, Hour)> = cut
-            .iter()
-            .map(|hour| (hour.time() / 3600, random.bits(), *hour))
-            .collect();
-        shuffled.sort_by_key(|(hour, order, _)| (*hour, *order));
-        let shuffled: Vec<Hour> = shuffled.into_iter().map(|(_, _, hour)| hour).collect();
-        let found = judged(&shuffled);
-        assert_eq!(found.0, expected.0, "shuffled by {seed}");
-        assert_eq!(found.1, expected.1, "shuffled by {seed}");
-    }
+    let mut random = Random(1);
+    let mut cut: Vec<(u64, u64, Hour)> = whole
+        .iter()
+        .flat_map(|hour| hour.cut())
+        .map(|hour| (hour.time() / 3600, random.bits(), hour))
+        .collect();
+    cut.sort_unstable_by_key(|(hour, order, _)| (*hour, *order));
+    let cut: Vec<Hour> = cut.into_iter().map(|(_, _, hour)| hour).collect();
+    let found = judged(&cut);
+    assert_eq!(found.0, expected.0);
+    assert_eq!(found.1, expected.1);
 }
