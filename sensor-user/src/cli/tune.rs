@@ -137,12 +137,12 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
         );
     }
     let _ = writeln!(text, "{:<20} {:>51.3}\n", "all", sum);
-    if days * wanted < 1.0 {
-        let _ = writeln!(
-            text,
-            "note: {days:.1} days can't tell rates below one in {days:.1} days and group: limits are what was just never crossed\nhint: look further back (--since), or ask for more alerts a day\n"
-        );
-    }
+    text.push_str(&notes(
+        arguments,
+        &config.detection,
+        (since, first),
+        days * wanted,
+    ));
     text.push_str(&plot::terminal(&curves, wanted));
     text.push('\n');
     text.push_str(&configuration(
@@ -158,6 +158,37 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// What to know before the limits are believed. `expected`: alerts that the wanted rate allows a group in all.
+fn notes(
+    arguments: &TuneArguments,
+    detection: &Detection,
+    (since, first): (Timestamp, Timestamp),
+    expected: f64,
+) -> String {
+    let mut text = String::new();
+    if first.since(since) > Duration::from_secs(86_400) && arguments.times.has_since() {
+        let _ = writeln!(
+            text,
+            "note: before {first} the history holds nothing, or only sums that are too coarse for a window of {}\nhint: a --window of 1d takes sums by day",
+            arguments.window
+        );
+    }
+    if expected < 1.0 {
+        text.push_str(
+            "note: the time is too short to tell so low a rate: the limits are the lowest that nobody crossed\nhint: look further back (--since), or ask for more --alerts-per-day\n",
+        );
+    }
+    if detection.group_globs().next().is_none() {
+        text.push_str(
+            "hint: all are one group; [detection.groups] in the configuration sets people and jobs apart, each with a limit\n",
+        );
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 type Span = Option<(Timestamp, Timestamp)>;
