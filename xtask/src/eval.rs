@@ -63,7 +63,7 @@ pub struct Arguments {
     /// Runs of each attack; 200 is the whole measurement.
     #[arg(long, default_value_t = 40)]
     runs: u32,
-    /// Attacks by name: A,C200,…; H is the search for what goes unseen; none: false alerts only.
+    /// Attacks by name: A,C200,…; H is the search for what goes unseen (alone: nothing else); none: false alerts only.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     only: Vec<String>,
     /// About so many accounts instead of the scenario's.
@@ -208,6 +208,9 @@ fn measure(
             Ok(String::new())
         })?;
     }
+    if arguments.only == ["H"] {
+        return hidden(arguments, progress, &teller, search, report);
+    }
     progress.quiet("populations without thieves", || {
         let peace = campaign::peaceful(&teller, arguments.seed)?;
         report.falsehoods = summary::falsehoods(&peace, &detectors);
@@ -222,10 +225,21 @@ fn measure(
             peace.principal_days(|_| true)
         ))
     })?;
+    hidden(arguments, progress, &teller, search, report)
+}
+
+/// The search for what goes unseen, if it was asked for.
+fn hidden(
+    arguments: &Arguments,
+    progress: &Progress,
+    teller: &Teller<'_>,
+    search: Search,
+    report: &mut Report,
+) -> Result<()> {
     let wanted = arguments.only.is_empty() || arguments.only.iter().any(|name| name == "H");
-    if wanted && search.rounds > 0 && !scenario.evaders_tried.is_empty() {
+    if wanted && search.rounds > 0 && !teller.scenario.evaders_tried.is_empty() {
         progress.quiet("H: what goes unseen", || {
-            report.evaded = evader::search(&teller, search)?;
+            report.evaded = evader::search(teller, search)?;
             Ok(String::new())
         })?;
     }

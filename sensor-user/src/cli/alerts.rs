@@ -7,9 +7,10 @@ use clap::Subcommand;
 
 use super::{
     Failure,
-    place::{Place, Times, when},
+    place::{Place, Times},
 };
 use crate::{
+    config::units,
     console::size,
     export::visible,
     history::{AlertRow, Fate, FateKind, Fates},
@@ -58,7 +59,7 @@ pub struct AcknowledgeArguments {
     id: String,
     #[command(flatten)]
     place: Place,
-    /// Expected: the same about the same principal is silent until then (2027-03-31, or 2027-03-31T18:00:00Z).
+    /// Expected: the same about the same principal is silent until then (2027-03-31, 2027-03-31T18:00:00Z, or for how long: 7d).
     #[arg(long, value_name = "TIME", group = "fate")]
     expected_until: Option<String>,
     /// How things are from now on: baselines start from here; a limit is silent up to a quarter above what was seen.
@@ -72,6 +73,8 @@ pub struct AcknowledgeArguments {
     reason: String,
 }
 
+/// Characters of an id that may stand for all of it.
+const LEAST_OF_ID: usize = 4;
 /// What `list` looks at when no time is given.
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
@@ -93,12 +96,24 @@ pub fn alerts(verb: &AlertsVerb) -> Result<(), Failure> {
 
 fn find(place: &Place, id: &str, write: bool) -> Result<(rusqlite::Connection, AlertRow), Failure> {
     let connection = place.open(write)?;
-    let alert = AlertRow::find(&connection, id)?.ok_or_else(|| {
-        Failure::Usage(format!(
-            "there is no alert `{id}`, or more than one\nhint: `sensor alerts list` shows their ids"
-        ))
-    })?;
-    Ok((connection, alert))
+    let mut found = AlertRow::find(&connection, id)?;
+    if found.len() == 1 {
+        return Ok((connection, found.remove(0)));
+    }
+    let problem = match found.as_slice() {
+        [] if id.len() < LEAST_OF_ID => {
+            format!("`{id}` is too short for an alert's id: four characters are the least")
+        }
+        [] => format!("no alert has the id `{id}`, or one that begins or ends so"),
+        [first, second, ..] => format!(
+            "the ids of several alerts begin or end with `{id}`, such as {} and {}",
+            first.id, second.id
+        ),
+        [_] => String::new(),
+    };
+    Err(Failure::Usage(format!(
+        "{problem}\nhint: `sensor alerts list --since 90d` shows their ids"
+    )))
 }
 
 fn list(arguments: &ListArguments) -> Result<String, Failure> {
@@ -107,7 +122,7 @@ fn list(arguments: &ListArguments) -> Result<String, Failure> {
     let fates = Fates::load(&connection)?;
     let alerts = AlertRow::between(&connection, since, until)?;
     let mut text = format!(
-        "{:<19}  {:<8} {:<16} {:<16} {:>22}  {:<26}  FATE\n",
+        "{:<19}  {:<8} {:<16} {:<16} {:>26}  {:<26}  FATE\n",
         "TIME", "SEVERITY", "RULE", "WHO", "OBSERVED / EXPECTED", "ID"
     );
     let mut shown = 0;
@@ -119,16 +134,12 @@ fn list(arguments: &ListArguments) -> Result<String, Failure> {
         shown += 1;
         let _ = writeln!(
             text,
-            "{:<19}  {:<8} {:<16} {:<16} {:>22}  {:<26}  {}",
+            "{:<19}  {:<8} {:<16} {:<16} {:>26}  {:<26}  {}",
             alert.time.to_string()[..19].replace('T', " "),
             alert.severity,
             visible(&alert.rule),
             visible(who(alert)),
-            format!(
-                "{} / {}",
-                amount(alert, alert.observed),
-                amount(alert, alert.expected)
-            ),
+            amounts(alert),
             alert.id,
             match (fate, alert.suppressed_by) {
                 (Some(fate), _) => words(fate),
@@ -142,13 +153,28 @@ fn list(arguments: &ListArguments) -> Result<String, Failure> {
 }
 
 /// The one it is about: for lanes it may be a host or a team.
-fn who(alert: &AlertRow) -> &str {
+pub(super) fn who(alert: &AlertRow) -> &str {
     match alert.subject.split_once(' ') {
         Some((kind, name)) if alert.lane != "threshold" && kind != "principal" => name,
         _ => alert.user.as_deref().unwrap_or("(unknown)"),
     }
 }
 
+/// What was observed, and what was expected or allowed.
+pub(super) fn amounts(alert: &AlertRow) -> String {
+    let unit = match alert.measure.as_str() {
+        // A size has its unit.
+        "bytes" => String::new(),
+        measure => format!(" {measure}"),
+    };
+    format!(
+        "{} / {}{unit}",
+        amount(alert, alert.observed),
+        amount(alert, alert.expected)
+    )
+}
+
+/// In the alert's measure, as a person reads it.
 fn amount(alert: &AlertRow, amount: u64) -> String {
     match alert.measure.as_str() {
         "bytes" => size(amount),
@@ -194,7 +220,11 @@ fn explain(arguments: &OneArguments) -> Result<String, Failure> {
         let _ = writeln!(
             text,
             "statement {:>10}  {}",
-            amount(&alert, statement.amount),
+            if by_limit {
+                amount(&alert, statement.amount)
+            } else {
+                format!("{} rows", statement.amount)
+            },
             visible(&statement.text)
         );
     }
@@ -251,7 +281,7 @@ fn acknowledge(arguments: &AcknowledgeArguments) -> Result<String, Failure> {
     let now = Timestamp::now();
     let kind = match (&arguments.expected_until, arguments.new_normal) {
         (Some(text), _) => {
-            let until = when("--expected-until", text, now)?;
+            let until = until(text, now)?;
             if until <= now {
                 return Err(Failure::Usage(format!(
                     "--expected-until: {until} is over\nhint: give a time to come, such as 2027-03-31"
@@ -284,10 +314,22 @@ fn acknowledge(arguments: &AcknowledgeArguments) -> Result<String, Failure> {
     Ok(format!("{}: {}; {silent}\n", alert.id, words(&fate)))
 }
 
+/// A time to come; a length counts from now on.
+fn until(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    if let Some(length) = units::duration_of(text) {
+        return Ok(now + length);
+    }
+    units::when(text, now).ok_or_else(|| {
+        Failure::Usage(format!(
+            "--expected-until: `{text}` is no time\nhint: write 2027-03-31, 2027-03-31T18:00:00Z, or for how long: 12h, 7d"
+        ))
+    })
+}
+
 /// Who says it: the person behind sudo, if there is one.
 fn person() -> String {
     ["SUDO_USER", "LOGNAME", "USER"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        .unwrap_or_else(|| "unknown".to_owned())
+        .unwrap_or_else(|| format!("user id {}", nix::unistd::getuid()))
 }

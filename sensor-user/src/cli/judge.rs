@@ -91,6 +91,11 @@ impl Judge {
         self.statements.observe(&largest, principal, sizes, alerts);
     }
 
+    /// What came so far only filled windows: how coarse it was does not matter.
+    pub fn forget_coarse(&mut self) {
+        self.coarse.clear();
+    }
+
     /// Rules that could not be judged by some sums, and how many those were.
     pub fn coarse(&self) -> &BTreeMap<String, u64> {
         &self.coarse

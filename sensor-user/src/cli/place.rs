@@ -46,6 +46,11 @@ pub struct Times {
 }
 
 impl Times {
+    /// Did somebody say from when?
+    pub fn has_since(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Both ends; without any, the last `default` before now.
     pub fn resolve(&self, default: std::time::Duration) -> Result<(Timestamp, Timestamp), Failure> {
         let now = Timestamp::now();

@@ -78,8 +78,8 @@ pub struct Curve {
     pub name: String,
     /// Limit and alerts a day, limits ascending, until nobody crosses them.
     pub points: Vec<(u64, f64)>,
-    /// The limit that is proposed.
-    pub proposed: u64,
+    /// The limit that is proposed; `None` when even the highest is crossed too often.
+    pub proposed: Option<u64>,
 }
 
 /// Proposes.
@@ -123,7 +123,7 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
     );
     let mut sum = 0.0;
     for (group, curve) in groups.iter().zip(&curves) {
-        let rate = curve.rate(curve.proposed);
+        let rate = curve.rate_proposed();
         sum += rate;
         let _ = writeln!(
             text,
@@ -131,10 +131,18 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
             group.name,
             group.people.len(),
             group.largest,
-            curve.proposed
+            curve
+                .proposed
+                .map_or_else(|| "none fits".to_owned(), |limit| limit.to_string())
         );
     }
     let _ = writeln!(text, "{:<20} {:>51.3}\n", "all", sum);
+    text.push_str(&notes(
+        arguments,
+        &config.detection,
+        (since, first),
+        days * wanted,
+    ));
     text.push_str(&plot::terminal(&curves, wanted));
     text.push('\n');
     text.push_str(&configuration(
@@ -150,6 +158,37 @@ pub fn tune(arguments: &TuneArguments) -> Result<(), Failure> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// What to know before the limits are believed. `expected`: alerts that the wanted rate allows a group in all.
+fn notes(
+    arguments: &TuneArguments,
+    detection: &Detection,
+    (since, first): (Timestamp, Timestamp),
+    expected: f64,
+) -> String {
+    let mut text = String::new();
+    if first.since(since) > Duration::from_secs(86_400) && arguments.times.has_since() {
+        let _ = writeln!(
+            text,
+            "note: before {first} the history holds nothing, or only sums that are too coarse for a window of {}\nhint: a --window of 1d takes sums by day",
+            arguments.window
+        );
+    }
+    if expected < 1.0 {
+        text.push_str(
+            "note: the time is too short to tell so low a rate: the limits are the lowest that nobody crossed\nhint: look further back (--since), or ask for more --alerts-per-day\n",
+        );
+    }
+    if detection.group_globs().next().is_none() {
+        text.push_str(
+            "hint: all are one group; [detection.groups] in the configuration sets people and jobs apart, each with a limit\n",
+        );
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 type Span = Option<(Timestamp, Timestamp)>;
@@ -263,13 +302,24 @@ impl Group {
         }
         Curve {
             name: self.name.clone(),
-            proposed: proposed.unwrap_or(u64::MAX >> 1),
+            proposed,
             points,
         }
     }
 }
 
 impl Curve {
+    /// The proposal as a person reads it.
+    pub fn limit(&self) -> String {
+        self.proposed
+            .map_or_else(|| "none fits".to_owned(), |limit| format!("{limit} rows"))
+    }
+
+    /// Alerts a day by the proposal.
+    pub fn rate_proposed(&self) -> f64 {
+        self.proposed.map_or(0.0, |limit| self.rate(limit))
+    }
+
     fn rate(&self, limit: u64) -> f64 {
         self.points
             .iter()
@@ -298,13 +348,20 @@ fn configuration(detection: &Detection, curves: &[Curve], window: &str) -> Strin
                 .map(|(_, glob)| glob.to_owned())
                 .collect()
         };
+        let Some(limit) = curve.proposed else {
+            let _ = writeln!(
+                text,
+                "# {}: even the highest limit tried was crossed too often; take a longer --window or watch it by a statement's limit\n",
+                curve.name
+            );
+            continue;
+        };
         let _ = writeln!(
             text,
-            "[[threshold]]\nname = \"rows-{window}-{}\"\nmeasure = \"rows\"\nwindow = \"{window}\"\nlimit = {}",
+            "[[threshold]]\nname = \"rows-{window}-{}\"\nmeasure = \"rows\"\nwindow = \"{window}\"\nlimit = {limit}",
             curve
                 .name
                 .replace(|c: char| !c.is_ascii_alphanumeric(), "-"),
-            curve.proposed
         );
         if !globs.is_empty() {
             let _ = writeln!(text, "user = {}", quoted(globs));

@@ -10,11 +10,11 @@ const SETTLES: u16 = 3;
 /// An account whose hosts were all seen within so many days is shared: a weekend lies between.
 const SHARED_WITHIN: u32 = 3;
 /// A share of a group's rows below which an hour is off its hours.
-const OFF_HOURS: f32 = 0.003;
+const OFF_HOURS: f64 = 0.003;
 /// Days of a group before its hours are known.
 const HOURS_DAYS: u16 = 10;
-/// Rows of an ascending walk that are worth saying.
-pub const WALK: u64 = 200;
+/// Rows of ascending walks on a day that are worth saying.
+pub const WALK: u32 = 200;
 
 /// One kind of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,74 +100,140 @@ struct Habit {
     last_day: u16,
 }
 
+/// Hosts, or tables, of an open day, numbers plus one. Which of them it comes to be known for is decided when the day is
+/// over, so that their order does not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Those that it is known for.
+    known: [u32; KNOWN],
+    /// Others, by a hash of their names: those with the smallest.
+    others: [(u32, u32); KNOWN],
+}
+
 impl Habits {
     /// Notes a host. New: first seen within the last days, by somebody who had others before.
-    pub fn host(&mut self, host: u32, day: u32) -> bool {
-        note(&mut self.hosts, host, day)
+    pub fn host(&self, host: u32, day: u32, seen: &mut Seen, hash: impl FnOnce() -> u64) -> bool {
+        note(&self.hosts, host, day, seen, hash)
     }
 
-    /// Several hosts at about the same time, day after day: several people.
+    /// Notes a table, likewise.
+    pub fn table(&self, table: u32, day: u32, seen: &mut Seen, hash: impl FnOnce() -> u64) -> bool {
+        note(&self.tables, table, day, seen, hash)
+    }
+
+    /// A day with these hosts and tables is over.
+    pub fn settle(&mut self, day: u32, [hosts, tables]: &[Seen; 2]) {
+        settle(&mut self.hosts, day, hosts);
+        settle(&mut self.tables, day, tables);
+    }
+
+    /// Several hosts at about the same time, day after day: several people. By the days that are over.
     pub fn shared(&self, day: u32) -> bool {
         self.hosts
             .iter()
             .all(|habit| habit.of != 0 && u32::from(habit.last_day) + SHARED_WITHIN >= day)
     }
-
-    /// Notes a table, likewise.
-    pub fn table(&mut self, table: u32, day: u32) -> bool {
-        note(&mut self.tables, table, day)
-    }
 }
 
-fn note(habits: &mut [Habit; KNOWN], of: u32, day: u32) -> bool {
+fn note(
+    habits: &[Habit; KNOWN],
+    of: u32,
+    day: u32,
+    seen: &mut Seen,
+    hash: impl FnOnce() -> u64,
+) -> bool {
     let of = of.saturating_add(1);
-    // Days since 1970 fit until 2149.
-    let day = u16::try_from(day).unwrap_or(u16::MAX);
+    let day = short(day);
     let oldest = habits
         .iter()
         .filter(|habit| habit.of != 0)
         .map(|habit| habit.first_day)
         .min();
-    let at = habits
-        .iter()
-        .position(|habit| habit.of == of)
-        .unwrap_or_else(|| {
-            let at = (0..KNOWN)
-                .min_by_key(|at| habits[*at].last_day)
-                .unwrap_or(0);
-            habits[at] = Habit {
-                of,
-                first_day: day,
-                last_day: day,
-            };
-            at
-        });
-    habits[at].last_day = habits[at].last_day.max(day);
+    let first_day = match habits.iter().position(|habit| habit.of == of) {
+        Some(at) => {
+            seen.known[at] = of;
+            habits[at].first_day
+        }
+        None => {
+            seen.add(of, hash);
+            day
+        }
+    };
     // The first weeks of somebody are all new, and mean nothing.
-    oldest.is_some_and(|oldest| oldest + 14 < day) && habits[at].first_day + SETTLES > day
+    oldest.is_some_and(|oldest| oldest + 14 < day) && first_day + SETTLES > day
+}
+
+impl Seen {
+    fn add(&mut self, of: u32, hash: impl FnOnce() -> u64) {
+        if self.others.iter().any(|(_, other)| *other == of) {
+            return;
+        }
+        let order = |(hash, of): &(u32, u32)| match of {
+            0 => u64::MAX,
+            _ => u64::from(*hash),
+        };
+        let new = ((hash() >> 32) as u32, of);
+        if let Some(last) = self.others.iter_mut().max_by_key(|other| order(other))
+            && (last.1 == 0 || new.0 < last.0)
+        {
+            *last = new;
+        }
+    }
+}
+
+/// Those of the day that are known stay known; others take the places of what has been unused for longest.
+fn settle(habits: &mut [Habit; KNOWN], day: u32, seen: &Seen) {
+    let day = short(day);
+    let mut others = seen.others;
+    others.sort_unstable();
+    let known = seen.known.into_iter();
+    let others = others.into_iter().map(|(_, of)| of);
+    for of in known.chain(others).filter(|of| *of != 0) {
+        let at = match habits.iter().position(|habit| habit.of == of) {
+            Some(at) => at,
+            None => {
+                let oldest = (0..KNOWN).min_by_key(|at| habits[*at].last_day);
+                let Some(at) = oldest.filter(|at| habits[*at].last_day < day) else {
+                    continue;
+                };
+                habits[at] = Habit {
+                    of,
+                    first_day: day,
+                    last_day: day,
+                };
+                at
+            }
+        };
+        habits[at].last_day = habits[at].last_day.max(day);
+    }
+}
+
+/// Days since 1970 fit until 2149.
+fn short(day: u32) -> u16 {
+    u16::try_from(day).unwrap_or(u16::MAX)
 }
 
 /// The hours of a group: the 24 factors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hours {
-    rows: [f32; 24],
+    rows: [f64; 24],
     days: u16,
     /// One bit for each hour that is off.
     off: u32,
 }
 
 impl Hours {
-    /// Rows at an hour. Says whether the hour is off.
-    pub fn add(&mut self, hour: usize, rows: u64) -> bool {
-        // One backup must not say which hours there are: the logarithm counts.
-        self.rows[hour] += (rows as f32).ln_1p();
+    /// Rows of somebody who has had `before` in this hour. Says whether the hour is off.
+    pub fn add(&mut self, hour: usize, before: f64, rows: u64) -> bool {
+        // One backup must not say which hours there are: the logarithm of the hour's sum counts, whatever it comes in.
+        self.rows[hour] += (before + rows as f64).ln_1p() - before.ln_1p();
         self.off & 1 << hour != 0
     }
 
     /// A day is over.
     pub fn close(&mut self) {
         self.days = self.days.saturating_add(1);
-        let all: f32 = self.rows.iter().sum();
+        let all: f64 = self.rows.iter().sum();
         self.off = 0;
         if self.days >= HOURS_DAYS && all > 0.0 {
             for (hour, rows) in self.rows.iter().enumerate() {
@@ -184,17 +250,59 @@ impl Hours {
 mod tests {
     use super::*;
 
+    /// A day with these hosts; which were new.
+    fn day(habits: &mut Habits, day: u32, hosts: &[u32]) -> Vec<u32> {
+        let mut seen = [Seen::default(); 2];
+        let new = hosts
+            .iter()
+            .copied()
+            .filter(|host| {
+                habits.host(*host, day, &mut seen[0], || {
+                    super::super::mix(u64::from(*host))
+                })
+            })
+            .collect();
+        habits.settle(day, &seen);
+        new
+    }
+
     #[test]
     fn a_host_is_new_for_some_days_and_only_to_who_had_others() {
+        const NONE: [u32; 0] = [];
         let mut habits = Habits::default();
-        assert!(!habits.host(1, 100));
-        assert!(!habits.host(2, 101), "the first weeks mean nothing");
-        for day in 101..130 {
-            assert!(!habits.host(1, day));
+        assert_eq!(day(&mut habits, 100, &[1]), NONE);
+        assert_eq!(
+            day(&mut habits, 101, &[2]),
+            NONE,
+            "the first weeks mean nothing"
+        );
+        for date in 101..130 {
+            assert_eq!(day(&mut habits, date, &[1]), NONE);
         }
-        assert!(habits.host(3, 130));
-        assert!(habits.host(3, 131));
-        assert!(!habits.host(3, 133));
+        assert_eq!(day(&mut habits, 130, &[3, 1, 3]), [3, 3]);
+        assert_eq!(day(&mut habits, 131, &[3]), [3]);
+        assert_eq!(day(&mut habits, 133, &[3]), NONE);
+    }
+
+    #[test]
+    fn the_order_of_a_days_hosts_does_not_matter() {
+        let run = |reverse: bool| {
+            let mut habits = Habits::default();
+            let mut new = Vec::new();
+            for date in 100..160u32 {
+                let mut hosts: Vec<u32> = (0..8).filter(|host| (host * 7 + date) % 3 > 0).collect();
+                if reverse {
+                    hosts.reverse();
+                }
+                let mut of_day = day(&mut habits, date, &hosts);
+                of_day.sort_unstable();
+                new.push((of_day, habits.shared(date + 1)));
+            }
+            (habits, new)
+        };
+        let forwards = run(false);
+        assert_eq!(forwards, run(true));
+        assert!(forwards.1.iter().all(|(_, shared)| *shared));
     }
 
     #[test]
@@ -202,12 +310,22 @@ mod tests {
         let mut hours = Hours::default();
         for _ in 0..20 {
             for hour in 8..18 {
-                hours.add(hour, 500);
+                hours.add(hour, 0.0, 500);
             }
             hours.close();
         }
-        assert!(hours.add(3, 1));
-        assert!(!hours.add(10, 1));
+        assert!(hours.add(3, 0.0, 1));
+        assert!(!hours.add(10, 0.0, 1));
+    }
+
+    #[test]
+    fn an_hour_weighs_the_same_however_its_rows_come() {
+        let (mut whole, mut cut) = (Hours::default(), Hours::default());
+        whole.add(9, 0.0, 90);
+        for part in 0..9 {
+            cut.add(9, f64::from(part * 10), 10);
+        }
+        assert!((whole.rows[9] - cut.rows[9]).abs() < 1e-12);
     }
 
     #[test]

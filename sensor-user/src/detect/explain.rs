@@ -66,9 +66,8 @@ pub fn verdict(finding: &Finding, lane_bits: u8, budgeted: bool, known: &Known<'
                         )
                     }))
                     .collect();
-                let mut recent = principal.recent;
-                recent.sort_by(|a, b| b.rows.total_cmp(&a.rows));
-                verdict.statements = recent
+                verdict.statements = principal
+                    .statements()
                     .iter()
                     .take(STATEMENTS)
                     .filter(|recent| recent.fingerprint != 0)

@@ -100,6 +100,15 @@ impl Fast {
         burst.map(|(_, burst)| burst)
     }
 
+    /// Rows so far in the hour of a time (seconds since 1970); in the newest hour for times before it.
+    pub fn rows_of_hour(&self, seconds: u64) -> f64 {
+        let hours = &self.gauges[WINDOWS.len() - 1];
+        if seconds / 3600 > u64::from(hours.stretch) {
+            return 0.0;
+        }
+        f64::from(hours.present)
+    }
+
     /// Largest amounts of the own past, for the peers.
     pub fn largest(&self) -> [f32; GAUGES] {
         self.gauges.map(|gauge| gauge.largest)

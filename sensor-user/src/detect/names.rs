@@ -5,6 +5,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use super::hash_text;
+
 /// Texts in the order in which they came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Arc<str>>", into = "Vec<Arc<str>>")]
@@ -46,6 +48,13 @@ impl Names {
             .get(number as usize)
             .cloned()
             .unwrap_or_else(|| "".into())
+    }
+
+    /// A hash of the text behind a number: the same wherever and whenever the text came first.
+    pub fn hash(&self, number: u32) -> u64 {
+        self.texts
+            .get(number as usize)
+            .map_or(0, |text| hash_text(text))
     }
 
     /// How many.

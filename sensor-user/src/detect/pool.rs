@@ -28,8 +28,10 @@ const LEAST: usize = 50;
 impl Pool {
     /// Takes in the values of a closed day, which are ranked against `lag` days later.
     pub fn push(&mut self, day: u32, mut values: Vec<f32>, lag: u32) {
+        // In whichever order they came, the same ones stay.
+        values.sort_unstable_by(f32::total_cmp);
         if values.len() > A_DAY {
-            // Which ones is as good as random, and the same at each run.
+            // Evenly over all that there are, beginning at a place as good as random.
             let step = values.len() / A_DAY;
             let first = usize::try_from(mix(u64::from(day)) % step as u64).unwrap_or(0);
             values = values.into_iter().skip(first).step_by(step).collect();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 const CAPACITY: usize = 50_000;
 /// A statement is new for so many days …
 const SETTLES: u32 = 3;
-/// … and only while so few people run it: a deployment brings it to many at once.
-const FEW: u8 = 2;
+/// … and only while no more than so many people run it: a deployment brings it to many at once.
+const FEW: usize = 2;
 
 /// See the module.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -24,9 +24,10 @@ type Key = (u32, u64);
 struct Known {
     first_day: u32,
     last_day: u32,
-    /// Whoever ran it last, and how often it was somebody else, as far as [`FEW`].
-    last: u32,
-    others: u8,
+    /// Who has run it, as far as [`FEW`] (`u32::MAX`: nobody, or somebody who is gone).
+    people: [u32; FEW],
+    /// Others have, too.
+    many: bool,
 }
 
 impl Statements {
@@ -35,21 +36,25 @@ impl Statements {
         let known = self.known.entry((group, fingerprint)).or_insert(Known {
             first_day: day,
             last_day: day,
-            last: id,
-            others: 0,
+            people: [u32::MAX; FEW],
+            many: false,
         });
-        if known.last != id {
-            known.last = id;
-            known.others = known.others.saturating_add(1);
+        if !known.people.contains(&id) {
+            match known.people.iter_mut().find(|one| **one == u32::MAX) {
+                Some(free) => *free = id,
+                None => known.many = true,
+            }
         }
         known.last_day = known.last_day.max(day);
-        known.first_day + SETTLES > day && known.others < FEW
+        known.first_day + SETTLES > day && !known.many
     }
 
     /// Principals have other numbers, or none any more.
     pub fn renumber(&mut self, renumber: impl Fn(u32) -> Option<u32>) {
         for known in self.known.values_mut() {
-            known.last = renumber(known.last).unwrap_or(u32::MAX);
+            for one in &mut known.people {
+                *one = renumber(*one).unwrap_or(u32::MAX);
+            }
         }
     }
 

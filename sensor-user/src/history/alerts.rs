@@ -200,26 +200,21 @@ impl AlertRow {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The alert whose id begins so; `None` when there is none or more than one.
+    /// The alerts whose ids are, begin or end so: two at most, which are one too many.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn find(connection: &Connection, id: &str) -> Result<Option<Self>> {
+    pub fn find(connection: &Connection, id: &str) -> Result<Vec<Self>> {
         let exact = connection
             .query_row("SELECT * FROM alert WHERE id = ?1", [id], Self::read)
             .optional()?;
         if exact.is_some() || id.len() < 4 {
-            return Ok(exact);
+            return Ok(exact.into_iter().collect());
         }
         let mut statement = connection.prepare(
             "SELECT * FROM alert WHERE substr(id, 1, length(?1)) = ?1 OR substr(id, -length(?1)) = ?1 LIMIT 2",
         )?;
-        let found: Vec<Self> = statement
-            .query_map([id], Self::read)?
-            .collect::<rusqlite::Result<_>>()?;
-        Ok(match <[Self; 1]>::try_from(found) {
-            Ok([one]) => Some(one),
-            Err(_) => None,
-        })
+        let found = statement.query_map([id], Self::read)?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 }

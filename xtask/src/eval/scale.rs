@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     alert::Names,
-    csv,
+    calendar, csv,
     record::Day,
     scenario::Scenario,
     sensor::{Sensor, Stats},
@@ -20,6 +20,8 @@ pub struct Scale {
     pub keys: bool,
     pub stats: Stats,
     pub alerts: usize,
+    /// In the second half of the days, told within the budget or not: the first half is learning.
+    pub alerts_a_day: f64,
 }
 
 /// Tells a population without attackers to the sensor, for its time and memory.
@@ -53,7 +55,13 @@ pub fn scale(
         Ok(())
     })();
     let found = replay.finish(&names, fed)?;
+    let half = days / 2;
+    let late = found
+        .alerts
+        .iter()
+        .filter(|alert| calendar::day(alert.time) >= half);
     Ok(Scale {
+        alerts_a_day: late.count() as f64 / f64::from((days - half).max(1)),
         accounts: world.accounts.len() as u64,
         days,
         keys,
@@ -70,7 +78,7 @@ impl Scale {
         format!(
             "{} principals over {} days ({}): {} events and {} window updates in {:.1} s of one core, reading them included: \
              {:.2} million updates and {:.2} million events a second. Most memory: {:.0} MiB, {:.0} bytes a principal, of which {} \
-             are fixed state. {} alerts.",
+             are fixed state. {} alerts, withheld ones included; {:.1} a day in the second half of the days.",
             stats.principals,
             self.days,
             if self.keys {
@@ -87,6 +95,7 @@ impl Scale {
             stats.peak_memory as f64 / (stats.principals.max(1) as f64),
             stats.state_bytes_per_principal,
             self.alerts,
+            self.alerts_a_day,
         )
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::super::{Failure, judge::Judge};
+use super::super::{
+    Failure,
+    alerts::{amounts, who},
+    judge::Judge,
+};
 use crate::{
     config::{Config, principals::Principals},
     export::{AlertRecord, visible},
@@ -59,6 +63,9 @@ pub fn replay(
                 by_day += u64::from(bucket.resolution == crate::history::Resolution::Day);
             }
             judge.observe(bucket, access, principal, &config.tables, &mut alerts);
+            if access.time < from {
+                judge.forget_coarse();
+            }
             for alert in alerts.drain(..) {
                 would.push(AlertRow::new(
                     &AlertRecord {
@@ -162,6 +169,7 @@ fn as_json(line: &Line) -> String {
         "window_seconds": alert.window,
         "tables": alert.tables,
         "told_as": line.did.then_some(&alert.id),
+        "explanation": alert.explanation,
     });
     format!("{value}\n")
 }
@@ -169,7 +177,7 @@ fn as_json(line: &Line) -> String {
 fn table(lines: &[Line], from: Timestamp, to: Timestamp) -> String {
     let mut text = format!(
         "{:<19}  {:<5} {:<5} {:<16} {:<16} {:<17} {:>24}\n",
-        "TIME", "DID", "WOULD", "RULE", "USER", "CLIENT", "OBSERVED / EXPECTED"
+        "TIME", "DID", "WOULD", "RULE", "WHO", "CLIENT", "OBSERVED / EXPECTED"
     );
     let mark = |yes: bool| if yes { "yes" } else { "-" };
     for line in lines {
@@ -181,9 +189,9 @@ fn table(lines: &[Line], from: Timestamp, to: Timestamp) -> String {
             mark(line.did),
             mark(line.would),
             visible(&alert.rule),
-            visible(alert.user.as_deref().unwrap_or("(unknown)")),
+            visible(who(alert)),
             alert.client,
-            format!("{} / {} {}", alert.observed, alert.expected, alert.measure),
+            amounts(alert),
         );
     }
     let count = |chosen: &dyn Fn(&Line) -> bool| lines.iter().filter(|line| chosen(line)).count();
@@ -196,5 +204,10 @@ fn table(lines: &[Line], from: Timestamp, to: Timestamp) -> String {
         count(&|line| !line.did && line.would),
         count(&|line| line.did && !line.would),
     );
+    if !lines.is_empty() {
+        text.push_str(
+            "--json says why of each; `sensor alerts explain ID` of those that did fire\n",
+        );
+    }
     text
 }

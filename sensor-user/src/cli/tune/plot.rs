@@ -7,7 +7,7 @@ use super::Curve;
 const WIDTH: usize = 66;
 const HEIGHT: usize = 16;
 /// Letters of groups on the terminal.
-const MARKS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const MARKS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// What is shown: from where to where, in powers of ten.
 struct Frame {
@@ -69,8 +69,10 @@ pub fn terminal(curves: &[Curve], wanted: f64) -> String {
         }
     }
     for curve in curves {
-        let (x, y) = cell(curve.proposed, curve.rate(curve.proposed));
-        canvas[y][x] = b'*';
+        if let Some(limit) = curve.proposed {
+            let (x, y) = cell(limit, curve.rate(limit));
+            canvas[y][x] = b'*';
+        }
     }
     let mut text = String::from("alerts a day\n");
     for (number, line) in canvas.iter().enumerate() {
@@ -98,19 +100,26 @@ pub fn terminal(curves: &[Curve], wanted: f64) -> String {
     for (curve, mark) in curves.iter().zip(MARKS.iter().cycle()) {
         let _ = writeln!(
             text,
-            "{:>10} {}, proposed (*): {} rows",
+            "{:>10} {}, proposed (*): {}",
             char::from(*mark),
             curve.name,
-            curve.proposed
+            curve.limit()
         );
     }
     text.push_str("         - wanted; the lowest line means never\n");
     text
 }
 
-const COLOURS: [&str; 6] = [
-    "#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b8860b", "#444444",
-];
+/// A colour of its own for each group: hues a golden angle apart.
+fn colour(number: usize) -> String {
+    format!(
+        "hsl({:.0},60%,36%)",
+        (205.0 + 137.5 * number as f64) % 360.0
+    )
+}
+
+/// Height of a line of the legend.
+const LINE: f64 = 18.0;
 
 /// For a page.
 pub fn svg(curves: &[Curve], wanted: f64, window: &str) -> String {
@@ -120,9 +129,10 @@ pub fn svg(curves: &[Curve], wanted: f64, window: &str) -> String {
         let (x, y) = frame.place(limit, rate);
         (left + x * width, top + y * height)
     };
+    let page = (top + LINE * (curves.len() + 2) as f64).max(430.0);
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 820 430\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"820\" height=\"430\" fill=\"white\"/>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 880 {page}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"880\" height=\"{page}\" fill=\"white\"/>\n\
          <text x=\"{left}\" y=\"22\" font-size=\"15\">alerts a day by limit, rows in {window}</text>\n\
          <rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#888\"/>\n"
     );
@@ -155,13 +165,13 @@ pub fn svg(curves: &[Curve], wanted: f64, window: &str) -> String {
     let (_, y) = at(100, wanted);
     let _ = writeln!(
         text,
-        "<line x1=\"{left}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#c00\" stroke-dasharray=\"5 4\"/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#c00\">wanted {wanted:.3}</text>",
+        "<line x1=\"{left}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#c00\" stroke-dasharray=\"5 4\"/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#c00\">- - wanted: {wanted:.3}</text>",
         left + width,
         left + width + 8.0,
-        y + 4.0
+        top + 14.0
     );
     for (number, curve) in curves.iter().enumerate() {
-        let colour = COLOURS[number % COLOURS.len()];
+        let colour = colour(number);
         let points: Vec<String> = curve
             .points
             .iter()
@@ -170,17 +180,24 @@ pub fn svg(curves: &[Curve], wanted: f64, window: &str) -> String {
                 format!("{x:.1},{y:.1}")
             })
             .collect();
-        let (x, y) = at(curve.proposed, curve.rate(curve.proposed));
         let _ = writeln!(
             text,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/><circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{colour}\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{}: {} rows</text>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n\
+             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{}: {}</text>",
             points.join(" "),
             left + width + 8.0,
-            top + 14.0 + 18.0 * number as f64,
+            // The first line is the wanted rate's.
+            top + 14.0 + LINE * (number + 1) as f64,
             escaped(&curve.name),
-            curve.proposed
+            curve.limit()
         );
+        if let Some(limit) = curve.proposed {
+            let (x, y) = at(limit, curve.rate(limit));
+            let _ = writeln!(
+                text,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{colour}\"/>"
+            );
+        }
     }
     text.push_str("<text x=\"350\" y=\"412\" text-anchor=\"middle\">limit (rows)</text>\n</svg>\n");
     text
@@ -201,12 +218,12 @@ mod tests {
             Curve {
                 name: "support".to_owned(),
                 points: vec![(100, 50.0), (1_000, 2.0), (10_000, 0.0)],
-                proposed: 10_000,
+                proposed: Some(10_000),
             },
             Curve {
                 name: "a<b".to_owned(),
                 points: vec![(100, 0.5), (150, 0.0)],
-                proposed: 100,
+                proposed: None,
             },
         ]
     }
@@ -229,6 +246,7 @@ mod tests {
             "never is at the bottom right:\n{text}"
         );
         assert!(plot.iter().any(|line| line.matches('-').count() > 40));
+        assert!(text.contains("B a<b, proposed (*): none fits"), "{text}");
     }
 
     #[test]

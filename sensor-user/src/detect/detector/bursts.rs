@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Detector, principal::Displaced};
+use super::{Detector, tally::Displaced};
 use crate::{
     detect::{
         drift::Quantity,
-        evidence::{Evidence, WALK},
+        evidence::Evidence,
         fast::GAUGES,
         finding::{Finding, Lane, Subject},
-        observation::{KeyOrder, Observation},
+        observation::Observation,
         ring::quantile,
     },
     time::Timestamp,
@@ -108,9 +108,11 @@ impl Detector {
                 .resize_with(group as usize + 1, Default::default);
         }
         let state = &mut self.state.group_states[group as usize];
-        let off_hours = state.hours.add(hour, observation.rows);
-        let new_host = principal.habits.host(host, day);
-        let new_table = principal.habits.table(table.1, day);
+        let before = principal
+            .fast
+            .rows_of_hour(observation.time.0 / 1_000_000_000);
+        let off_hours = state.hours.add(hour, before, observation.rows);
+        let (new_host, new_table) = principal.visit((host, table.1), day, observation);
         let new_statement = observation.fingerprint != 0
             && self
                 .state
@@ -121,10 +123,6 @@ impl Detector {
             (new_table, Evidence::NewTable),
             (new_statement, Evidence::NewStatement),
             (off_hours, Evidence::OffHours),
-            (
-                observation.key_order == KeyOrder::Ascending && observation.rows >= WALK,
-                Evidence::KeyWalk,
-            ),
         ] {
             if is {
                 principal.witness(evidence, day);

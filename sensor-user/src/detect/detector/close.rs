@@ -31,9 +31,14 @@ impl Detector {
     pub(super) fn judge_day(&mut self, day: u32, findings: &mut Vec<Finding>) {
         let mut active = std::mem::take(&mut self.state.active[(day & 1) as usize]);
         active.sort_unstable();
-        let totals = Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, &active));
+        for id in &active {
+            self.state.principals[*id as usize].settle(day);
+        }
+        let names: Vec<u64> = active.iter().map(|id| self.state.names.hash(*id)).collect();
+        let everybody = (&active[..], &names[..]);
+        let totals = Quantity::ALL.map(|quantity| self.judge_quantity(day, quantity, everybody));
         let time = self.end_of(day);
-        self.judge_displaced(day, &active, &totals, findings);
+        self.judge_displaced(day, everybody, &totals, findings);
         let [records, rows, ..] = totals;
         self.judge_shared(day, &rows, findings);
         self.judge_groups(day, time, &active, &records, findings);
@@ -49,6 +54,9 @@ impl Detector {
         self.close_bursts(&active);
         self.state.statements.close(day);
         self.judge_coverage(day, time, &active, findings);
+        for id in &active {
+            self.state.principals[*id as usize].close(day);
+        }
         self.state.active[(day & 1) as usize] = active;
     }
 
@@ -57,7 +65,7 @@ impl Detector {
         &mut self,
         day: u32,
         quantity: Quantity,
-        active: &[u32],
+        (active, names): (&[u32], &[u64]),
     ) -> BTreeMap<u32, Total> {
         let mut totals = BTreeMap::new();
         let at = quantity as usize;
@@ -89,8 +97,8 @@ impl Detector {
         let spread = usual.spread;
         let mut scores = Vec::with_capacity(active.len());
         let mut spreads = Vec::with_capacity(active.len());
-        let (mut product, mut square) = (0.0, 0.0);
-        for (id, residual) in active.iter().zip(&own) {
+        let (mut product, mut square) = (0.0f64, 0.0f64);
+        for ((id, name), residual) in active.iter().zip(names).zip(&own) {
             let principal = &mut self.state.principals[*id as usize];
             let judged = Day {
                 day,
@@ -106,7 +114,7 @@ impl Detector {
                 pool: &usual.pool,
             };
             let amount = principal.tallies[parity].amount(quantity);
-            let tie = unit(mix(u64::from(*id) << 32 | u64::from(day)) ^ at as u64);
+            let tie = tie(*name, day, at as u64);
             let series = &mut principal.series[at];
             let level = series.level();
             totals.insert(
@@ -129,8 +137,8 @@ impl Detector {
             if let Some(contribution) = contribution {
                 scores.push(contribution.score);
                 spreads.push(contribution.spread);
-                product += contribution.product;
-                square += contribution.square;
+                product += f64::from(contribution.product);
+                square += f64::from(contribution.square);
             }
         }
         let usual = &mut self.state.usual[at];
@@ -142,8 +150,8 @@ impl Detector {
         if !spreads.is_empty() {
             usual.spread += RENEWAL * (median(&mut spreads) - usual.spread);
             // A memory of some sixty days.
-            usual.product = usual.product * 0.984 + product;
-            usual.square = usual.square * 0.984 + square;
+            usual.product = usual.product * 0.984 + product as f32;
+            usual.square = usual.square * 0.984 + square as f32;
         }
         usual.pool.push(day, scores, POOL_LAG);
         self.relevel_groups(at, active);
@@ -236,11 +244,7 @@ impl Detector {
             window: principal.series[quantity as usize].since_seconds(day),
             days: since.days,
             log_odds: log,
-            table: principal
-                .recent
-                .iter()
-                .max_by(|a, b| a.rows.total_cmp(&b.rows))
-                .map(|recent| recent.table),
+            table: principal.table(),
             share: None,
             members: Vec::new(),
             remark: None,
@@ -268,8 +272,9 @@ impl Detector {
     }
 }
 
-/// A number spread evenly over 0–1.
-pub(super) fn unit(bits: u64) -> f64 {
+/// Evenly spread over 0–1: breaks ties of ranks, by a name's hash. Numbers would tell in which order names came.
+pub(super) fn tie(name: u64, day: u32, purpose: u64) -> f64 {
+    let bits = mix(mix(name ^ u64::from(day)) ^ purpose);
     // 53 bits are what a double holds.
-    (mix(bits) >> 11) as f64 / (1u64 << 53) as f64
+    (bits >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Detector, close::unit, groups::Total, principal::Tally};
+use super::{Detector, close::tie, groups::Total, tally::Details};
 use crate::detect::{
     drift::Quantity,
     eprocess::normal_score,
     finding::{Finding, Lane, Subject},
-    mix,
     pool::Pool,
 };
 
@@ -44,11 +43,12 @@ struct Day {
 }
 
 impl Day {
-    fn new(tally: &Tally, rows: Total, statements: Total) -> Self {
+    fn new(details: Option<&Details>, rows: Total, statements: Total) -> Self {
+        let sum = |of: fn(&Details) -> u32| details.map_or(0.0, |details| f64::from(of(details)));
         Self {
             rows: rows.observed,
-            off_hours: f64::from(tally.off_hours),
-            new_hosts: f64::from(tally.new_hosts),
+            off_hours: sum(|details| details.off_hours),
+            new_hosts: sum(|details| details.new_hosts),
             usual: rows.expected,
             is_above: rows.observed >= ABOVE * rows.expected
                 && statements.observed >= STATEMENTS_ABOVE * statements.expected,
@@ -75,7 +75,7 @@ impl Detector {
     pub(super) fn judge_displaced(
         &mut self,
         day: u32,
-        active: &[u32],
+        (active, names): (&[u32], &[u64]),
         totals: &[BTreeMap<u32, Total>; Quantity::ALL.len()],
         findings: &mut Vec<Finding>,
     ) {
@@ -84,19 +84,19 @@ impl Detector {
         let [rows, statements] =
             [Quantity::Rows, Quantity::Statements].map(|q| &totals[q as usize]);
         let (mut off_hours, mut new_hosts) = (Vec::new(), Vec::new());
-        for id in active {
+        for (id, name) in active.iter().zip(names) {
             let (Some(rows), Some(statements)) = (rows.get(id), statements.get(id)) else {
                 continue;
             };
             let principal = &mut self.state.principals[*id as usize];
-            let today = Day::new(&principal.tallies[parity], *rows, *statements);
+            let today = Day::new(principal.tallies[parity].details(), *rows, *statements);
             let (late, beside) = (today.beyond(today.off_hours), today.beside());
             off_hours.push(late.ln_1p() as f32);
             new_hosts.push(beside.ln_1p() as f32);
             if principal.series[0].days() < self.calibration.own_days {
                 continue;
             }
-            let tie = unit(mix(u64::from(*id) << 32 | u64::from(day)) ^ 99);
+            let tie = tie(*name, day, 99);
             let rank = |pool: &Pool, amount: f64| {
                 pool.is_ready()
                     .then(|| pool.p_value(amount.ln_1p() as f32, tie))
@@ -137,11 +137,7 @@ impl Detector {
             let Some((log_odds, observed, remark)) = found else {
                 continue;
             };
-            let table = principal
-                .recent
-                .iter()
-                .max_by(|a, b| a.rows.total_cmp(&b.rows))
-                .map(|recent| recent.table);
+            let table = principal.table();
             findings.push(Finding {
                 lane: Lane::Drift,
                 subject: Subject::Principal(*id),
@@ -176,18 +172,17 @@ mod tests {
     use super::*;
 
     fn day(rows: u32, off_hours: u32, new_hosts: u32) -> Day {
-        let tally = Tally {
-            rows,
+        let details = Details {
             off_hours,
             new_hosts,
-            ..Tally::default()
+            ..Details::default()
         };
         let total = |observed: u32, expected| Total {
             observed: f64::from(observed),
             expected,
             common: 0.0,
         };
-        Day::new(&tally, total(rows, 90.0), total(rows / 2, 45.0))
+        Day::new(Some(&details), total(rows, 90.0), total(rows / 2, 45.0))
     }
 
     #[test]

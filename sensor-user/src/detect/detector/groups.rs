@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
+use super::{Detector, close::tie};
 use crate::{
     detect::{
         calibration::Calibration,
         drift::{Amounts, Day, Quantity, Series},
         finding::{Finding, Lane, Subject},
         group::together,
-        mix,
         names::Names,
         ring::quantile,
     },
@@ -132,7 +131,7 @@ impl Places {
             let adjusted = ((observed + OFFSET) / (expected + OFFSET)).ln() as f32;
             let many = (tally.members.len() as f32).sqrt();
             let series = state.series.get_or_insert_with(Box::default);
-            let tie = super::close::unit(mix(u64::from(*number) << 32 | u64::from(lent.day)) ^ 77);
+            let tie = tie(self.names.hash(*number), lent.day, 77);
             let day = Day {
                 spread: (lent.usual.spread / many).max(0.15),
                 ..lent.usual

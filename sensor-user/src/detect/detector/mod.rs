@@ -32,6 +32,7 @@ mod principal;
 mod room;
 mod shared;
 mod snapshot;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -253,15 +254,14 @@ impl Detector {
         if self.state.principals[id as usize].habits.shared(day) {
             self.state.shared.add(id, host, day, observation.rows);
         }
-        let displaced = self.note(id, day, host, table, &observation);
         let principal = &mut self.state.principals[id as usize];
         principal.last_day = principal.last_day.max(day);
-        let (tally, begun) = principal.tally(day);
-        if begun {
+        if principal.begin(day) {
             self.state.active[(day & 1) as usize].push(id);
         }
-        tally.add(&observation, displaced);
-        principal.remember(table, &observation);
+        let displaced = self.note(id, day, host, table, &observation);
+        let principal = &mut self.state.principals[id as usize];
+        principal.add(day, &observation, table, displaced);
         self.state.counters.updates += Quantity::ALL.len() as u64 + 1;
         self.cover(id, day, table, &observation);
         if let Some(finding) = self.burst(id, table, &observation) {

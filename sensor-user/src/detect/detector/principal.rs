@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tally::{Displaced, Sum, Tally};
 use crate::detect::{
     coverage::Coverage,
     drift::{Quantity, Series},
@@ -9,8 +10,8 @@ use crate::detect::{
     evidence::{Evidence, EvidenceSet, Habits},
     fast::Fast,
     focus::{self, Focus},
-    observation::{Keys, Observation},
-    sketch::Distinct,
+    hash_text,
+    observation::Observation,
 };
 
 /// Statement shapes remembered for explanations.
@@ -23,8 +24,6 @@ const CLEARLY: f32 = 0.08;
 const SETTLED: u16 = 20;
 /// Days for which evidence stands in alerts.
 const EVIDENCE_DAYS: u32 = 7;
-/// Hashes kept of a day's records: an error of a tenth above, none below.
-const DAY_SKETCH: usize = 128;
 
 /// One principal.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,36 +56,6 @@ pub struct PrincipalState {
     pub focus: Focus,
 }
 
-/// Amounts of a day.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Tally {
-    /// Which day; the tally counts only while this is right.
-    pub day: u32,
-    /// Rows; saturates.
-    pub rows: u32,
-    /// Statements.
-    pub queries: u32,
-    /// Bytes.
-    pub bytes: u64,
-    /// Rows off the usual hours.
-    pub off_hours: u32,
-    /// Rows by client hosts that are new to it.
-    pub new_hosts: u32,
-    /// Records that only a count is known of.
-    pub counted: u32,
-    /// Records whose hashes are known.
-    pub keys: Option<Box<Distinct>>,
-}
-
-/// What is not as usual about where and when an observation comes from.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Displaced {
-    /// At an hour when its group does next to nothing.
-    pub off_hours: bool,
-    /// From a client host that is new to it.
-    pub new_host: bool,
-}
-
 /// A statement shape's part in what was read lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recent {
@@ -100,59 +69,43 @@ pub struct Recent {
     pub table: (u32, u32),
 }
 
-/// Adds, and stays at the most there is.
-fn add(sum: &mut u32, amount: u64) {
-    *sum = sum.saturating_add(u32::try_from(amount).unwrap_or(u32::MAX));
-}
-
-impl Tally {
-    /// Adds an observation.
-    pub fn add(&mut self, observation: &Observation<'_>, displaced: Displaced) {
-        add(&mut self.rows, observation.rows);
-        add(&mut self.queries, observation.queries);
-        if displaced.off_hours {
-            add(&mut self.off_hours, observation.rows);
-        }
-        if displaced.new_host {
-            add(&mut self.new_hosts, observation.rows);
-        }
-        self.bytes += observation.bytes;
-        match observation.keys {
-            Keys::Hashes(hashes) => {
-                let sketch = self.keys.get_or_insert_with(Box::default);
-                for hash in hashes {
-                    sketch.insert(*hash, 0, DAY_SKETCH);
-                }
-            }
-            Keys::Count(_) | Keys::Unknown => add(&mut self.counted, observation.counted()),
-        }
+impl Recent {
+    fn is_of(&self, sum: &Sum) -> bool {
+        self.rows > 0.0 && self.fingerprint == sum.fingerprint
     }
 
-    /// The day's amount.
-    pub fn amount(&self, quantity: Quantity) -> f64 {
-        match quantity {
-            Quantity::Records => {
-                f64::from(self.counted) + self.keys.as_ref().map_or(0.0, |keys| keys.count(0))
-            }
-            Quantity::Rows => f64::from(self.rows),
-            Quantity::Statements => f64::from(self.queries),
-            Quantity::Bytes => self.bytes as f64,
-        }
+    fn add(&mut self, sum: &Sum) {
+        self.fingerprint = sum.fingerprint;
+        self.table = sum.table;
+        self.rows += sum.rows as f32;
+        self.statements += sum.statements as f32;
     }
 }
 
 impl PrincipalState {
-    /// The day's tally, begun anew when it still holds another day's. Says whether it was begun.
-    pub fn tally(&mut self, day: u32) -> (&mut Tally, bool) {
+    /// Begins the day's tally when the one in its place is another day's. Says whether it did.
+    pub fn begin(&mut self, day: u32) -> bool {
         let tally = &mut self.tallies[(day & 1) as usize];
-        let begun = tally.day != day;
-        if begun {
-            *tally = Tally {
-                day,
-                ..Tally::default()
-            };
+        let begins = tally.day != day;
+        if begins {
+            *tally = Tally::new(day);
         }
-        (tally, begun)
+        begins
+    }
+
+    /// Adds an observation to a day that has begun.
+    pub fn add(
+        &mut self,
+        day: u32,
+        observation: &Observation<'_>,
+        table: (u32, u32),
+        displaced: Displaced,
+    ) {
+        let tally = &mut self.tallies[(day & 1) as usize];
+        tally.add(observation, table, displaced);
+        if tally.walked() {
+            self.witness(Evidence::KeyWalk, day);
+        }
     }
 
     /// Notes evidence; what is older than a week is forgotten.
@@ -173,33 +126,98 @@ impl PrincipalState {
         }
     }
 
-    /// Remembers by which statement rows came.
-    pub fn remember(&mut self, table: (u32, u32), observation: &Observation<'_>) {
-        let fingerprint = observation.fingerprint;
-        let (rows, statements) = (observation.rows as f32, observation.queries as f32);
-        self.focus.statements += statements;
-        if let Some(known) = self
-            .recent
-            .iter_mut()
-            .find(|recent| recent.fingerprint == fingerprint)
-        {
-            known.rows += rows;
-            known.statements += statements;
-            return;
+    /// Notes where an observation comes from: is the host new to it, is the table?
+    pub fn visit(
+        &mut self,
+        (host, table): (u32, u32),
+        day: u32,
+        observation: &Observation<'_>,
+    ) -> (bool, bool) {
+        let [hosts, tables] = &mut self.tallies[(day & 1) as usize].details_mut().seen;
+        (
+            self.habits
+                .host(host, day, hosts, || hash_text(observation.host)),
+            self.habits.table(table, day, tables, || {
+                hash_text(observation.tables.first().copied().unwrap_or_default())
+            }),
+        )
+    }
+
+    /// A day is over: what its sums say of hosts, tables and statements.
+    pub fn settle(&mut self, day: u32) {
+        let tally = &mut self.tallies[(day & 1) as usize];
+        self.focus.statements += tally.queries as f32;
+        let details = tally.details_mut();
+        self.habits.settle(day, &details.seen);
+        let mut today = std::mem::take(&mut details.statements);
+        today.sort_unstable_by_key(|sum| (std::cmp::Reverse(sum.rows), sum.fingerprint));
+        self.recall(&today);
+    }
+
+    /// A day is judged: of it, what has been settled is all that stays.
+    pub fn close(&mut self, day: u32) {
+        self.tallies[(day & 1) as usize].close();
+    }
+
+    /// Adds a day's statements, those with the most rows first, to those that are remembered, or puts them in place of
+    /// one that brings less a day.
+    fn recall(&mut self, today: &[Sum]) {
+        let mut fresh = Vec::new();
+        for sum in today {
+            match self.recent.iter_mut().find(|recent| recent.is_of(sum)) {
+                Some(recent) => recent.add(sum),
+                None => fresh.push(sum),
+            }
         }
-        if let Some(least) = self
-            .recent
-            .iter_mut()
-            .min_by(|a, b| a.rows.total_cmp(&b.rows))
-            && least.rows < rows
-        {
-            *least = Recent {
-                fingerprint,
-                rows,
-                statements,
-                table,
+        for sum in fresh {
+            let Some(least) = self.recent.iter_mut().min_by(|a, b| {
+                a.rows
+                    .total_cmp(&b.rows)
+                    .then(a.fingerprint.cmp(&b.fingerprint))
+            }) else {
+                return;
             };
+            let rows = today
+                .iter()
+                .find(|sum| least.is_of(sum))
+                .map_or(0.0, |sum| sum.rows as f32);
+            if sum.rows as f32 <= rows.max(least.rows * (1.0 - FADES)) {
+                return;
+            }
+            *least = Recent::default();
+            least.add(sum);
         }
+    }
+
+    /// The statements that most of the newest rows came by, the open days' included, most first.
+    pub fn statements(&self) -> Vec<Recent> {
+        let mut all: Vec<Recent> = self
+            .recent
+            .iter()
+            .filter(|r| r.rows > 0.0)
+            .copied()
+            .collect();
+        for sum in self.tallies.iter().flat_map(Tally::statements) {
+            match all.iter_mut().find(|recent| recent.is_of(sum)) {
+                Some(recent) => recent.add(sum),
+                None => {
+                    let mut recent = Recent::default();
+                    recent.add(sum);
+                    all.push(recent);
+                }
+            }
+        }
+        all.sort_unstable_by(|a, b| {
+            b.rows
+                .total_cmp(&a.rows)
+                .then(a.fingerprint.cmp(&b.fingerprint))
+        });
+        all
+    }
+
+    /// The table that most of the newest rows came from.
+    pub fn table(&self) -> Option<(u32, u32)> {
+        self.statements().first().map(|recent| recent.table)
     }
 
     /// Bytes it takes beside sketches.
@@ -248,5 +266,55 @@ impl PrincipalState {
         log + self
             .shifted()
             .map_or(0.0, |shift| focus::bet(shift, spread))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A day of statements and how often each ran, two rows each.
+    fn day(principal: &mut PrincipalState, statements: &[(u64, u32)]) {
+        let mut today: Vec<Sum> = statements
+            .iter()
+            .map(|(fingerprint, count)| Sum {
+                fingerprint: *fingerprint,
+                table: (0, 0),
+                rows: 2 * count,
+                statements: *count,
+            })
+            .collect();
+        today.sort_unstable_by_key(|sum| std::cmp::Reverse(sum.rows));
+        principal.recall(&today);
+        principal.fade();
+    }
+
+    fn known(principal: &PrincipalState) -> Vec<u64> {
+        let known = principal.statements().into_iter();
+        known.map(|recent| recent.fingerprint).collect()
+    }
+
+    #[test]
+    fn what_most_came_by_is_remembered_and_one_busy_day_of_another_does_not_push_out_the_commonest()
+    {
+        let mut ann = PrincipalState::default();
+        for _ in 0..20 {
+            day(&mut ann, &[(1, 24), (2, 8), (3, 4), (4, 4)]);
+        }
+        assert_eq!(known(&ann), [1, 2]);
+        day(&mut ann, &[(1, 2), (2, 1), (3, 90), (4, 80)]);
+        assert_eq!(known(&ann), [1, 3]);
+    }
+
+    #[test]
+    fn a_statement_that_takes_the_place_of_another_is_known_at_once() {
+        let mut ann = PrincipalState::default();
+        for _ in 0..20 {
+            day(&mut ann, &[(1, 24), (2, 8), (3, 4), (4, 4)]);
+        }
+        for _ in 0..8 {
+            day(&mut ann, &[(11, 24), (2, 8), (3, 4), (4, 4)]);
+        }
+        assert_eq!(known(&ann), [11, 1]);
     }
 }

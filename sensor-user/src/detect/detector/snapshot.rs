@@ -11,7 +11,7 @@ use crate::{
 /// The first bytes: what it is.
 const MAGIC: [u8; 6] = *b"DETECT";
 /// The layout; raised with every change of what is stored.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Magic, version, checksum.
 const HEADER: usize = MAGIC.len() + 2 + 8;
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::{config::Config, detect::observation::Keys};
 
 mod claims;
+mod merged;
 mod mixture;
 mod sums;
 mod time;
