@@ -188,9 +188,9 @@ fn check_describes_servers_for_people_and_machines() {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }
     }
-    fs::remove_file(&path).expect("remove the configuration");
     // What is lost is said, and is in the exit code.
-    let blind = ["check"];
+    fs::write(&path, "[kernel]\ntls = \"bytes\"\n").expect("configuration");
+    let blind = ["check", "--config", path.to_str().expect("a path")];
     let finished = wrapped(&["env"], &[&blind[..], &["--json"]].concat());
     let report = json(&finished);
     assert_eq!(finished.status.code(), Some(1), "{report:#}");
@@ -209,6 +209,7 @@ fn check_describes_servers_for_people_and_machines() {
     ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
+    fs::remove_file(&path).expect("remove the configuration");
 }
 
 /// A file with this configuration; the test's to delete.

@@ -3,7 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use harness::{
-    CONFIGURATION, Options, Postgres, Sensor, Turn, clients::role, relay::Relay, sensor_binary,
+    CONFIGURATION, Options, Output, Postgres, Sensor, Turn, clients::role, relay::Relay,
+    sensor_binary,
 };
 use serde_json::Value;
 
@@ -75,11 +76,44 @@ fn offers_tls() -> Options {
 }
 
 #[test]
-fn bytes_alone_unless_the_configuration_wants_more() {
-    // Without a word, and by it.
-    for configuration in ["", "[kernel]\ntls = \"bytes\"\n"] {
-        counts_bytes(&offers_tls(), configuration, "kernel.tls");
+fn bytes_alone_where_the_configuration_wants_no_more() {
+    counts_bytes(&offers_tls(), "[kernel]\ntls = \"bytes\"\n", "kernel.tls");
+}
+
+/// By default: as the probe's cost on this host says.
+#[test]
+fn plaintext_where_probes_are_cheap() {
+    let report = {
+        let _turn = Turn::take();
+        let server = Postgres::start(&offers_tls());
+        checked(server.port, "")
+    };
+    if report["tls_seen"] == true {
+        let turn = Turn::take();
+        let server = Postgres::start(&offers_tls());
+        let sensor = Sensor::start(&turn, "", &[]);
+        let output = seven_rows(&server, sensor);
+        let got = output.volume("template1", "postgres");
+        assert_eq!((got.queries, got.rows_returned), (1, 7), "{got:?}");
+    } else {
+        counts_bytes(&offers_tls(), "", "a probe costs");
     }
+}
+
+/// Asks by TLS for seven rows.
+fn seven_rows(server: &Postgres, sensor: Sensor) -> Output {
+    let output = server
+        .command("psql")
+        .args(["-X", "-At", "-c", "SELECT generate_series(1, 7)"])
+        .arg(format!(
+            "host=127.0.0.1 port={} user=postgres dbname=template1 sslmode=require",
+            server.port
+        ))
+        .output()
+        .expect("run psql");
+    assert!(output.status.success(), "{output:?}");
+    server.wait_until_idle();
+    sensor.stop()
 }
 
 /// The same functions in a file of another name: as if they were linked into the server.
@@ -111,18 +145,7 @@ fn a_library_of_its_own() {
     assert_eq!(report["tls_seen"], true, "{report:#}");
     let sensor = Sensor::start(&turn, &plaintext(), &[]);
     assert!(sensor.log().contains(&own), "{}", sensor.log());
-    let output = server
-        .command("psql")
-        .args(["-X", "-At", "-c", "SELECT generate_series(1, 7)"])
-        .arg(format!(
-            "host=127.0.0.1 port={} user=postgres dbname=template1 sslmode=require",
-            server.port
-        ))
-        .output()
-        .expect("run psql");
-    assert!(output.status.success(), "{output:?}");
-    server.wait_until_idle();
-    let output = sensor.stop();
+    let output = seven_rows(&server, sensor);
     let got = output.volume("template1", "postgres");
     assert_eq!((got.queries, got.rows_returned), (1, 7), "{got:?}");
 }

@@ -34,6 +34,8 @@ pub enum Scope {
 pub enum Tls {
     /// What they say, where the server's library can be probed.
     Plaintext,
+    /// The same where a probe costs little on this host.
+    Auto,
     /// How many bytes they carry.
     Bytes,
 }
@@ -129,15 +131,16 @@ impl Section {
             },
         };
         let tls = match &self.tls {
-            None => Tls::Bytes,
+            None => Tls::Auto,
             Some(text) => match text.get_ref().as_str() {
+                "auto" => Tls::Auto,
                 "plaintext" => Tls::Plaintext,
                 "bytes" => Tls::Bytes,
                 other => {
                     return Err(Problem::new(
                         text.span(),
                         format!("`{other}` does not say what to see of TLS connections"),
-                        "write \"plaintext\" (statements and rows, by probes on the server's OpenSSL) or \"bytes\"",
+                        "write \"plaintext\" (statements and rows, by probes on the server's OpenSSL), \"bytes\", or \"auto\"",
                     ));
                 }
             },

@@ -11,3 +11,4 @@ pub mod privileges;
 mod registers;
 mod test_run;
 pub mod tls;
+pub mod uprobe;

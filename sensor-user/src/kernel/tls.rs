@@ -1,6 +1,10 @@
 //! Probes on the TLS libraries of servers: put on and taken off as servers come and go. See docs/decisions/tls.md.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
@@ -14,7 +18,7 @@ use aya::{
 
 use caps::{CapSet, Capability};
 
-use super::{hooks::Family, privileges};
+use super::{hooks::Family, privileges, uprobe};
 use crate::{
     config::{Config, kernel},
     discover::{
@@ -22,9 +26,6 @@ use crate::{
         tls::{Library, Tls},
     },
 };
-
-/// Where the kernel offers uprobes as perf events.
-pub const UPROBES: &str = "/sys/bus/event_source/devices/uprobe";
 
 /// Programs and the functions that they sit on, in the order in which they are put on: reads come last, because a read ties a
 /// connection to its plaintext, and from then on nothing else of it is counted.
@@ -49,13 +50,53 @@ pub fn refusal(config: &Config, family: Option<Family>) -> Option<String> {
     if family == Some(Family::SysExit) {
         return Some("the hooks sys_exit tie no plaintext to its socket".to_owned());
     }
-    if !std::path::Path::new(UPROBES).exists() {
-        return Some(format!("this kernel has no uprobes ({UPROBES})"));
+    if !std::path::Path::new(uprobe::SOURCE).exists() {
+        return Some(format!("this kernel has no uprobes ({})", uprobe::SOURCE));
     }
     let right = right();
-    (!privileges::has(right)).then(|| {
-        format!("probes on libraries take {right} on this kernel, and this process lacks it")
-    })
+    if !privileges::has(right) {
+        return Some(format!(
+            "probes on libraries take {right} on this kernel, and this process lacks it"
+        ));
+    }
+    if config.kernel.tls == kernel::Tls::Auto {
+        return too_dear();
+    }
+    None
+}
+
+/// What a probe may cost at most for `"auto"` to put any on.
+const DEAR: Duration = Duration::from_micros(2);
+
+/// Why `"auto"` leaves probes away here.
+fn too_dear() -> Option<String> {
+    match cost() {
+        Ok(cost) if cost <= DEAR => None,
+        Ok(cost) => Some(format!(
+            "kernel.tls = \"auto\": a probe costs {} here, and more than {} is too much; \"plaintext\" has them put on all the same",
+            microseconds(cost),
+            microseconds(DEAR)
+        )),
+        Err(error) => Some(format!(
+            "kernel.tls = \"auto\": what a probe costs here can't be measured: {error}"
+        )),
+    }
+}
+
+/// What a probe costs on this host, measured once.
+///
+/// # Errors
+/// When it can't be measured: why.
+pub fn cost() -> Result<Duration, &'static str> {
+    static COST: LazyLock<Result<Duration, String>> = LazyLock::new(|| {
+        with_right(right(), || Ok(uprobe::cost()?)).map_err(|error| format!("{error:#}"))
+    });
+    COST.as_ref().copied().map_err(String::as_str)
+}
+
+/// As people read it.
+pub fn microseconds(time: Duration) -> String {
+    format!("{:.1} µs", time.as_secs_f64() * 1e6)
 }
 
 /// What putting probes on libraries takes: CAP_SYS_ADMIN on kernels that trust nobody else to name the place of an instruction
@@ -65,7 +106,9 @@ pub fn right() -> Capability {
     if held && caps::drop(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).is_err() {
         return Capability::CAP_SYS_ADMIN;
     }
-    let refused = ask_for_nothing().raw_os_error() == Some(libc::EACCES);
+    // In no file: who may not have any is told so first.
+    let refused =
+        uprobe::count(None, 0).is_err_and(|error| error.raw_os_error() == Some(libc::EACCES));
     if held {
         // What was taken away a moment ago is permitted.
         let _ = caps::raise(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
@@ -75,32 +118,6 @@ pub fn right() -> Capability {
     } else {
         Capability::CAP_PERFMON
     }
-}
-
-/// Asks for a probe in no file: who may not have any is told so first.
-fn ask_for_nothing() -> std::io::Error {
-    let kind = std::fs::read_to_string(format!("{UPROBES}/type"))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
-    // struct perf_event_attr, its first version: type, size, and of the rest only zeros.
-    let mut attributes = [0u32; 16];
-    attributes[0] = kind;
-    attributes[1] = 64;
-    // SAFETY: the attributes are as long as they say.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            attributes.as_mut_ptr(),
-            -1,
-            0,
-            -1,
-            0,
-        )
-    };
-    let error = std::io::Error::last_os_error();
-    debug_assert!(result < 0, "a probe in no file");
-    error
 }
 
 /// Sizes of the maps, by name.
@@ -175,7 +192,7 @@ impl Probes {
             if self.libraries.contains_key(&library.file) {
                 continue;
             }
-            match probe(ebpf, library, self.right) {
+            match with_right(self.right, || put_on(ebpf, library)) {
                 Ok(probed) => {
                     log::info!(
                         "probes put on {} for PostgreSQL {}",
@@ -226,17 +243,17 @@ impl Probes {
     }
 }
 
-fn probe(ebpf: &mut Ebpf, library: &Library, right: Capability) -> Result<Probed> {
-    // Held, but in effect for this moment only.
+/// Does something that takes a right: held, but in effect for this moment only.
+fn with_right<T>(right: Capability, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let asleep = !caps::has_cap(None, CapSet::Effective, right).unwrap_or(false);
     if asleep {
         caps::raise(None, CapSet::Effective, right).with_context(|| format!("{right}"))?;
     }
-    let probed = put_on(ebpf, library);
+    let done = act();
     if asleep {
         caps::drop(None, CapSet::Effective, right).with_context(|| format!("{right}"))?;
     }
-    probed
+    done
 }
 
 fn put_on(ebpf: &mut Ebpf, library: &Library) -> Result<Probed> {

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use btf_rs::Btf;
 
 use super::{Capability, Need, exists};
-use crate::kernel::ask;
+use crate::kernel::{ask, tls, uprobe};
 
 /// Number of the initial pid namespace, the same on every kernel (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
@@ -63,18 +63,17 @@ fn pid_namespace() -> Capability {
 }
 
 fn uprobes() -> Capability {
-    let present = exists("/sys/bus/event_source/devices/uprobe");
+    let present = exists(uprobe::SOURCE);
     Capability {
         name: "uprobes".to_owned(),
         present,
         need: Need::Informative,
         why: "what TLS connections say: probes on the servers' own OpenSSL",
-        found: if present {
-            "the kernel offers them as perf events"
-        } else {
-            "the kernel offers none"
-        }
-        .to_owned(),
+        found: match (present, tls::cost()) {
+            (true, Ok(cost)) => format!("one costs {}", tls::microseconds(cost)),
+            (true, Err(_)) => "the kernel offers them as perf events".to_owned(),
+            (false, _) => "the kernel offers none".to_owned(),
+        },
         remedy: "use a kernel with CONFIG_UPROBE_EVENTS=y",
     }
 }
