@@ -32,7 +32,8 @@ pub struct ThresholdLane {
     classes: Classes,
     /// Which rules an access falls under, by classes of principal and shape and by database.
     matches: FxHashMap<(u32, u32, Arc<str>), Arc<[Match]>>,
-    states: FxHashMap<StateKey, State>,
+    /// Apart: there are hundreds of thousands of them, and a table is as large as twice its entries.
+    states: FxHashMap<StateKey, Box<State>>,
     /// Windows that hold an estimate of each connection's streaming rows.
     streaming: FxHashMap<ConnectionId, Vec<StateKey>>,
     max_states: usize,
@@ -250,11 +251,13 @@ impl ThresholdLane {
         };
         self.make_room(&key, access.time);
         let rule = &self.rules[rule_match.rule];
-        let state = self.states.entry(key.clone()).or_insert_with(|| State {
-            window: Sliding::new(span),
-            in_flight: Vec::new(),
-            alerted: None,
-            limit,
+        let state = self.states.entry(key.clone()).or_insert_with(|| {
+            Box::new(State {
+                window: Sliding::new(span),
+                in_flight: Vec::new(),
+                alerted: None,
+                limit,
+            })
         });
         state.limit = limit;
         state.window.add(access, amount + lasting);
