@@ -36,6 +36,9 @@ pub enum Protocol {
     Postgres = 0,
     /// MySQL's, and MariaDB's.
     MySql = 1,
+    /// PostgreSQL's, by a pooler: one process for all connections, which asks for more before it has answered, and whose buffers serve
+    /// another connection a moment later.
+    Pooled = 2,
 }
 
 /// How the response is being followed.

@@ -34,23 +34,23 @@ use crate::{maps::setting, tls};
 #[inline(always)]
 pub fn operation(operation: &Operation, direction: Direction) {
     let connection = match state::find(operation.sk) {
-        Some(connection) => connection,
+        Some(connection) => Some(connection),
         None if operation.length <= 0 => return,
         None if is_ignored(operation.sk) => {
             #[cfg(not(floor))]
             if setting!(tls) != 0 {
                 tls::foreign();
             }
-            // A server's own client socket (dblink, postgres_fdw, a standby): it may talk to a watched server.
-            if direction == Direction::Sent {
-                client::sent(operation);
-            }
-            return;
+            None
         }
-        None => match adopt(operation, direction) {
-            Some(connection) => connection,
-            None => return,
-        },
+        None => adopt(operation, direction),
+    };
+    let Some(connection) = connection else {
+        // A server's own client socket (dblink, postgres_fdw, a standby, a pooler): it may talk to a watched server.
+        if direction == Direction::Sent {
+            client::sent(operation);
+        }
+        return;
     };
     if connection.has(CONNECTION_CLOSED) {
         return;
@@ -142,9 +142,9 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
         return None;
     }
     let protocol = task::protocol();
-    let older = identity::is_older_than_sensor() && !is_greeting(operation, direction, protocol);
+    let older = identity::is_older_than_sensor() && !is_beginning(operation, direction, protocol);
     let begins = match protocol {
-        Protocol::Postgres => Direction::Received,
+        Protocol::Postgres | Protocol::Pooled => Direction::Received,
         Protocol::MySql => Direction::Sent,
     };
     if !is_client_connection(sk, family, direction == begins, older) {
@@ -198,22 +198,30 @@ fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool)
     begins
 }
 
-/// Does a server that speaks first greet a client with this operation? Then its connection is new, however old the server.
+/// Does a connection begin with this operation, by what it says: a server's greeting, or a client's start-up packet? Then it is new,
+/// however old the process that serves it: servers of many threads, and poolers, are older than most of their connections.
 #[cfg(not(floor))]
 #[inline(always)]
-fn is_greeting(operation: &Operation, direction: Direction, protocol: Protocol) -> bool {
-    if protocol != Protocol::MySql || direction != Direction::Sent {
+fn is_beginning(operation: &Operation, direction: Direction, protocol: Protocol) -> bool {
+    if (protocol == Protocol::MySql) != (direction == Direction::Sent) {
         return false;
     }
-    registers::buffer()
+    let Some(word) = registers::buffer()
         .filter(|buffer| buffer.vectors == 0)
         .and_then(|buffer| registers::read_user::<u64>(buffer.address))
-        .is_some_and(|word| mysql::is_greeting(word, operation.length as u32))
+    else {
+        return false;
+    };
+    if protocol == Protocol::MySql {
+        mysql::is_greeting(word, operation.length as u32)
+    } else {
+        postgres::is_startup(word, operation.length as u32)
+    }
 }
 
 #[cfg(floor)]
 #[inline(always)]
-fn is_greeting(_: &Operation, _: Direction, _: Protocol) -> bool {
+fn is_beginning(_: &Operation, _: Direction, _: Protocol) -> bool {
     false
 }
 

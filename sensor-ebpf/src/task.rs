@@ -142,18 +142,30 @@ fn speaks_mysql(name: [u64; 2]) -> bool {
 #[cfg(not(floor))]
 #[inline(always)]
 pub fn protocol() -> Protocol {
-    if setting!(mysql_commands) != 0 && speaks_mysql(command(leader())) {
+    if is_pooler(command(leader())) {
+        Protocol::Pooled
+    } else if setting!(mysql_commands) != 0 && speaks_mysql(command(leader())) {
         Protocol::MySql
     } else {
         Protocol::Postgres
     }
 }
 
-/// The lowest rung knows no other.
+/// The lowest rung knows no MySQL.
 #[cfg(floor)]
 #[inline(always)]
 pub fn protocol() -> Protocol {
-    Protocol::Postgres
+    if is_pooler(command(current())) {
+        Protocol::Pooled
+    } else {
+        Protocol::Postgres
+    }
+}
+
+/// Is this the command name of PgBouncer? What may stand behind its NUL is not looked at.
+#[inline(always)]
+fn is_pooler(name: [u64; 2]) -> bool {
+    name[0] == u64::from_ne_bytes(*b"pgbounce") && name[1] as u16 == u16::from_ne_bytes(*b"r\0")
 }
 
 /// The task that its process began with.

@@ -15,6 +15,7 @@ pub mod clients;
 pub mod login;
 pub mod network;
 pub mod otlp;
+pub mod pgbouncer;
 pub mod raw;
 pub mod receivers;
 pub mod relay;

@@ -363,7 +363,8 @@ impl Postgres {
         self.directory.path().join("log")
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
@@ -395,7 +396,7 @@ fn newest_bin() -> PathBuf {
 }
 
 /// User and group id.
-fn user(name: &str) -> (u32, u32) {
+pub(crate) fn user(name: &str) -> (u32, u32) {
     let c_name = CString::new(name).expect("no NUL");
     // SAFETY: the name ends with NUL; the result is read at once (no other thread of the tests asks for users).
     let entry = unsafe { libc::getpwnam(c_name.as_ptr()).as_ref() };
@@ -404,7 +405,7 @@ fn user(name: &str) -> (u32, u32) {
 }
 
 /// A TCP port that was free a moment ago, on both loopback addresses.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();

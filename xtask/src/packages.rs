@@ -89,6 +89,8 @@ pub const CLIENTS: &[Need] = &[
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
     installed("libpostgresql-jdbc-java"),
+    // Stands between clients and servers.
+    program("pgbouncer", "pgbouncer"),
     // In which `sensor top` is tried.
     program("tmux", "tmux"),
     // Which says what the unit file's directives mean.

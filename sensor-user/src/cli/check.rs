@@ -113,7 +113,7 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 fn find(config: &Config) -> Findings {
     let host = capability::host(config);
     let commands = config.discover.command_names();
-    let servers: Vec<Found> = discover::servers(&commands, config.kernel.network_namespace)
+    let servers: Vec<Found> = discover::servers(&commands, config.kernel.network_namespace, &[])
         .into_iter()
         .map(|server| Found::new(server, config, &host))
         .collect();

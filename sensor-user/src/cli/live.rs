@@ -35,6 +35,11 @@ mod telemetry;
 
 use memory::Memory;
 
+/// A server that has been there for so long listens wherever it will.
+const SETTLES: Duration = Duration::from_secs(5);
+/// All the same, all of them are looked at anew after so long.
+const REVIEWED: Duration = Duration::from_secs(60);
+
 /// After a server process began, look for its server this often …
 const BURST_INTERVAL: Duration = Duration::from_millis(100);
 /// … for this long: it writes `postmaster.pid` only when it listens.
@@ -68,6 +73,9 @@ pub struct Live {
     strangers: HashSet<u32>,
     ports: HashMap<u32, u64>,
     discovered: Instant,
+    /// When servers came or went, and when all of them were looked at anew.
+    changed: Instant,
+    reviewed: Instant,
     burst_until: Option<Instant>,
     ring_full: u64,
     overflow_swept: Instant,
@@ -104,6 +112,8 @@ impl Live {
             strangers: HashSet::new(),
             ports: HashMap::new(),
             discovered: Instant::now(),
+            changed: Instant::now(),
+            reviewed: Instant::now(),
             burst_until: None,
             ring_full: 0,
             overflow_swept: Instant::now(),
@@ -198,7 +208,12 @@ impl Live {
         if self.strangers.len() >= STRANGERS {
             self.strangers.clear();
         }
-        if self.strangers.insert(opened.server_parent) {
+        let server = if discover::is_alone(opened.server_pid) {
+            opened.server_pid
+        } else {
+            opened.server_parent
+        };
+        if self.strangers.insert(server) {
             self.discover();
         }
     }
@@ -313,9 +328,18 @@ impl Live {
 
     fn discover(&mut self) {
         self.discovered = Instant::now();
+        // Somebody who has just begun may not listen everywhere yet.
+        let is_new = self.changed.elapsed() < SETTLES;
+        let known = if is_new || self.reviewed.elapsed() >= REVIEWED {
+            self.reviewed = Instant::now();
+            &[]
+        } else {
+            self.servers.as_slice()
+        };
         let servers = discover::servers(
             &self.config.discover.command_names(),
             self.config.kernel.network_namespace,
+            known,
         );
         if servers == self.servers {
             return;
@@ -363,6 +387,7 @@ impl Live {
         self.ports = ports;
         self.pipeline.resolver.set_servers(&servers);
         self.servers = servers;
+        self.changed = Instant::now();
     }
 
     /// Probes come and go with the servers that offer TLS.

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use sensor_ebpf::settings::COMMANDS;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{error::Problem, units};
+use crate::discover::pgbouncer;
 
-/// Command names of PostgreSQL servers.
-pub const COMMAND_NAMES: [&str; 2] = ["postgres", "postmaster"];
+/// Command names of PostgreSQL servers, and of what stands before them.
+pub const COMMAND_NAMES: [&str; 3] = ["postgres", "postmaster", pgbouncer::COMMAND_NAME];
 
 /// Command names of MariaDB and MySQL servers.
 pub const MYSQL_COMMAND_NAMES: [&str; 2] = ["mariadbd", "mysqld"];
+
+/// So many more have a place.
+const EXTRA: usize = COMMANDS - COMMAND_NAMES.len() - MYSQL_COMMAND_NAMES.len();
 
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
@@ -32,11 +37,11 @@ pub(super) struct Section {
 impl Section {
     pub fn build(self) -> Result<Discover, Problem> {
         for (i, name) in self.extra_command_names.iter().enumerate() {
-            if name.get_ref().is_empty() || name.get_ref().len() > 15 || i >= 6 {
+            if name.get_ref().is_empty() || name.get_ref().len() > 15 || i >= EXTRA {
                 return Err(Problem::new(
                     name.span(),
                     format!("`{}` can't be watched", name.get_ref()),
-                    "at most six command names of 1 to 15 bytes, as `ps -o comm` shows them",
+                    "at most five command names of 1 to 15 bytes, as `ps -o comm` shows them",
                 ));
             }
         }

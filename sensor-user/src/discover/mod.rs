@@ -13,19 +13,23 @@ use crate::{
     principal::DbSystem,
 };
 
+mod listening;
 mod mysql;
+pub mod pgbouncer;
 pub mod tls;
 
 use tls::Tls;
 
-/// A database server and its data directory.
+/// A database server and its data directory, or a pooler in front of some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// What it is.
     pub system: DbSystem,
-    /// Process id, of PostgreSQL the postmaster's.
+    /// Process id, of PostgreSQL the postmaster's, of a pooler the pooler's.
     pub pid: u32,
-    /// Short name: `15/main:5432`, `mariadb-10.11/mysql:3306`.
+    /// A pooler: whatever it serves, it has from a server.
+    pub pooler: bool,
+    /// Short name: `15/main:5432`, `mariadb-10.11/mysql:3306`, `pgbouncer:6432`.
     pub name: Arc<str>,
     /// Version, as far as its data directory tells: PostgreSQL's major version.
     pub version: String,
@@ -46,11 +50,16 @@ pub struct Server {
 /// All servers that run now in these network namespaces.
 ///
 /// `commands` are the command names to look for. Processes of other users are readable as root only; what can't be
-/// read is left out.
-pub fn servers(commands: &[String], scope: Scope) -> Vec<Server> {
+/// read is left out. Of those `known` that serve all connections by one process nothing is read again but that they still run:
+/// what they listen on stands among all their sockets, thousands at times.
+pub fn servers(commands: &[String], scope: Scope, known: &[Server]) -> Vec<Server> {
+    let is_known = |pid| {
+        let known = known.iter().find(|server| server.pid == pid)?;
+        (known.pooler || known.system != DbSystem::PostgreSql).then(|| known.clone())
+    };
     let mut servers: Vec<Server> = postmasters(commands)
         .filter(|pid| is_in_scope(*pid, scope))
-        .filter_map(|pid| server(pid).ok())
+        .filter_map(|pid| is_known(pid).or_else(|| server(pid).ok()))
         .collect();
     servers.sort_by_key(|server| server.pid);
     servers
@@ -121,8 +130,16 @@ pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
     Some((stat.get(open + 1..close)?.to_owned(), parent))
 }
 
+/// Does one process of this name serve all connections, so that its parent is anybody?
+pub fn is_alone(pid: u32) -> bool {
+    command_and_parent(pid).is_some_and(|(command, _)| {
+        command == pgbouncer::COMMAND_NAME || MYSQL_COMMAND_NAMES.contains(&command.as_str())
+    })
+}
+
 fn server(pid: u32) -> std::io::Result<Server> {
     match command_and_parent(pid) {
+        Some((command, _)) if command == pgbouncer::COMMAND_NAME => pgbouncer::server(pid),
         Some((command, _)) if MYSQL_COMMAND_NAMES.contains(&command.as_str()) => mysql::server(pid),
         _ => postgres(pid),
     }
@@ -158,6 +175,7 @@ fn postgres(pid: u32) -> std::io::Result<Server> {
     Ok(Server {
         system: DbSystem::PostgreSql,
         pid,
+        pooler: false,
         name: format!("{version}/{directory}:{port}").into(),
         version,
         ssl: tls::is_offered(&data, &inside, pid),
@@ -201,6 +219,7 @@ mod tests {
         let server = |port, tcp| Server {
             system: DbSystem::PostgreSql,
             pid: 1,
+            pooler: false,
             name: "".into(),
             version: String::new(),
             data_directory: PathBuf::new(),

@@ -396,6 +396,8 @@ metrics! {
     CONNECTIONS = "data_access.sensor.connections", "{connection}", Gauge, &[], "Connections that are open.";
     PRINCIPALS = "data_access.sensor.principals", "{principal}", Gauge, &[], "Principals seen.";
     SHAPES = "data_access.sensor.shapes", "{shape}", Gauge, &[], "Statement shapes known.";
+    POOLED_ROWS = "data_access.sensor.pooled_rows", "{row}", Sum, &[SERVER], "Rows that a pooler on this host had from a server for clients that are watched at the pooler itself: they count there, under whoever they are, and nowhere else.";
+    POOLED_QUERIES = "data_access.sensor.pooled_queries", "{query}", Sum, &[SERVER], "Statements of that kind, those that the pooler runs for its own ends included.";
     ALERTS_WITHHELD = "data_access.sensor.alerts.withheld", "{alert}", Sum, &[], "Alerts of the lanes that the budget (alerts_per_day) withheld.";
     LATE = "data_access.sensor.detection.late", "{record}", Sum, &[], "Records that came after their day had been judged: in volumes, not in baselines.";
     WINDOWS = "data_access.sensor.windows", "{window}", Gauge, &[], "Threshold windows held.";

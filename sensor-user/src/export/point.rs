@@ -149,6 +149,7 @@ pub fn principal_attributes(principal: &Principal) -> Attributes {
             Field::ApplicationName => names::APPLICATION_NAME,
             Field::Container => names::CONTAINER_ID,
             Field::Pod => names::K8S_POD_UID,
+            Field::Pooler => names::POOLER,
             Field::User | Field::Role | Field::ClientAddress | Field::OsUser | Field::LoginUser => {
                 continue;
             }

@@ -74,6 +74,8 @@ pub struct Pipeline {
     pub records: Records,
     /// Rows a statement by principal.
     pub spread: Spread,
+    /// What poolers asked for on behalf of clients that are watched at the pooler's front, where it counts; by server.
+    pub pooled: HashMap<Arc<str>, Volume>,
     /// Sizes of tables.
     pub sizes: crate::detect::threshold::TableSizes,
     /// How much of each principal's bytes was understood; indexed by [`PrincipalId`].
@@ -149,6 +151,7 @@ impl Pipeline {
             keys: Keys::default(),
             records: Records::default(),
             spread: Spread::new(config.export.histogram_series),
+            pooled: HashMap::new(),
             sizes: config.tables.clone(),
             completeness: Vec::new(),
             flights: HashMap::new(),
@@ -423,6 +426,7 @@ impl Pipeline {
         };
         if let Some(whole) = whole
             && record.queries > 0
+            && !self.resolver.is_counted_at_front(&session)
         {
             let largest = in_detail && record.queries > 1;
             self.spread.observe(
@@ -562,12 +566,15 @@ impl Pipeline {
     }
 
     fn phase(&mut self, record: &PhaseRecord, clock: Clock) {
+        let connection = record.header.connection;
+        if record.header.tag == Phase::Ready as u8 {
+            self.resolver.understood(connection, true);
+        }
         let bytes = record.bytes_sent + record.bytes_received;
         if bytes == 0 {
             return;
         }
         let time = clock.convert(record.time);
-        let connection = record.header.connection;
         let session = self.session(connection, time);
         let spot = match record.header.tag {
             tag if tag == Phase::Encrypted as u8 || tag == Phase::Handshake as u8 => {
@@ -581,6 +588,8 @@ impl Pipeline {
         };
         self.completeness_mut(session.principal)
             .add_blind(spot, bytes);
+        self.resolver
+            .understood(connection, spot == BlindSpot::Control);
         self.account(connection, record.bytes_sent, record.bytes_received);
         let shape = self.shapes.shape(shapes::NONE).clone();
         self.deliver(
@@ -703,6 +712,11 @@ impl Pipeline {
             && let Some(flight) = self.flights.get_mut(&access.session.connection.0)
         {
             flight.streaming(access.shape_id, estimated_rows);
+        }
+        if self.resolver.is_counted_at_front(access.session) {
+            let server = access.session.who.server.clone();
+            *self.pooled.entry(server).or_default() += access.volume;
+            return;
         }
         self.totals.observe(&access);
         self.egress.observe(&access);

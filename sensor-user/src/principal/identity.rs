@@ -27,11 +27,13 @@ pub enum Field {
     Container,
     /// Pod of a client on this host.
     Pod,
+    /// That the client is a pooler, and which.
+    Pooler,
 }
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::User,
         Self::Role,
         Self::ClientAddress,
@@ -42,6 +44,7 @@ impl Field {
         Self::ApplicationName,
         Self::Container,
         Self::Pod,
+        Self::Pooler,
     ];
 
     /// As the configuration spells it.
@@ -57,6 +60,7 @@ impl Field {
             Self::ApplicationName => "application_name",
             Self::Container => "container",
             Self::Pod => "pod",
+            Self::Pooler => "pooler",
         }
     }
 
@@ -85,6 +89,7 @@ impl Default for Identity {
             Field::ClientAddress,
             Field::OsUser,
             Field::LoginUser,
+            Field::Pooler,
         ])
     }
 }
@@ -117,6 +122,7 @@ impl Identity {
                 | Field::ApplicationName
                 | Field::Container
                 | Field::Pod
+                | Field::Pooler
                     if has =>
                 {
                     if let Some(value) = value(field, session) {
@@ -139,6 +145,7 @@ fn value(field: Field, session: &Session) -> Option<Arc<str>> {
         Field::ApplicationName => Some(session.application_name.clone()),
         Field::Container => container?.id.clone(),
         Field::Pod => container?.pod.clone(),
+        Field::Pooler => session.pooler.clone(),
         _ => None,
     }
     .filter(|value| !value.is_empty())

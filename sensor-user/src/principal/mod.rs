@@ -9,6 +9,7 @@ pub mod identity;
 mod interner;
 mod local;
 mod mysql;
+mod pooler;
 pub mod process;
 pub mod resolver;
 pub mod role;

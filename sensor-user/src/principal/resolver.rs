@@ -1,6 +1,10 @@
 //! Connections and the principals behind them.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use sensor_ebpf::{
     connection::Protocol,
@@ -12,6 +16,7 @@ use super::{
     identity::Identity,
     interner::Interner,
     local::{self, Clients},
+    pooler::Poolers,
     process::{self, Process, UNSET},
     role::Roles,
     startup, title,
@@ -40,6 +45,26 @@ pub struct Resolver {
     servers: HashMap<u32, Arc<Server>>,
     clients: Clients,
     users: Users,
+    names: Names,
+    pooled: Poolers,
+}
+
+/// Names that many sessions have, of databases and applications: kept once.
+#[derive(Debug, Default)]
+struct Names(HashSet<Arc<str>>);
+
+/// So many are remembered; clients can make up more.
+const NAMES: usize = 10_000;
+
+impl Names {
+    /// Has an equal name that is kept already take the place of this one.
+    fn share(&mut self, name: &mut Arc<str>) {
+        if let Some(known) = self.0.get(name) {
+            *name = known.clone();
+        } else if self.0.len() < NAMES {
+            self.0.insert(name.clone());
+        }
+    }
 }
 
 impl Resolver {
@@ -55,6 +80,8 @@ impl Resolver {
             servers: HashMap::new(),
             clients: Clients::new(config.command_lines),
             users: Users::default(),
+            names: Names::default(),
+            pooled: Poolers::default(),
         }
     }
 
@@ -64,6 +91,41 @@ impl Resolver {
             .iter()
             .map(|server| (server.pid, Arc::new(server.clone())))
             .collect();
+        self.pooled.retain(&self.poolers_on_this_host());
+    }
+
+    fn poolers_on_this_host(&self) -> HashSet<u32> {
+        let poolers = self.servers.values().filter(|server| server.pooler);
+        poolers.map(|server| server.pid).collect()
+    }
+
+    /// Is this process a watched pooler?
+    fn is_pooler(&self, pid: u32) -> bool {
+        self.servers.get(&pid).is_some_and(|server| server.pooler)
+    }
+
+    /// A connection's bytes are, or are not, understood from now on.
+    pub fn understood(&mut self, connection: u64, is: bool) {
+        let Some(session) = self.sessions.get(&connection) else {
+            return;
+        };
+        let pid = session.server_pid;
+        if self.is_pooler(pid) {
+            self.pooled.understood(connection, pid, is);
+        }
+    }
+
+    /// Does a watched pooler ask on this session for clients whose own connections, all of them, are seen? Then it has been counted
+    /// there, or will be.
+    pub fn is_counted_at_front(&self, session: &Session) -> bool {
+        self.pooler_of(session)
+            .is_some_and(|pooler| self.pooled.is_open(pooler))
+    }
+
+    /// The watched pooler that is a session's client, by its process.
+    fn pooler_of(&self, session: &Session) -> Option<u32> {
+        let process = session.process.as_ref()?;
+        self.is_pooler(process.pid).then_some(process.pid)
     }
 
     /// Is this process a known server?
@@ -193,6 +255,7 @@ impl Resolver {
         self.beginning.insert(connection, session);
         if preexisting {
             self.begin(connection);
+            self.understood(connection, false);
         }
     }
 
@@ -223,10 +286,51 @@ impl Resolver {
 
     /// Keeps a session, under the principal that it has by all that is known now.
     fn put(&mut self, mut session: Session) {
+        self.look_behind_pooler(&mut session);
         session.principal = self
             .principals
             .intern(self.identity.of(&session.who, &session));
+        // Nearly always nothing is known beyond what the identity is made of.
+        let principal = self.principals.get(session.principal);
+        if **principal == *session.who {
+            session.who = principal.clone();
+        }
+        for name in [
+            &mut session.database,
+            &mut session.application_name,
+            &mut session.program,
+        ] {
+            self.names.share(name);
+        }
         self.sessions.insert(session.connection.0, session);
+    }
+
+    /// Connections of a pooler tell which server its clients' are with.
+    fn look_behind_pooler(&mut self, session: &mut Session) {
+        if let Some(pooler) = self.pooler_of(session)
+            && !session.database.is_empty()
+        {
+            let (server, port) = (session.who.server.clone(), session.who.server_port);
+            if self.pooled.leads(pooler, &session.database, &server, port) {
+                let front = |other: &&Session| {
+                    other.server_pid == pooler && other.database == session.database
+                };
+                let front: Vec<Session> = self.sessions.values().filter(front).cloned().collect();
+                for other in front {
+                    self.put(other);
+                }
+            }
+        } else if let Some(pooler) = self.servers.get(&session.server_pid)
+            && pooler.pooler
+        {
+            let behind = self.pooled.server(session.server_pid, &session.database);
+            let (server, port) = behind.unwrap_or_else(|| (pooler.name.clone(), pooler.port));
+            if session.who.server != server {
+                let who = Arc::make_mut(&mut session.who);
+                who.server = server;
+                who.server_port = port;
+            }
+        }
     }
 
     /// The start-up packet told user and database.
@@ -389,6 +493,7 @@ impl Resolver {
     /// A connection ended.
     pub fn closed(&mut self, connection: u64) -> Option<Session> {
         self.clients.closed(connection);
+        self.pooled.closed(connection);
         self.roles.remove(&connection);
         self.beginning.remove(&connection);
         self.sessions.remove(&connection)

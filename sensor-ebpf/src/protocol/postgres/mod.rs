@@ -14,6 +14,7 @@ pub use request::mergeable;
 pub use request::{Taken, taken, turn as received_turn};
 #[cfg(floor)]
 pub use response::{turn as sent_turn, walk};
+pub use startup::is_startup;
 
 mod completion;
 mod messages;

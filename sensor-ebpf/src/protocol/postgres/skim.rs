@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     bytes::BASE,
-    connection::{CONNECTION_COPY_OUT, Connection, Follow, REQUEST_SEVERAL, REQUEST_SYNC, TAIL},
+    connection::{
+        CONNECTION_COPY_OUT, Connection, Follow, Protocol, REQUEST_SEVERAL, REQUEST_SYNC, TAIL,
+    },
     protocol::{
         Surroundings,
         tail::{keep_tail, restore_tail},
@@ -22,10 +24,12 @@ use crate::{
 
 const TAIL_LENGTH: u32 = TAIL as u32;
 
-/// May the rest of the current response be skimmed? Only when it answers the only outstanding statement.
+/// May the rest of the current response be skimmed? Only when it answers the only outstanding statement, and never a pooler's: it asks
+/// for input when it likes to, and what it has sent is overwritten soon.
 #[inline(always)]
 pub fn may_begin<S: Surroundings>(s: &S, c: &Connection) -> bool {
     c.response_bytes >= s.skim_after()
+        && c.protocol != Protocol::Pooled as u8
         && c.outstanding == 1
         && c.front.count == 1
         && c.front.flags & (REQUEST_SYNC | REQUEST_SEVERAL) == REQUEST_SYNC

@@ -67,6 +67,17 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     }
 }
 
+/// May a read of `length` bytes, the first eight of which are these, be a client's first words: a start-up packet, or a request for
+/// encryption or to cancel?
+#[inline(always)]
+pub fn is_startup(word: u64, length: u32) -> bool {
+    let total = (word as u32).swap_bytes();
+    let code = ((word >> 32) as u32).swap_bytes();
+    (PREFIX..=LONGEST).contains(&total)
+        && total <= length
+        && (code >> 16 == MAJOR || code == SSL || code == GSSENC || code == CANCEL)
+}
+
 #[inline(never)]
 fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let saved = u32::from(c.partial);
@@ -196,4 +207,25 @@ fn forget_stream(c: &mut Connection) {
     c.rows_reported = 0;
     c.response_bytes = 0;
     c.ordinal = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_words_of_a_client_are_known() {
+        let is = |bytes: [u8; 8], length| is_startup(u64::from_le_bytes(bytes), length);
+        assert!(is([0, 0, 0, 9, 0, 3, 0, 0], 9));
+        // With more behind it, of another minor version, and what asks for encryption or to cancel.
+        assert!(is([0, 0, 0, 9, 0, 3, 0, 2], 100));
+        for code in [SSL, GSSENC, CANCEL] {
+            let [a, b, c, d] = code.to_be_bytes();
+            assert!(is([0, 0, 0, 8, a, b, c, d], 8), "{code}");
+        }
+        assert!(!is([0, 0, 0, 90, 0, 3, 0, 0], 50), "not all of it");
+        assert!(!is([0, 0, 0, 9, 0, 2, 0, 0], 9), "another version");
+        assert!(!is(*b"Q\0\0\0\x0bSEL", 12), "a query");
+        assert!(!is([0; 8], 8));
+    }
 }

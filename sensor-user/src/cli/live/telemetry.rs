@@ -317,6 +317,14 @@ impl Live {
                 point(&names::HISTORY_SIZE, history.bytes),
             ]);
         }
+        for (server, volume) in &self.pipeline.pooled {
+            for (metric, value) in [
+                (&names::POOLED_ROWS, volume.rows()),
+                (&names::POOLED_QUERIES, volume.queries),
+            ] {
+                points.push(with(metric, names::SERVER, server, value));
+            }
+        }
         for (cause, bytes) in completeness.blind() {
             points.push(with(&names::BLIND_BYTES, names::CAUSE, cause, bytes));
         }

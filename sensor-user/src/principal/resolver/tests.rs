@@ -3,6 +3,7 @@
 use sensor_ebpf::record::{FAMILY_INET, RecordHeader};
 
 use super::*;
+use crate::principal::identity::Field;
 
 fn resolver(max_principals: usize) -> Resolver {
     Resolver::new(max_principals, &Principals::default())
@@ -213,4 +214,107 @@ fn both_ends_of_tcp_are_tied_across_namespaces_and_hands() {
     assert_eq!((uid(&resolver, 1), uid(&resolver, 2)), (Some(5), None));
     resolver.local_client(&tcp(1500, 6, 7));
     assert_eq!((uid(&resolver, 1), uid(&resolver, 2)), (Some(6), None));
+}
+
+/// A server at process 10 and a pooler at 20.
+fn with_pooler() -> Resolver {
+    let server = |pid, pooler, name: &str| Server {
+        system: DbSystem::PostgreSql,
+        pid,
+        pooler,
+        name: name.into(),
+        version: String::new(),
+        data_directory: std::path::PathBuf::new(),
+        port: 5432,
+        socket_directory: None,
+        tcp: true,
+        ssl: false,
+        tls: crate::discover::tls::Tls::Hidden(String::new()),
+    };
+    let mut resolver = resolver(10);
+    resolver.set_servers(&[server(10, false, "15/main"), server(20, true, "pgbouncer")]);
+    resolver
+}
+
+/// A client of the pooler.
+fn front(resolver: &mut Resolver, connection: u64, user: &str) {
+    resolver.opened(
+        &OpenRecord {
+            server_pid: 20,
+            server_parent: 1,
+            ..open(connection, 0)
+        },
+        Timestamp(1),
+    );
+    let told = format!("user\0{user}\0database\0crm\0\0");
+    resolver.started(connection, 0, told.as_bytes(), false);
+}
+
+/// The pooler, at the server.
+fn back(resolver: &mut Resolver, connection: u64) {
+    let mut command = [0; 16];
+    command[..9].copy_from_slice(b"pgbouncer");
+    resolver.opened(
+        &OpenRecord {
+            server_pid: 11,
+            server_parent: 10,
+            peer_cookie: connection,
+            ..open(connection, 0)
+        },
+        Timestamp(2),
+    );
+    resolver.local_client(&LocalClientRecord {
+        cookie: connection,
+        family: FAMILY_UNIX,
+        pid: 20,
+        command,
+        ..LocalClientRecord::default()
+    });
+    resolver.started(connection, 0, b"user\0pool\0database\0crm\0\0", false);
+}
+
+#[test]
+fn who_uses_a_pooler_is_with_the_server_behind_it() {
+    let mut resolver = with_pooler();
+    let server = |resolver: &Resolver, connection| {
+        let session = resolver.session(connection).expect("session");
+        resolver.principal(session.principal).server.to_string()
+    };
+    front(&mut resolver, 1, "ann");
+    assert_eq!(server(&resolver, 1), "pgbouncer");
+    back(&mut resolver, 2);
+    assert_eq!(server(&resolver, 1), "15/main");
+    front(&mut resolver, 3, "bob");
+    assert_eq!(server(&resolver, 3), "15/main");
+    // Its own connection is the pooler's, and counts at its front.
+    let session = resolver.session(2).expect("session").clone();
+    let principal = resolver.principal(session.principal).clone();
+    assert_eq!(principal.more, [(Field::Pooler, "pgbouncer".into())]);
+    assert!(resolver.is_counted_at_front(&session));
+    let clients = resolver.session(1).expect("session").clone();
+    assert!(!resolver.is_counted_at_front(&clients));
+}
+
+#[test]
+fn a_pooler_with_a_client_that_is_not_understood_counts_itself() {
+    let mut resolver = with_pooler();
+    back(&mut resolver, 2);
+    let session = resolver.session(2).expect("session").clone();
+    assert!(resolver.is_counted_at_front(&session));
+    front(&mut resolver, 1, "ann");
+    resolver.understood(1, false);
+    assert!(!resolver.is_counted_at_front(&session));
+    resolver.closed(1);
+    assert!(resolver.is_counted_at_front(&session));
+    // One that was there before the sensor, until it says something whole.
+    let mut early = open(3, 0);
+    early.server_pid = 20;
+    early.header.flags = OPEN_PREEXISTING;
+    resolver.opened(&early, Timestamp(1));
+    assert!(!resolver.is_counted_at_front(&session));
+    resolver.understood(3, true);
+    assert!(resolver.is_counted_at_front(&session));
+    // A pooler that runs no more has no front.
+    resolver.set_servers(&[]);
+    assert!(!resolver.is_counted_at_front(&session));
 }
