@@ -1,6 +1,6 @@
 //! Debian packages.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -47,8 +47,52 @@ pub fn install(needs: &[Need]) -> Result<String> {
     command::logged(apt().arg("update"), "apt-update").context(
         "cannot read the package lists: is the network up, and are apt's sources right?",
     )?;
-    command::logged(&mut install, "apt-install")?;
+    let policy = Policy::start_nothing()?;
+    let installed = command::logged(&mut install, "apt-install");
+    drop(policy);
+    installed?;
+    for service in SERVICES {
+        if missing.iter().any(|package| package.starts_with(service))
+            && command::on_path("systemctl")
+        {
+            // Nor with the next start of the machine. Without a running systemd there is nothing to be done.
+            let _ = command::output(command::command("systemctl").args(["disable", service]));
+        }
+    }
     Ok(format!("installed {}", missing.join(" ")))
+}
+
+/// Services that Debian has start with the machine once they are installed; demo and tests start their own.
+const SERVICES: [&str; 2] = ["mariadb", "pgbouncer"];
+
+/// Asked by packages whether what they have installed may be started.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// A [`POLICY`] that says no, until this is dropped. Somebody's own is left as it is.
+struct Policy {
+    is_ours: bool,
+}
+
+impl Policy {
+    fn start_nothing() -> Result<Self> {
+        let is_ours = !fs::exists(POLICY).unwrap_or(false);
+        if is_ours {
+            fs::write(POLICY, "#!/bin/sh\nexit 101\n")
+                .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
+                .with_context(|| format!("cannot write {POLICY}"))?;
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if self.is_ours
+            && let Err(error) = fs::remove_file(POLICY)
+        {
+            eprintln!("xtask: cannot remove {POLICY}, so that packages start no service: {error}");
+        }
+    }
 }
 
 fn apt() -> Command {
