@@ -113,10 +113,11 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 fn find(config: &Config) -> Findings {
     let host = capability::host(config);
     let commands = config.discover.command_names();
-    let servers: Vec<Found> = discover::servers(&commands, config.kernel.network_namespace, &[])
-        .into_iter()
-        .map(|server| Found::new(server, config, &host))
-        .collect();
+    let servers: Vec<Found> =
+        discover::servers(&commands, config.kernel.network_namespace, &[], true)
+            .into_iter()
+            .map(|server| Found::new(server, config, &host))
+            .collect();
     let mut lost: Vec<String> = host
         .missing(Need::Useful)
         .map(|missing| format!("without {}: {}", missing.name, missing.why))

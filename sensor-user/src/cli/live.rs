@@ -208,12 +208,15 @@ impl Live {
         if self.strangers.len() >= STRANGERS {
             self.strangers.clear();
         }
-        let server = if discover::is_alone(opened.server_pid) {
+        // Again and again for one whose every connection would be another's, but not for each of them.
+        let is_alone = discover::is_alone(opened.server_pid);
+        let is_due = is_alone && self.discovered.elapsed() >= BURST_INTERVAL;
+        if self.strangers.insert(if is_alone {
             opened.server_pid
         } else {
             opened.server_parent
-        };
-        if self.strangers.insert(server) {
+        }) || is_due
+        {
             self.discover();
         }
     }
@@ -330,16 +333,15 @@ impl Live {
         self.discovered = Instant::now();
         // Somebody who has just begun may not listen everywhere yet.
         let is_new = self.changed.elapsed() < SETTLES;
-        let known = if is_new || self.reviewed.elapsed() >= REVIEWED {
+        let review = is_new || self.reviewed.elapsed() >= REVIEWED;
+        if review {
             self.reviewed = Instant::now();
-            &[]
-        } else {
-            self.servers.as_slice()
-        };
+        }
         let servers = discover::servers(
             &self.config.discover.command_names(),
             self.config.kernel.network_namespace,
-            known,
+            &self.servers,
+            review,
         );
         if servers == self.servers {
             return;

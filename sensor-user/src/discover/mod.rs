@@ -50,19 +50,28 @@ pub struct Server {
 /// All servers that run now in these network namespaces.
 ///
 /// `commands` are the command names to look for. Processes of other users are readable as root only; what can't be
-/// read is left out. Of those `known` that serve all connections by one process nothing is read again but that they still run:
-/// what they listen on stands among all their sockets, thousands at times.
-pub fn servers(commands: &[String], scope: Scope, known: &[Server]) -> Vec<Server> {
-    let is_known = |pid| {
-        let known = known.iter().find(|server| server.pid == pid)?;
-        (known.pooler || known.system != DbSystem::PostgreSql).then(|| known.clone())
-    };
+/// read is left out, but for what was `known` before: it runs on. Without `review`, those of them that serve all connections by one
+/// process are not read again: what they listen on stands among all their sockets, thousands at times.
+pub fn servers(commands: &[String], scope: Scope, known: &[Server], review: bool) -> Vec<Server> {
     let mut servers: Vec<Server> = postmasters(commands)
         .filter(|pid| is_in_scope(*pid, scope))
-        .filter_map(|pid| is_known(pid).or_else(|| server(pid).ok()))
+        .filter_map(|pid| {
+            let known = known.iter().find(|server| server.pid == pid);
+            match known {
+                Some(known) if !review && known.is_alone() => Some(known.clone()),
+                _ => server(pid).ok().or_else(|| known.cloned()),
+            }
+        })
         .collect();
     servers.sort_by_key(|server| server.pid);
     servers
+}
+
+impl Server {
+    /// Does one process serve all connections?
+    fn is_alone(&self) -> bool {
+        self.pooler || self.system != DbSystem::PostgreSql
+    }
 }
 
 /// Servers that run but can't be looked at, and why.

@@ -27,6 +27,9 @@ use crate::{
     sql::session::Change, time::Timestamp,
 };
 
+/// Begin of the name of a server that is not known.
+const UNKNOWN: &str = "unknown";
+
 /// Command names of poolers.
 const POOLERS: [&str; 4] = ["pgbouncer", "pgpool", "pgcat", "odyssey"];
 
@@ -92,6 +95,27 @@ impl Resolver {
             .map(|server| (server.pid, Arc::new(server.clone())))
             .collect();
         self.pooled.retain(&self.poolers_on_this_host());
+        self.name_strangers();
+    }
+
+    /// Sessions with servers that were not known yet bear their names from now on.
+    fn name_strangers(&mut self) {
+        let strangers = |session: &&Session| session.who.server.starts_with(UNKNOWN);
+        for mut session in self
+            .sessions
+            .values()
+            .filter(strangers)
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            if let Some(server) = self.servers.get(&session.server_pid) {
+                let who = Arc::make_mut(&mut session.who);
+                who.system = server.system;
+                who.server = server.name.clone();
+                who.server_port = server.port;
+                self.put(session);
+            }
+        }
     }
 
     fn poolers_on_this_host(&self) -> HashSet<u32> {
@@ -212,7 +236,7 @@ impl Resolver {
         let (name, port) = server.map_or_else(
             || {
                 (
-                    format!("unknown:{}", record.local_port).into(),
+                    format!("{UNKNOWN}:{}", record.local_port).into(),
                     record.local_port,
                 )
             },
