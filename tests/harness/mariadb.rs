@@ -144,6 +144,8 @@ impl MariaDb {
                 "--no-defaults",
                 "--batch",
                 "--skip-column-names",
+                // Where the server offers it, this client takes it by unix sockets, too.
+                "--skip-ssl",
                 "--user=root",
             ])
             .arg(format!("--socket={}", self.socket().display()))
