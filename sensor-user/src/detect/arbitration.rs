@@ -289,9 +289,14 @@ fn weight(candidate: &Candidate, known: &Known<'_>) -> f32 {
     candidate.main.log_odds + evidence
 }
 
-/// How many times what was to be expected.
+/// How many times what was to be expected. Where nothing was, as with rows at night, there is no proportion, and what
+/// comes later must not be held against all of these rows.
 fn rate(finding: &Finding) -> f64 {
-    finding.observed / finding.expected.max(1.0)
+    if finding.expected < 1.0 {
+        1.0
+    } else {
+        finding.observed / finding.expected
+    }
 }
 
 /// e-BH: the logarithm that a case must reach so that at most [`FALSE_SHARE`] of all that reach it are false, given
@@ -315,4 +320,75 @@ pub fn lanes(bits: u8) -> Vec<Lane> {
         .into_iter()
         .filter(|lane| bits & 1 << *lane as u8 != 0)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, detect::drift::Quantity};
+
+    fn finding(lane: Lane, day: u64, observed: f64, expected: f64) -> Finding {
+        Finding {
+            lane,
+            subject: Subject::Principal(0),
+            time: Timestamp(day * 86_400_000_000_000),
+            quantity: Quantity::Rows,
+            observed,
+            expected,
+            peers: None,
+            window: 86_400,
+            days: 1,
+            log_odds: 12.0,
+            table: None,
+            share: None,
+            members: Vec::new(),
+            remark: None,
+        }
+    }
+
+    /// The days on which findings were told of, in their order.
+    fn told(findings: &[Finding]) -> Vec<u64> {
+        let config = Config::parse("", std::path::Path::new("t.toml")).expect("valid");
+        let mut names = Names::default();
+        names.number("ann");
+        let none = Names::default();
+        let known = Known {
+            names: &names,
+            groups: &none,
+            hosts: &none,
+            os_users: &none,
+            places: &none,
+            principals: &[],
+            config: &config.detection,
+        };
+        let mut arbitration = Arbitration::default();
+        let mut told = Vec::new();
+        for finding in findings {
+            let day = finding.time.0 / 86_400_000_000_000;
+            let at = (u32::try_from(day).expect("a day"), finding.time);
+            let verdicts = arbitration.decide(at, vec![finding.clone()], &known);
+            told.extend(verdicts.iter().map(|_| day));
+        }
+        told
+    }
+
+    #[test]
+    fn an_open_case_is_told_again_when_it_is_three_times_as_bad() {
+        let bad = |day, observed| finding(Lane::Drift, day, observed, 100.0);
+        assert_eq!(
+            told(&[bad(1, 200.0), bad(2, 500.0), bad(3, 600.0), bad(4, 700.0)]),
+            [1, 3]
+        );
+        // After three weeks without a finding it is closed.
+        assert_eq!(told(&[bad(1, 200.0), bad(23, 200.0)]), [1, 23]);
+    }
+
+    #[test]
+    fn rows_where_none_were_expected_do_not_hide_what_comes_later() {
+        let night = finding(Lane::Drift, 1, 500.0, 0.0);
+        let theft = finding(Lane::Group, 15, 860.0, 55.0);
+        assert_eq!(told(&[night.clone(), theft]), [1, 15]);
+        let again = finding(Lane::Drift, 2, 900.0, 0.0);
+        assert_eq!(told(&[night, again]), [1]);
+    }
 }
