@@ -132,6 +132,7 @@ impl Live {
             return Ok(());
         }
         self.kernel.attach()?;
+        self.pipeline.resolver.begins();
         log::info!("attached: {}", self.kernel.family.place());
         if let Some(lost) = self.kernel.family.lost() {
             log::warn!("with these hooks {lost}");

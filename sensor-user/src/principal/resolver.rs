@@ -19,7 +19,8 @@ use super::{
     pooler::Poolers,
     process::{self, Process, UNSET},
     role::Roles,
-    startup, title,
+    startup,
+    title::Titles,
     users::Users,
 };
 use crate::{
@@ -50,6 +51,7 @@ pub struct Resolver {
     users: Users,
     names: Names,
     pooled: Poolers,
+    titles: Titles,
 }
 
 /// Names that many sessions have, of databases and applications: kept once.
@@ -85,6 +87,7 @@ impl Resolver {
             users: Users::default(),
             names: Names::default(),
             pooled: Poolers::default(),
+            titles: Titles::default(),
         }
     }
 
@@ -116,6 +119,11 @@ impl Resolver {
                 self.put(session);
             }
         }
+    }
+
+    /// The programs have just been attached: what is older than this moment may be gone before it is looked at.
+    pub fn begins(&mut self) {
+        self.titles = Titles::gather();
     }
 
     fn poolers_on_this_host(&self) -> HashSet<u32> {
@@ -248,7 +256,10 @@ impl Resolver {
             None => DbSystem::PostgreSql,
         };
         let titled = preexisting
-            .then(|| title::read(record.server_pid, client, record.remote_port))
+            .then(|| {
+                self.titles
+                    .of(record.server_pid, client, record.remote_port)
+            })
             .flatten();
         let connection = record.header.connection;
         let mut session = Session {

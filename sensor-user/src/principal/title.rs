@@ -1,22 +1,54 @@
 //! What a server process says of its connection in its title: `postgres: [cluster: ]user database client activity`.
 
-use std::{fs, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, fs, net::IpAddr, sync::Arc};
 
 use super::{
     ClientAddress,
     startup::{clean, role_name},
 };
 
-/// User and database of a connection that a process serves.
-pub fn read(pid: u32, client: ClientAddress, port: u16) -> Option<(Arc<str>, Arc<str>)> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let end = bytes.iter().position(|byte| *byte == 0);
-    parse(&bytes[..end.unwrap_or(bytes.len())], client, port)
+/// User, and database.
+pub type Named = (Arc<str>, Arc<str>);
+
+/// Titles as they were when the programs were attached: of processes that may be gone when their connection is looked at.
+#[derive(Debug, Default)]
+pub struct Titles(HashMap<u32, Vec<u8>>);
+
+impl Titles {
+    /// Of all server processes that run now.
+    pub fn gather() -> Self {
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Self(
+            numbers
+                .filter_map(|pid| Some((pid, title(pid)?)))
+                .filter(|(_, title)| title.starts_with(BEGIN))
+                .collect(),
+        )
+    }
+
+    /// User and database of a connection, older than that moment, that a process serves.
+    pub fn of(&self, pid: u32, client: ClientAddress, port: u16) -> Option<Named> {
+        title(pid)
+            .and_then(|title| parse(&title, client, port))
+            .or_else(|| parse(self.0.get(&pid)?, client, port))
+    }
 }
 
+fn title(pid: u32) -> Option<Vec<u8>> {
+    let mut bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+        bytes.truncate(end);
+    }
+    Some(bytes)
+}
+
+/// How titles begin.
+const BEGIN: &[u8] = b"postgres: ";
+
 /// `None` unless the title is of this connection and says one thing only: with blanks in names it may say several.
-fn parse(title: &[u8], client: ClientAddress, port: u16) -> Option<(Arc<str>, Arc<str>)> {
-    let rest = title.strip_prefix(b"postgres: ")?;
+fn parse(title: &[u8], client: ClientAddress, port: u16) -> Option<Named> {
+    let rest = title.strip_prefix(BEGIN)?;
     let mut words: Vec<&[u8]> = rest.split(|byte| *byte == b' ').collect();
     // cluster_name ends with a colon.
     if words.first().is_some_and(|word| word.ends_with(b":")) {
@@ -86,5 +118,14 @@ mod tests {
             assert_eq!(of(title, ClientAddress::Unix, 0), None, "{title}");
             assert_eq!(of(title, remote, 4711), None, "{title}");
         }
+    }
+
+    #[test]
+    fn a_title_outlives_its_process() {
+        let title = b"postgres: ann crm [local] idle".to_vec();
+        let titles = Titles(HashMap::from([(u32::MAX, title)]));
+        let found = titles.of(u32::MAX, ClientAddress::Unix, 0);
+        assert_eq!(found, Some(("ann".into(), "crm".into())));
+        assert_eq!(titles.of(u32::MAX - 1, ClientAddress::Unix, 0), None);
     }
 }
