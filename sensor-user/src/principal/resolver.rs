@@ -156,6 +156,8 @@ impl Resolver {
 
     /// The watched pooler that is a session's client, by its process.
     fn pooler_of(&self, session: &Session) -> Option<u32> {
+        // Nearly always there is none: nothing is looked up then.
+        session.pooler.as_ref()?;
         let process = session.process.as_ref()?;
         self.is_pooler(process.pid).then_some(process.pid)
     }
