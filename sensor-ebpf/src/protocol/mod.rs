@@ -10,6 +10,7 @@ use crate::{
 
 pub mod mysql;
 pub mod outcome;
+mod pieces;
 pub mod postgres;
 #[cfg(test)]
 mod simulation;

@@ -64,8 +64,7 @@ pub fn complete<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Com
 pub fn report_pending<S: Surroundings>(s: &mut S, c: &mut Connection) {
     flush(s, c);
     s.statement(c);
-    c.sent = 0;
-    c.received = 0;
+    forget_bytes(c);
     // The statement's place in its message is reported with it.
     c.ordinal = c.ordinal.saturating_add(1);
 }
@@ -147,8 +146,7 @@ pub fn overhead<S: Surroundings>(s: &mut S, c: &mut Connection) {
             ..Outcome::default()
         };
         s.statement(c);
-        c.sent = 0;
-        c.received = 0;
+        forget_bytes(c);
     }
 }
 
@@ -189,8 +187,7 @@ pub fn close<S: Surroundings>(s: &mut S, c: &mut Connection) {
     } else {
         c.sent += u64::from(c.carried);
         s.phase(c);
-        c.sent = 0;
-        c.received = 0;
+        forget_bytes(c);
     }
     s.closed(c);
     c.set(CONNECTION_CLOSED);
@@ -222,8 +219,20 @@ pub fn forget_response(c: &mut Connection) {
 pub fn lose_track<S: Surroundings>(s: &mut S, c: &mut Connection) {
     flush(s, c);
     abandon(s, c);
-    c.phase = Phase::Blind as u8;
+    enter(s, c, Phase::Blind);
+}
+
+/// Another phase begins: what has been counted is told as of it.
+#[inline(always)]
+pub fn enter<S: Surroundings>(s: &mut S, c: &mut Connection, phase: Phase) {
+    c.phase = phase as u8;
     s.phase(c);
+    forget_bytes(c);
+}
+
+/// What has been counted was told.
+#[inline(always)]
+pub fn forget_bytes(c: &mut Connection) {
     c.sent = 0;
     c.received = 0;
 }

@@ -6,7 +6,7 @@ use super::{
     startup,
 };
 use crate::{
-    bytes::{BASE, CHUNK},
+    bytes::CHUNK,
     connection::{
         Connection, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, PARTIAL, Phase,
         REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC,
@@ -15,7 +15,7 @@ use crate::{
     fingerprint::{CAPTURE, MySql},
     loops::{Step, repeat},
     protocol::{
-        Surroundings, Walk, outcome,
+        Surroundings, Walk, outcome, pieces,
         text::{self, APART, LINKED, Text},
     },
     record::StartupKind,
@@ -95,24 +95,7 @@ impl<S: Surroundings> Packets<'_, S> {
         }
         self.c.received_skip = 0;
         let (offset, rest) = (offset + skip, rest - skip);
-        let take = if rest > CHUNK { CHUNK } else { rest };
-        let saved = u32::from(self.c.partial);
-        if !self.s.read(offset, take, BASE + saved)
-            || saved > 0 && !self.s.restore_partial(BASE, saved)
-        {
-            outcome::lose_track(self.s, self.c);
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        if saved > 0 {
-            self.s.drop_partial();
-            self.c.partial = 0;
-        }
-        let walk = &mut self.s.scratch().walk;
-        walk.position = BASE;
-        walk.end = BASE + saved + take;
-        walk.offset = offset + take;
-        true
+        pieces::received(self.s, self.c, offset, rest)
     }
 
     /// A header, or a body; false when nothing is left to do.

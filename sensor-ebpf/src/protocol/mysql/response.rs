@@ -9,7 +9,7 @@ use super::{
     startup,
 };
 use crate::{
-    bytes::{BASE, CHUNK},
+    bytes::CHUNK,
     connection::{
         Connection, MYSQL_DEPRECATES_EOF, MYSQL_PLAIN, MYSQL_SENT_CONTINUES, Phase,
         REQUEST_CONTINUES, REQUEST_SEVERAL, TAIL,
@@ -18,7 +18,7 @@ use crate::{
     protocol::{
         Completion, Surroundings, Walk,
         outcome::{self, lose_track},
-        tail::{keep_tail, restore_tail},
+        pieces,
     },
     record::{CommandTag, STATEMENT_FAILED},
     sqlstate,
@@ -95,61 +95,15 @@ impl<S: Surroundings> Step for Packets<'_, S> {
                 return true;
             }
         }
-        self.piece()
+        pieces::next_sent(self.s, self.c)
     }
 }
 
 impl<S: Surroundings> Packets<'_, S> {
-    /// Copies the next piece to the window; false when there is none, or it can't be read.
-    #[inline(always)]
-    fn piece(&mut self) -> bool {
-        let Walk { offset, length, .. } = self.s.scratch().walk;
-        let rest = length.wrapping_sub(offset);
-        if offset >= length {
-            return false;
-        }
-        // What a long packet still covers need not be read.
-        let skip = self.c.sent_skip;
-        if skip >= rest {
-            self.c.sent_skip = skip - rest;
-            self.count(rest);
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        self.c.sent_skip = 0;
-        self.count(skip);
-        let offset = offset + skip;
-        let rest = rest - skip;
-        let take = if rest > CHUNK { CHUNK } else { rest };
-        let carried = u32::from(self.c.carried) & (TAIL as u32 - 1);
-        if carried > 0 {
-            // Kept flush with the end of the tail.
-            restore_tail(self.s, self.c, BASE - TAIL as u32);
-        }
-        if !self.s.read(offset, take, BASE) {
-            self.count(rest);
-            lose_track(self.s, self.c);
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        self.c.carried = 0;
-        let walk = &mut self.s.scratch().walk;
-        walk.position = BASE - carried;
-        walk.end = BASE + take;
-        walk.offset = offset + take;
-        true
-    }
-
-    #[inline(always)]
-    fn count(&mut self, bytes: u32) {
-        self.c.sent += u64::from(bytes);
-        self.c.response_bytes += u64::from(bytes);
-    }
-
     #[inline(always)]
     fn consume(&mut self, position: u32, bytes: u32) {
         self.s.scratch().walk.position = position + bytes;
-        self.count(bytes);
+        pieces::count(self.c, bytes);
     }
 
     /// One packet; false when the rest of the piece is done with.
@@ -161,7 +115,7 @@ impl<S: Surroundings> Packets<'_, S> {
         let whole = HEADER + length;
         let looked_at = if whole < LOOKED_AT { whole } else { LOOKED_AT };
         if available < HEADER || available < looked_at {
-            self.carry(end, available);
+            pieces::carry(self.s, self.c, end, available);
             return false;
         }
         let taken = if whole > available { available } else { whole };
@@ -194,14 +148,6 @@ impl<S: Surroundings> Packets<'_, S> {
         } else {
             self.c.mysql.flags &= !MYSQL_SENT_CONTINUES;
         }
-    }
-
-    /// Keeps the beginning of a packet for the next send.
-    #[inline(always)]
-    fn carry(&mut self, end: u32, available: u32) {
-        keep_tail(self.s, self.c, end - TAIL as u32);
-        self.c.carried = available as u8;
-        self.s.scratch().walk.position = end;
     }
 
     /// What is no row, its body at `position`.

@@ -10,7 +10,10 @@ use crate::{
         Connection, MYSQL_COMPRESSES, MYSQL_DEPRECATES_EOF, MYSQL_RECEIVED_CONTINUES,
         MYSQL_SENT_CONTINUES, Phase,
     },
-    protocol::{Surroundings, outcome},
+    protocol::{
+        Surroundings,
+        outcome::{self, forget_bytes},
+    },
     record::StartupKind,
 };
 
@@ -134,16 +137,8 @@ fn is_likely(byte: u8) -> bool {
 
 #[inline(always)]
 pub fn enter<S: Surroundings>(s: &mut S, c: &mut Connection, phase: Phase) {
-    c.phase = phase as u8;
-    s.phase(c);
-    forget_bytes(c);
+    outcome::enter(s, c, phase);
     c.mysql.header_bytes = 0;
-}
-
-#[inline(always)]
-fn forget_bytes(c: &mut Connection) {
-    c.sent = 0;
-    c.received = 0;
 }
 
 #[inline(always)]

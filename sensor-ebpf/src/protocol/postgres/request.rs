@@ -7,7 +7,7 @@ use super::{
 #[cfg(floor)]
 use crate::loops::turns;
 use crate::{
-    bytes::{BASE, CHUNK},
+    bytes::CHUNK,
     connection::{
         CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_APART,
         REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,
@@ -19,6 +19,7 @@ use crate::{
     protocol::{
         Surroundings, Walk,
         outcome::lose_track,
+        pieces,
         text::{self, APART, LINKED, Text},
     },
 };
@@ -130,24 +131,7 @@ impl<S: Surroundings> Messages<'_, S> {
     fn piece(&mut self) -> bool {
         let Walk { offset, length, .. } = self.s.scratch().walk;
         let rest = length.wrapping_sub(offset);
-        let take = if rest > CHUNK { CHUNK } else { rest };
-        let saved = u32::from(self.c.partial);
-        if !self.s.read(offset, take, BASE + saved)
-            || saved > 0 && !self.s.restore_partial(BASE, saved)
-        {
-            lose_track(self.s, self.c);
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        if saved > 0 {
-            self.s.drop_partial();
-            self.c.partial = 0;
-        }
-        let walk = &mut self.s.scratch().walk;
-        walk.position = BASE;
-        walk.end = BASE + saved + take;
-        walk.offset = offset + take;
-        true
+        pieces::received(self.s, self.c, offset, rest)
     }
 
     /// Nothing more of this piece; true when there is another.

@@ -14,11 +14,7 @@ use crate::{
         REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, TAIL,
     },
     loops::{Step, repeat},
-    protocol::{
-        Surroundings, Walk, is_parsed,
-        outcome::lose_track,
-        tail::{keep_tail, restore_tail},
-    },
+    protocol::{Surroundings, Walk, is_parsed, outcome::lose_track, pieces},
     record::CommandTag,
 };
 
@@ -202,7 +198,7 @@ impl<S: Surroundings> Step for Messages<'_, S> {
                 return true;
             }
         }
-        self.piece()
+        pieces::next_sent(self.s, self.c)
     }
 
     #[cfg(floor)]
@@ -221,57 +217,11 @@ pub fn turn<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
 }
 
 impl<S: Surroundings> Messages<'_, S> {
-    /// Copies the next piece to the window; false when there is none, or it can't be read.
-    #[inline(always)]
-    fn piece(&mut self) -> bool {
-        let Walk { offset, length, .. } = self.s.scratch().walk;
-        let rest = length.wrapping_sub(offset);
-        if offset >= length {
-            return false;
-        }
-        // What a long message still covers need not be read.
-        let skip = self.c.sent_skip;
-        if skip >= rest {
-            self.c.sent_skip = skip - rest;
-            self.count(rest);
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        self.c.sent_skip = 0;
-        self.count(skip);
-        let offset = offset + skip;
-        let rest = rest - skip;
-        let take = if rest > CHUNK { CHUNK } else { rest };
-        let carried = u32::from(self.c.carried) & (TAIL as u32 - 1);
-        if carried > 0 {
-            // Kept flush with the end of the tail.
-            restore_tail(self.s, self.c, BASE - TAIL as u32);
-        }
-        if !self.s.read(offset, take, BASE) {
-            self.count(rest);
-            lose_track(self.s, self.c);
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        self.c.carried = 0;
-        let walk = &mut self.s.scratch().walk;
-        walk.position = BASE - carried;
-        walk.end = BASE + take;
-        walk.offset = offset + take;
-        true
-    }
-
-    #[inline(always)]
-    fn count(&mut self, bytes: u32) {
-        self.c.sent += u64::from(bytes);
-        self.c.response_bytes += u64::from(bytes);
-    }
-
     #[inline(always)]
     fn message(&mut self, position: u32, end: u32) -> bool {
         let available = end - position;
         if available < HEADER {
-            self.carry(end, available);
+            pieces::carry(self.s, self.c, end, available);
             return false;
         }
         let kind = self.s.window().byte(position);
@@ -284,7 +234,7 @@ impl<S: Surroundings> Messages<'_, S> {
         }
         let total = length + 1;
         if total > available && is_needed(kind, total, available) {
-            self.carry(end, available);
+            pieces::carry(self.s, self.c, end, available);
             return false;
         }
         let taken = if total > available { available } else { total };
@@ -359,13 +309,5 @@ impl<S: Surroundings> Messages<'_, S> {
         self.s.scratch().walk.position = position + bytes;
         self.c.sent += u64::from(bytes);
         self.c.response_bytes += u64::from(bytes);
-    }
-
-    /// Keeps the beginning of a message for the next send.
-    #[inline(always)]
-    fn carry(&mut self, end: u32, available: u32) {
-        keep_tail(self.s, self.c, end - TAIL as u32);
-        self.c.carried = available as u8;
-        self.s.scratch().walk.position = end;
     }
 }

@@ -5,7 +5,10 @@ use super::messages;
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{Connection, PARTIAL, Phase},
-    protocol::Surroundings,
+    protocol::{
+        Surroundings,
+        outcome::{enter, forget_bytes},
+    },
     record::StartupKind,
 };
 
@@ -180,19 +183,6 @@ fn bound_handshake<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if c.sent + c.received > LONGEST_HANDSHAKE {
         enter(s, c, Phase::Encrypted);
     }
-}
-
-#[inline(always)]
-fn enter<S: Surroundings>(s: &mut S, c: &mut Connection, phase: Phase) {
-    c.phase = phase as u8;
-    s.phase(c);
-    forget_bytes(c);
-}
-
-#[inline(always)]
-fn forget_bytes(c: &mut Connection) {
-    c.sent = 0;
-    c.received = 0;
 }
 
 #[inline(always)]
