@@ -2,8 +2,8 @@
 
 use super::{
     command::Kind,
-    element::LONGEST,
-    follow::{Answer, SENT_LINE},
+    element::{LONGEST, NEWS},
+    follow::{Answer, SENT_LINE, SUBSCRIBED},
     number::{self, NULL, number},
     run,
 };
@@ -266,6 +266,9 @@ impl<S: Surroundings> Answers<'_, S> {
         if is_line(kind) {
             return self.line_begins(word, position, end);
         }
+        if !has_number(kind) {
+            return self.malformed(position, end);
+        }
         let (value, behind) = number(self.s.window(), position + 1);
         if behind == 0 || behind > end {
             return self.unread(HEADER, position, end);
@@ -341,7 +344,17 @@ impl<S: Surroundings> Answers<'_, S> {
                 return true;
             }
         }
-        self.c.mysql.header_bytes = word as u8;
+        let kind = word as u8;
+        if kind == b':' && self.c.answer().pending == 1 && is_confirmation(self.c.command) {
+            // The last part says how many subscriptions there are.
+            if end - position < 2 {
+                return self.unread(2, position, end);
+            }
+            if (word >> 8) as u8 == b'0' {
+                self.c.unmark(SUBSCRIBED);
+            }
+        }
+        self.c.mysql.header_bytes = kind;
         self.c.mark(SENT_LINE);
         self.line(position, end)
     }
@@ -374,6 +387,21 @@ impl<S: Surroundings> Answers<'_, S> {
         self.leaf(kind, kind == b'_');
         true
     }
+}
+
+/// Is it about subscriptions, and no message?
+#[inline(always)]
+fn is_confirmation(mode: u8) -> bool {
+    mode == Kind::Unsubscribe as u8 || mode == NEWS
+}
+
+/// Does a number follow, of bytes or of elements?
+#[inline(always)]
+fn has_number(kind: u8) -> bool {
+    matches!(
+        kind,
+        b'$' | b'*' | b'~' | b'>' | b'%' | b'|' | b'=' | b'!'
+    )
 }
 
 /// Does all of it stand in its line?

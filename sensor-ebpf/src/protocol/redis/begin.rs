@@ -19,7 +19,7 @@ impl<S: Surroundings> Answers<'_, S> {
     #[inline(never)]
     pub fn begin(&mut self, word: u64, behind: u32, position: u32, end: u32) -> u32 {
         let kind = word as u8;
-        let mode = if kind == b'>' || kind == b'*' && self.c.marks(SUBSCRIBED) {
+        let mode = if kind == b'>' || kind == b'*' && self.may_be_message() {
             match self.message(kind, behind, position, end) {
                 Some(mode) => mode,
                 None => return 0,
@@ -39,6 +39,9 @@ impl<S: Surroundings> Answers<'_, S> {
             }
             self.asked(kind)
         };
+        if mode == Kind::Hello as u8 && kind == b'%' {
+            self.c.unmark(SUBSCRIBED);
+        }
         self.c.command = mode;
         self.c.unmark(FAILED);
         *self.c.answer() = Answer {
@@ -93,10 +96,28 @@ impl<S: Surroundings> Answers<'_, S> {
         mode
     }
 
+    /// May a list be a message? In the second version of the protocol it may where a subscription was confirmed by one, or will be.
+    #[inline(always)]
+    fn may_be_message(&mut self) -> bool {
+        self.c.marks(SUBSCRIBED) || self.is_subscribing()
+    }
+
+    /// Is the front request one that is confirmed by messages?
+    #[inline(always)]
+    fn is_subscribing(&mut self) -> bool {
+        let asked = self.c.front.limit;
+        self.c.outstanding > 0
+            && (asked == Kind::Subscribe as u32 || asked == Kind::Unsubscribe as u32)
+    }
+
     /// What kind of message it is; nothing when that needs more bytes.
     #[inline(always)]
     fn message(&mut self, kind: u8, behind: u32, position: u32, end: u32) -> Option<u8> {
         let is_push = kind == b'>';
+        if is_push {
+            // The third version of the protocol: no list is a message.
+            self.c.unmark(SUBSCRIBED);
+        }
         let ordinary = |answers: &mut Self| {
             Some(if is_push {
                 NEWS
@@ -105,10 +126,13 @@ impl<S: Surroundings> Answers<'_, S> {
             })
         };
         let long_enough = end - position >= KIND;
+        // They have three parts, or four.
+        let parts = (self.s.window().le64(position) >> 8) as u16;
+        if parts != u16::from_le_bytes(*b"3\r") && parts != u16::from_le_bytes(*b"4\r") {
+            return ordinary(self);
+        }
         if behind >= end {
-            // A list of nothing is no message.
-            let empty = (self.s.window().le64(position) >> 8) as u8 == b'0';
-            return if empty { ordinary(self) } else { None };
+            return None;
         }
         if self.s.window().byte(behind) != b'$' {
             return ordinary(self);
@@ -142,9 +166,13 @@ impl<S: Surroundings> Answers<'_, S> {
         if !confirms {
             return ordinary(self);
         }
+        if !self.is_subscribing() {
+            return Some(NEWS);
+        }
         let asked = self.c.front.limit as u8;
-        let first = self.c.outstanding > 0
-            && (asked == Kind::Subscribe as u8 || asked == Kind::Unsubscribe as u8);
-        Some(if first { asked } else { NEWS })
+        if asked == Kind::Subscribe as u8 && !is_push {
+            self.c.mark(SUBSCRIBED);
+        }
+        Some(asked)
     }
 }
