@@ -290,7 +290,7 @@ impl<S: Surroundings> Answers<'_, S> {
                 return true;
             }
         }
-        self.element(kind, value, behind, position, end)
+        self.element(kind, value, behind)
     }
 
     /// What is at hand of a header does not suffice: it makes no sense when it should.

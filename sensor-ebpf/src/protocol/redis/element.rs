@@ -8,7 +8,7 @@ use super::{
     run,
 };
 use crate::{
-    protocol::{Completion, Surroundings, outcome},
+    protocol::{Completion, Surroundings, Walk, outcome},
     record::{CommandTag, STATEMENT_FAILED, STATEMENT_SUSPENDED},
 };
 
@@ -25,7 +25,8 @@ pub const NEWS: u8 = 33;
 impl<S: Surroundings> Answers<'_, S> {
     /// An element with a number in its header.
     #[inline(never)]
-    pub fn element(&mut self, kind: u8, value: u64, behind: u32, position: u32, end: u32) -> bool {
+    pub fn element(&mut self, kind: u8, value: u64, behind: u32) -> bool {
+        let Walk { position, end, .. } = self.s.scratch().walk;
         let header = behind - position;
         if value == NULL {
             self.consume(position, header);

@@ -242,6 +242,7 @@ fn is_border(byte: u8) -> bool {
 }
 
 /// The pattern of a key, in words. Of one that is longer than [`LONGEST`], its beginning is enough.
+#[cfg(not(target_arch = "bpf"))]
 pub fn of(key: &[u8]) -> String {
     let cut = key.len() > LONGEST as usize;
     let key = key.get(..LONGEST as usize).unwrap_or(key);
