@@ -409,11 +409,8 @@ impl Pipeline {
             if let Some(database) = mysql::uses(&shape) {
                 self.resolver.uses(connection, database);
             }
-            if system == DbSystem::Redis {
-                if redis::writes(&shape) {
-                    volume.rows_written = volume.queries;
-                }
-                self.redis_session(record, &shape, names || in_detail && record.header.link == 0);
+            if system == DbSystem::Redis && redis::writes(&shape) {
+                volume.rows_written = volume.queries;
             }
         }
         let whole = match kind {
@@ -436,6 +433,10 @@ impl Pipeline {
                 Some(under_way.end(record.fingerprint, volume, ended))
             }
         };
+        if system == DbSystem::Redis && kind == AccessKind::Completed {
+            let known = names || in_detail && record.header.link == 0;
+            self.redis_session(record, &shape, known);
+        }
         if let Some(whole) = whole
             && record.queries > 0
             && !self.resolver.is_counted_at_front(&session)
