@@ -51,7 +51,7 @@ async function main() {
   add('EXEC', '', 1 + 2 * Object.keys(results[1][1]).length);
   const found = redis.scanStream({ match: 'user:zq7x*', count: 50 });
   // A page an event.
-  for await (const keys of found) add('SCAN', '', keys.length);
+  for await (const keys of found) add('SCAN', 'user:*', keys.length);
   await redis.quit();
 
   const eager = new Redis({ ...where, username, password, enableAutoPipelining: true });

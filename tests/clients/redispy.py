@@ -65,7 +65,7 @@ def fails(connection, keys, *arguments):
 def read(r):
     for i in range(300):
         run(r, "user:*:email", "GET", f"user:zq7x{i}:email")
-        run(r, f"work:*", "SET", f"work:{user}zq7x{i}", f"zq7x value {i}")
+        run(r, "work:*", "SET", f"work:{user}zq7x{i}", f"zq7x value {i}")
     run(r, "user:*:email", "MGET", *[f"user:zq7x{i}:email" for i in range(190, 240)])
     for i in range(20):
         run(r, "profile:*", "HGETALL", f"profile:zq7x{i}")
@@ -81,7 +81,7 @@ def read(r):
     run(r, "user:*:email", "TTL", "user:zq7x1:email")
     run(r, "user:*:email", "TYPE", "user:zq7x1:email")
     run(r, "work:*", "INCR", f"work:{user}zq7xcount")
-    run(r, "", "KEYS", "user:zq7x*")
+    run(r, "user:*", "KEYS", "user:zq7x*")
     run(r, "", "PING")
     for command, key, keys in [("SCAN", [], ""), ("HSCAN", ["profile:zq7x1"], "profile:*"), ("SSCAN", ["tags:zq7x1"], "tags:*"),
                                ("ZSCAN", ["board:zq7x1"], "board:*")]:

@@ -1,7 +1,7 @@
 //! A client of Redis's protocol that reads it itself, and counts by the rules that the sensor is held to.
 //!
 //! A reply that is a string counts one row, a status, a number, an error and a null none; of a reply that is an array, a set
-//! or a map, each leaf that is no null is a row. The cursor in front of what the SCAN family returns is none; each element
+//! or a map, each leaf that is no null and no error is a row. The cursor in front of what the SCAN family returns is none; each element
 //! of an EXEC's reply counts as a reply of its own. A message that a subscriber is sent, and a line of MONITOR, is a row.
 
 use std::{
@@ -20,11 +20,11 @@ pub enum Reply {
     Status(String),
     /// `-`, `!`
     Error(String),
-    /// `:`
+    /// `:`, and `#`, which the second version sends as one.
     Integer(i64),
     /// `$`, `=`
     Text(Vec<u8>),
-    /// `,`, `#`, `(`: numbers and truths of the third version.
+    /// `,`, `(`: numbers that the second version sends as text.
     Other(String),
     /// `_`, and absent strings and arrays of the second version.
     Null,
@@ -34,27 +34,32 @@ pub enum Reply {
     Push(Vec<Reply>),
 }
 
+/// Commands whose replies say something of the server, and are no rows.
+const QUIET: [&str; 20] = [
+    "PING", "ECHO", "TIME", "INFO", "ROLE", "LOLWUT", "LASTSAVE", "CONFIG", "COMMAND", "CLUSTER",
+    "LATENCY", "MODULE", "PUBSUB", "SCRIPT", "ACL", "CLIENT", "HELLO", "AUTH", "SELECT", "WAIT",
+];
+
 impl Reply {
     /// Rows, by the rules above, of a reply to a command.
     pub fn rows(&self, command: &str) -> u64 {
+        if QUIET.contains(&command) {
+            return 0;
+        }
         match self {
             Self::Many(parts) => match command {
                 "EXEC" => parts.iter().map(|part| part.rows("")).sum(),
-                "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" => {
-                    parts[1..].iter().map(Self::leaves).sum()
-                }
+                "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" => parts[1..].iter().map(Self::leaves).sum(),
                 _ => self.leaves(),
             },
-            Self::Text(_) => 1,
-            // Of a double it is the text that counts, and the second version of the protocol sends it as one.
-            Self::Other(_) => 1,
+            Self::Text(_) | Self::Other(_) => 1,
             _ => 0,
         }
     }
 
     fn leaves(&self) -> u64 {
         match self {
-            Self::Null => 0,
+            Self::Null | Self::Error(_) => 0,
             Self::Many(parts) | Self::Push(parts) => parts.iter().map(Self::leaves).sum(),
             _ => 1,
         }
@@ -165,7 +170,7 @@ impl Resp {
     /// # Panics
     /// When the connection ends.
     pub fn reply(&mut self) -> Reply {
-        let reply = self.next().expect("a reply");
+        let reply = self.read().expect("a reply");
         let command = self.asked.pop_front().expect("something was asked");
         self.tally.entry(command.clone()).or_default().1 += reply.rows(&command);
         reply
@@ -176,7 +181,7 @@ impl Resp {
     /// # Panics
     /// When the connection ends.
     pub fn message(&mut self, of: &str) -> Reply {
-        let message = self.next().expect("a message");
+        let message = self.read().expect("a message");
         self.tally.entry(of.to_owned()).or_default().1 += 1;
         message
     }
@@ -185,7 +190,7 @@ impl Resp {
     ///
     /// # Errors
     /// When the connection ends.
-    pub fn next(&mut self) -> io::Result<Reply> {
+    pub fn read(&mut self) -> io::Result<Reply> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\r\n") {
@@ -198,7 +203,8 @@ impl Resp {
             b'+' => Reply::Status(text),
             b'-' => Reply::Error(text),
             b':' => Reply::Integer(length()),
-            b',' | b'#' | b'(' => Reply::Other(text),
+            b'#' => Reply::Integer(i64::from(text == "t")),
+            b',' | b'(' => Reply::Other(text),
             b'_' => Reply::Null,
             b'$' | b'=' | b'!' => match usize::try_from(length()) {
                 Ok(length) => {
@@ -215,11 +221,17 @@ impl Resp {
             },
             b'*' | b'~' | b'>' | b'%' | b'|' => match usize::try_from(length()) {
                 Ok(length) => {
-                    let length = if matches!(kind, b'%' | b'|') { 2 * length } else { length };
-                    let parts = (0..length).map(|_| self.next()).collect::<io::Result<_>>()?;
+                    let length = if matches!(kind, b'%' | b'|') {
+                        2 * length
+                    } else {
+                        length
+                    };
+                    let parts = (0..length)
+                        .map(|_| self.read())
+                        .collect::<io::Result<_>>()?;
                     match kind {
                         // What is said about the reply that follows.
-                        b'|' => self.next()?,
+                        b'|' => self.read()?,
                         b'>' => Reply::Push(parts),
                         _ => Reply::Many(parts),
                     }

@@ -135,16 +135,7 @@ impl Server {
     /// Runs a command; what redis-cli prints.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
         // -e: an error is one for whoever runs it, too.
-        command::output(
-            self.client("redis-cli", true)
-                .arg("-e")
-                .args(arguments),
-        )
-    }
-
-    /// What the server has counted: a field of `INFO stats`.
-    pub fn counted(&self, field: &str) -> Result<u64> {
-        number(&self.command(&["INFO", "stats"])?, &format!("{field}:"))
+        command::output(self.client("redis-cli", true).arg("-e").args(arguments))
     }
 
     /// How often the server has run a command.

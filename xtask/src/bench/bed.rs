@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     fixture::Fixtures,
     load::{self, Done, Load},
-    programs, sysbench,
+    programs, redis_benchmark, sysbench,
     turn::Turn,
     variant::Variant,
 };
@@ -15,6 +15,7 @@ use crate::{
     build, mariadb,
     postgresql::Server,
     progress::Progress,
+    redis,
     setup::{self, For},
     signal, workspace,
 };
@@ -28,6 +29,7 @@ pub struct Bed {
     plain: Server,
     audited: Option<Server>,
     mariadb: Option<mariadb::Server>,
+    redis: Option<redis::Server>,
     sensor: Option<PathBuf>,
     fixtures: Option<Fixtures>,
     _turn: Turn,
@@ -88,10 +90,20 @@ impl Bed {
                 Ok(note)
             })?;
         }
+        let mut redis = None;
+        if loads.iter().any(|load| load.is_redis()) {
+            progress.quiet("Redis with data", || {
+                let started = redis::Server::start(&workspace::bench())?;
+                let note = redis_benchmark::prepare(&started)?;
+                redis = Some(started);
+                Ok(note)
+            })?;
+        }
         Ok(Self {
             plain,
             audited,
             mariadb,
+            redis,
             sensor,
             fixtures,
             _turn: turn,
@@ -123,7 +135,15 @@ impl Bed {
             let server = self.mariadb.as_ref().context("no MariaDB")?;
             return sysbench::run(load, server, slice);
         }
+        if load.is_redis() {
+            return redis_benchmark::run(load, self.redis()?, slice);
+        }
         load::run(load, self.server(variant)?, slice, copy_rows)
+    }
+
+    /// The Redis server.
+    pub fn redis(&self) -> Result<&redis::Server> {
+        self.redis.as_ref().context("no Redis")
     }
 
     /// The sensor.

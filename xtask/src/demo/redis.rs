@@ -30,7 +30,12 @@ const TICKET: u64 = 8;
 /// What an agent sees of a customer.
 const SHOWN: [&str; 3] = ["name", "email", "phone"];
 const STATES: [&str; 4] = ["open", "waiting", "closed", "spam"];
-const SUBJECTS: [&str; 4] = ["Cannot log in", "Card declined", "Refund", "Invoice missing"];
+const SUBJECTS: [&str; 4] = [
+    "Cannot log in",
+    "Card declined",
+    "Refund",
+    "Invoice missing",
+];
 
 /// How many tickets of each agent are closed: much is read, little comes back.
 const REPORT: &str = "
@@ -55,11 +60,6 @@ impl Desk {
             server,
             counted: Mutex::default(),
         }
-    }
-
-    /// Its TCP port.
-    pub fn port(&self) -> u16 {
-        self.server.port
     }
 
     fn add(&self, user: &str, queries: u64, rows: u64) {

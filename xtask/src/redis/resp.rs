@@ -100,7 +100,10 @@ impl Resp {
         let Some((kind, text)) = line.split_at_checked(1) else {
             bail!("the server ended the connection");
         };
-        let length = || text.parse::<i64>().map(|length| usize::try_from(length).ok());
+        let length = || {
+            text.parse::<i64>()
+                .map(|length| usize::try_from(length).ok())
+        };
         Ok(match kind {
             "+" | ":" => Reply::Said(text.to_owned()),
             "$" => match length()? {

@@ -96,10 +96,7 @@ pub fn valkey() -> Result<String> {
     let apt = Apt::update(&place, suite, architecture)?;
     let version = apt.field(packages[0], "Version")?;
     for file in apt.download(&packages.map(str::to_owned), &folder)? {
-        command::logged(
-            command("dpkg").arg("-x").args([&file, &folder]),
-            "valkey",
-        )?;
+        command::logged(command("dpkg").arg("-x").args([&file, &folder]), "valkey")?;
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
     Ok(format!("installed valkey {version}"))
