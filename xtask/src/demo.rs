@@ -119,7 +119,7 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
         Which::Redis => For::DemoRedis,
     };
     setup::install(&progress, purpose)?;
-    let binary = build::release(&progress)?;
+    let binary = build::sensor(&progress)?;
 
     signal::catch();
     let place = workspace::demo();

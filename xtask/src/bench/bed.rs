@@ -1,8 +1,8 @@
 //! What a measurement stands on: servers with data, the sensor, the fixtures.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{
     fixture::Fixtures,
@@ -19,9 +19,6 @@ use crate::{
     setup::{self, For},
     signal, workspace,
 };
-
-/// Names a sensor to be measured instead of building one.
-const SENSOR: &str = "SENSOR_BIN";
 
 /// All of it. Servers are stopped and their files removed when dropped.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ impl Bed {
         programs::require_no_counting()?;
         setup::install(progress, For::Bench)?;
         let sensor = if variants.iter().any(|variant| variant.is_sensor()) {
-            Some(sensor(progress)?)
+            Some(build::sensor(progress)?)
         } else {
             None
         };
@@ -155,16 +152,6 @@ impl Bed {
     pub fn fixtures(&self) -> Result<&Fixtures> {
         self.fixtures.as_ref().context("no fixtures")
     }
-}
-
-fn sensor(progress: &Progress) -> Result<PathBuf> {
-    let Some(named) = env::var_os(SENSOR).map(PathBuf::from) else {
-        return build::release(progress);
-    };
-    if !named.is_file() {
-        bail!("{SENSOR} names {}, which is no file", named.display());
-    }
-    Ok(named)
 }
 
 fn server(progress: &Progress, name: &str, settings: &[&str]) -> Result<Server> {
