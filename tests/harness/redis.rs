@@ -108,17 +108,10 @@ impl Redis {
     /// # Panics
     /// Likewise.
     pub fn replica(&self) -> Self {
-        let replica = Self::start(
-            self.kind,
-            &[
-                "--replicaof",
-                &format!("127.0.0.1 {}", self.port),
-                "--masteruser",
-                ADMINISTRATOR,
-                "--masterauth",
-                &password(ADMINISTRATOR),
-            ],
-        );
+        let (port, secret) = (self.port.to_string(), password(ADMINISTRATOR));
+        let mut arguments = vec!["--replicaof", "127.0.0.1", &port];
+        arguments.extend(["--masteruser", ADMINISTRATOR, "--masterauth", &secret]);
+        let replica = Self::start(self.kind, &arguments);
         crate::wait_until("the replica has the data", || {
             replica
                 .command(&["INFO", "replication"])

@@ -18,7 +18,7 @@ use crate::{
 /// A name, and what is done under it.
 type Scene = (&'static str, fn(&Redis, &Endpoint, &str) -> Tally);
 
-const SCENES: [Scene; 10] = [
+const SCENES: [Scene; 11] = [
     ("inline", inline),
     ("pieces", pieces),
     ("deep", deep),
@@ -27,6 +27,7 @@ const SCENES: [Scene; 10] = [
     ("script", script),
     ("kinds", kinds),
     ("messages", messages),
+    ("lookalike", lookalike),
     ("unasked", unasked),
     ("unanswered", unanswered),
 ];
@@ -379,6 +380,26 @@ fn messages(_: &Redis, endpoint: &Endpoint, user: &str) -> Tally {
         *entry = (entry.0 + queries, entry.1 + rows);
     }
     sum
+}
+
+/// Data that looks like a message, to somebody who has once subscribed to some.
+fn lookalike(_: &Redis, endpoint: &Endpoint, user: &str) -> Tally {
+    let mut client = Resp::login(endpoint, user);
+    let work = format!("work:{CANARY}{}", endpoint.port);
+    for version in ["2", "3"] {
+        client.command(&["HELLO", version]);
+        client.ask_in_vain(&["SUBSCRIBE", "news:1"]);
+        client.read().expect("it is confirmed");
+        client.ask_in_vain(&["UNSUBSCRIBE", "news:1"]);
+        client.read().expect("it is confirmed");
+        client.command(&["DEL", &work]);
+        client.command(&["RPUSH", &work, "message", "news:1", CANARY, "more"]);
+        for _ in 0..10 {
+            client.command(&["LRANGE", &work, "0", "-1"]);
+            client.command(&["GET", &email(1)]);
+        }
+    }
+    client.tally
 }
 
 /// Between replies, what the server says by itself: that a key has changed. And replies that come late.
