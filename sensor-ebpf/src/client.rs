@@ -22,7 +22,7 @@ const UNKNOWN: u32 = 0;
 const LOCAL: u32 = 1;
 /// Does not.
 const OTHER: u32 = 2;
-/// Did not when it was looked at: a server that speaks first may not have been seen to do so by then. The next look decides.
+/// Did not when it was looked at: its server's end may not have been seen by then. The next look decides.
 #[cfg(not(floor))]
 const DOUBTFUL: u32 = 3;
 
@@ -85,7 +85,7 @@ fn look_at(operation: &Operation, family: u16, process: u32) -> bool {
 #[cfg(not(floor))]
 #[inline(always)]
 fn further(role: u32) -> u32 {
-    if role == UNKNOWN && setting!(mysql_commands) != 0 {
+    if role == UNKNOWN && task::watches_foreign() {
         DOUBTFUL
     } else {
         OTHER
@@ -118,7 +118,7 @@ fn is_servers(operation: &Operation) -> bool {
 #[cfg(not(floor))]
 #[inline(always)]
 fn is_known(peer: u64) -> bool {
-    setting!(mysql_commands) != 0 && state::is_known(probe(peer, setting!(offsets.sk_cookie)))
+    task::watches_foreign() && state::is_known(probe(peer, setting!(offsets.sk_cookie)))
 }
 
 #[cfg(floor)]

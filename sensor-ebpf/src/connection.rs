@@ -39,7 +39,20 @@ pub enum Protocol {
     /// PostgreSQL's, by a pooler: one process for all connections, which asks for more before it has answered, and whose buffers serve
     /// another connection a moment later.
     Pooled = 2,
+    /// Redis', and Valkey's.
+    Redis = 3,
 }
+
+impl Protocol {
+    /// Is it another than PostgreSQL's? A test of one bit.
+    #[inline(always)]
+    pub fn is_foreign(protocol: u8) -> bool {
+        protocol & 1 != 0
+    }
+}
+
+const _: () = assert!(Protocol::MySql as u8 & Protocol::Redis as u8 & 1 == 1);
+const _: () = assert!((Protocol::Postgres as u8 | Protocol::Pooled as u8) & 1 == 0);
 
 /// How the response is being followed.
 #[repr(u8)]
@@ -61,7 +74,7 @@ pub struct Request {
     pub fingerprint: u64,
     /// `CLOCK_MONOTONIC` when it was received, or a mark: see `Surroundings::roughly_now`.
     pub started: u64,
-    /// Row limit of an `Execute`, zero for none.
+    /// Row limit of an `Execute`, zero for none. Redis: a `protocol::redis::command::Kind`.
     pub limit: u32,
     /// How many equal requests this stands for (`Execute`s of one statement in a row), zero for a lone `Sync`.
     pub count: u16,
@@ -140,7 +153,7 @@ pub struct Connection {
     pub outstanding: u16,
     /// A [`Protocol`].
     pub protocol: u8,
-    /// MySQL: the command that is being answered.
+    /// MySQL: the command that is being answered. Redis: how the elements of the answer at hand count.
     pub command: u8,
     /// The request that is being answered.
     pub front: Request,
@@ -190,13 +203,14 @@ pub struct Connection {
     pub tls_written: u32,
     /// `TLS_*`.
     pub tls: u8,
-    /// What only MySQL's protocol needs.
+    /// What only MySQL's protocol needs; of Redis', see `protocol::redis::follow`.
     pub mysql: MySql,
-    /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`.
+    /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`. Redis: what the
+    /// messages count for that nobody asks for one by one.
     pub skimmed_end: u64,
-    /// Fingerprint of the unnamed statement; MySQL: of the one prepared last.
+    /// Fingerprint of the unnamed statement; MySQL: of the one prepared last; Redis: see `protocol::redis::follow`.
     pub unnamed_statement: u64,
-    /// Fingerprint bound to the unnamed portal; MySQL, which has none: see [`Self::header`].
+    /// Fingerprint bound to the unnamed portal; MySQL, which has none: see [`Self::header`]; Redis: as above.
     pub unnamed_portal: u64,
     /// TCP's own counters when the socket was first seen.
     pub base_sent: u32,

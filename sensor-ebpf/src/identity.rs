@@ -184,6 +184,13 @@ pub fn tcp_counts(sk: *mut c_void) -> (u32, u32) {
     )
 }
 
+/// Has TCP sent nothing on this socket, not even again?
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn tcp_has_sent_nothing(sk: *mut c_void) -> bool {
+    probe::<u64>(sk as u64, setting!(offsets.tcp_bytes_sent)) == 0
+}
+
 /// Did the current process begin before the programs were loaded? Its threads may be younger than what they serve.
 #[inline(always)]
 pub fn is_older_than_sensor() -> bool {

@@ -9,7 +9,7 @@ use sensor_ebpf::{
     connection::Connection,
     loops::{Step, repeat},
     merged::{Merged, WAYS, way},
-    protocol::Completion,
+    protocol::Several,
 };
 
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
     ring, state,
 };
 
-/// Adds the completion of the front request; false when that can't be done now.
+/// Adds completions of the front request; false when that can't be done now.
 #[inline(always)]
-pub fn add(c: &mut Connection, completion: &Completion) -> bool {
+pub fn add(c: &mut Connection, several: &Several) -> bool {
     let tick = ring::ticks();
     let way = way(c, tick);
     let Some(merged) = entry(c.slot, way) else {
@@ -32,7 +32,7 @@ pub fn add(c: &mut Connection, completion: &Completion) -> bool {
         leave(merged);
     }
     let first = merged.queries == 0;
-    merged.add(c, completion, tick);
+    merged.add(c, several, tick);
     let full = merged.is_full();
     if full {
         leave(merged);

@@ -5,7 +5,7 @@
 //! when userspace drains (every `kernel.drain_interval`), when their rows reach [`MOST_ROWS`], or right before anything
 //! whose place among them matters.
 
-use crate::{bytes::swar, connection::Connection, protocol::Completion, record::CommandTag};
+use crate::{bytes::swar, connection::Connection, protocol::Several, record::CommandTag};
 
 /// Statements of a connection that are added up side by side.
 pub const WAYS: u32 = 8;
@@ -110,9 +110,10 @@ impl Merged {
         self.fingerprint == c.front.fingerprint && self.connection == c.id
     }
 
-    /// Adds the completion of the front request, with all bytes that no record holds yet.
+    /// Adds completions of the front request, with all bytes that no record holds yet.
     #[inline(always)]
-    pub fn add(&mut self, c: &mut Connection, completion: &Completion, tick: u64) {
+    pub fn add(&mut self, c: &mut Connection, several: &Several, tick: u64) {
+        let completion = &several.completion;
         if self.queries == 0 {
             self.fingerprint = c.front.fingerprint;
             self.connection = c.id;
@@ -125,18 +126,17 @@ impl Merged {
             self.largest_rows = 0;
             self.largest_bytes = 0;
         }
-        self.queries += 1;
+        self.queries += several.queries;
         self.rows_returned += completion.returned;
         self.rows_written += completion.written;
         self.bytes_sent += c.sent;
         self.bytes_received += c.received;
         self.ended_at = tick;
-        let rows = (completion.returned + completion.written) as u32;
-        if rows > self.largest_rows {
-            self.largest_rows = rows;
+        if several.largest_rows > self.largest_rows {
+            self.largest_rows = several.largest_rows;
         }
-        if c.sent as u32 > self.largest_bytes {
-            self.largest_bytes = c.sent as u32;
+        if several.largest_bytes > self.largest_bytes {
+            self.largest_bytes = several.largest_bytes;
         }
         c.sent = 0;
         c.received = 0;

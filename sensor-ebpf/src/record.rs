@@ -70,6 +70,8 @@ pub enum StartupKind {
     MySql = 1,
     /// MySQL's `COM_CHANGE_USER`, without the packet's header and the command.
     MySqlChangeUser = 2,
+    /// A name that a client of Redis gives, see `protocol::redis::names`.
+    Redis = 3,
 }
 
 /// A server-side connection seen for the first time.

@@ -101,6 +101,8 @@ pub fn statement(c: &Connection, outcome: &Outcome) {
         barrier();
         record.header.link = outcome.link;
         record.header.detail = outcome.sqlstate;
+        record.largest_rows = outcome.largest_rows;
+        record.largest_bytes = outcome.largest_bytes;
     });
     if !sent {
         overflow(c, outcome);

@@ -7,7 +7,7 @@ use crate::{
     bytes::Window,
     fingerprint::{Hashed, Lexer},
     picked::{Keyer, Walked},
-    protocol::Walk,
+    protocol::{Walk, redis},
     record::OverflowKey,
 };
 
@@ -35,6 +35,12 @@ pub struct Scratch {
     pub walked_key: OverflowKey,
     /// How far a statement's keys have walked, when it is the first time. Both here for want of stack.
     pub walked: Walked,
+    /// What a request of Redis' begins with.
+    pub head: redis::Head,
+    /// Its first key.
+    pub parts: redis::Parts,
+    /// Completions of Redis' that one send brings.
+    pub run: redis::Run,
     /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.
     pub window: Window,
 }

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 #[cfg(not(floor))]
-use sensor_ebpf::protocol::mysql;
+use sensor_ebpf::protocol::{mysql, redis};
 use sensor_ebpf::{
     connection::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, CONNECTION_PREEXISTING, Connection, Phase,
@@ -93,16 +93,35 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
         scratch,
     };
     #[cfg(not(floor))]
-    if connection.protocol == Protocol::MySql as u8 {
-        if direction == Direction::Received {
-            mysql::received(&mut surroundings, connection, length);
-        } else {
-            mysql::sent(&mut surroundings, connection, length);
-        }
+    if Protocol::is_foreign(connection.protocol) {
+        foreign(&mut surroundings, connection, direction, length);
     } else if direction == Direction::Received {
         postgres::received(&mut surroundings, connection, length);
     } else {
         postgres::sent(&mut surroundings, connection, length);
+    }
+}
+
+/// What another protocol than PostgreSQL's brings.
+#[cfg(not(floor))]
+#[inline(always)]
+fn foreign(
+    surroundings: &mut KernelSurroundings<Socket>,
+    connection: &mut Connection,
+    direction: Direction,
+    length: u32,
+) {
+    let received = direction == Direction::Received;
+    if connection.protocol == Protocol::MySql as u8 {
+        if received {
+            mysql::received(surroundings, connection, length);
+        } else {
+            mysql::sent(surroundings, connection, length);
+        }
+    } else if received {
+        redis::received(surroundings, connection, length);
+    } else {
+        redis::sent(surroundings, connection, length);
     }
 }
 
@@ -128,7 +147,7 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
     if operation.length == AGAIN {
         postgres::wants_input(&mut surroundings, connection);
     } else if !is_again(operation.length) {
-        // End of file, or the peer is gone; of MySQL's, there is no response whose end is looked for now.
+        // End of file, or the peer is gone; of others' protocols, there is no response whose end is looked for now.
         postgres::closed(&mut surroundings, connection);
     }
 }
@@ -142,12 +161,15 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
         return None;
     }
     let protocol = task::protocol();
-    let older = identity::is_older_than_sensor() && !is_beginning(operation, direction, protocol);
     let begins = match protocol {
-        Protocol::Postgres | Protocol::Pooled => Direction::Received,
+        Protocol::Postgres | Protocol::Pooled | Protocol::Redis => Direction::Received,
         Protocol::MySql => Direction::Sent,
     };
-    if !is_client_connection(sk, family, direction == begins, older) {
+    let older = identity::is_older_than_sensor()
+        && (direction != begins || !is_beginning(operation, family, protocol));
+    if !is_client_connection(sk, family, direction == begins, older)
+        || protocol == Protocol::Redis && is_of_cluster()
+    {
         ignore(sk);
         return None;
     }
@@ -182,7 +204,7 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
 }
 
 /// Does the socket carry a client's connection, and not one that the server itself made (replication, dblink,
-/// syslog)? In PostgreSQL's protocol the client speaks first, in MySQL's the server: `begins` says that it is so.
+/// syslog)? In PostgreSQL's protocol and Redis' the client speaks first, in MySQL's the server: `begins` says that it is so.
 #[inline(always)]
 fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool) -> bool {
     if !identity::is_stream(sk) || !identity::is_in_scope(sk) {
@@ -199,17 +221,15 @@ fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool)
 }
 
 /// Does a connection begin with this operation, by what it says: a server's greeting, or a client's start-up packet? Then it is new,
-/// however old the process that serves it: servers of many threads, and poolers, are older than most of their connections.
+/// however old the process that serves it: servers of many threads, and poolers, are older than most of their connections. Redis'
+/// protocol has no beginning: there, it is when nothing has been sent yet.
 #[cfg(not(floor))]
 #[inline(always)]
-fn is_beginning(operation: &Operation, direction: Direction, protocol: Protocol) -> bool {
-    if (protocol == Protocol::MySql) != (direction == Direction::Sent) {
-        return false;
+fn is_beginning(operation: &Operation, family: u16, protocol: Protocol) -> bool {
+    if protocol == Protocol::Redis {
+        return family != FAMILY_UNIX && identity::tcp_has_sent_nothing(operation.sk);
     }
-    let Some(word) = registers::buffer()
-        .filter(|buffer| buffer.vectors == 0)
-        .and_then(|buffer| registers::read_user::<u64>(buffer.address))
-    else {
+    let Some(word) = first_word() else {
         return false;
     };
     if protocol == Protocol::MySql {
@@ -219,9 +239,31 @@ fn is_beginning(operation: &Operation, direction: Direction, protocol: Protocol)
     }
 }
 
+/// The first bytes of the operation at hand.
+#[cfg(not(floor))]
+#[inline(always)]
+fn first_word() -> Option<u64> {
+    registers::buffer()
+        .filter(|buffer| buffer.vectors == 0)
+        .and_then(|buffer| registers::read_user::<u64>(buffer.address))
+}
+
 #[cfg(floor)]
 #[inline(always)]
-fn is_beginning(_: &Operation, _: Direction, _: Protocol) -> bool {
+fn is_beginning(_: &Operation, _: u16, _: Protocol) -> bool {
+    false
+}
+
+/// Does another node of a Redis cluster talk here?
+#[cfg(not(floor))]
+#[inline(always)]
+fn is_of_cluster() -> bool {
+    first_word().is_some_and(redis::is_bus)
+}
+
+#[cfg(floor)]
+#[inline(always)]
+fn is_of_cluster() -> bool {
     false
 }
 

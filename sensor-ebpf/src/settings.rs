@@ -36,10 +36,12 @@ pub struct Settings {
     pub tls: u64,
     /// Which of `commands` speak MySQL's protocol, one bit each.
     pub mysql_commands: u64,
+    /// Which speak Redis', likewise.
+    pub redis_commands: u64,
 }
 
 /// How many command names can be watched.
-pub const COMMANDS: usize = 10;
+pub const COMMANDS: usize = 12;
 
 /// Byte offsets of kernel fields on the running kernel.
 #[repr(C)]
@@ -125,6 +127,10 @@ pub struct Offsets {
     pub inode_mode: u32,
     /// `inode.i_ino`.
     pub inode_ino: u32,
+    /// `tcp_sock.bytes_sent`.
+    pub tcp_bytes_sent: u32,
+    /// Keeps the size a multiple of eight.
+    pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 12 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Settings>() == 13 * 8 + COMMANDS * 16 + size_of::<Offsets>());

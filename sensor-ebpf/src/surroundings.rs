@@ -6,14 +6,14 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 #[cfg(not(floor))]
-use sensor_ebpf::fingerprint::MySql;
+use sensor_ebpf::{fingerprint::MySql, protocol::redis};
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, QUEUE, Queue, REQUEST_SYNC, Request},
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
-    protocol::{Completion, Surroundings, postgres::mergeable},
+    protocol::{Several, Surroundings, postgres::mergeable},
     record::{ALWAYS, PhaseRecord, RecordKind, StartupKind, TEXT_PLAIN},
     scratch::Scratch,
     sqlstate,
@@ -191,8 +191,8 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
     }
 
     #[inline(always)]
-    fn merge(&mut self, c: &mut Connection, completion: &Completion) -> bool {
-        merge::add(c, completion)
+    fn merge(&mut self, c: &mut Connection, several: &Several) -> bool {
+        merge::add(c, several)
     }
 
     #[inline(always)]
@@ -398,6 +398,17 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
         }
     }
 
+    #[cfg(not(floor))]
+    #[inline(always)]
+    fn redis_head(&mut self) -> u32 {
+        take_redis_head(H::PLACE)
+    }
+
+    #[cfg(floor)]
+    fn redis_head(&mut self) -> u32 {
+        0
+    }
+
     #[inline(always)]
     fn count_truncated(&mut self) {
         count!(truncated_texts, 1);
@@ -441,6 +452,20 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) 
     let dialect = MySql { plain: plain != 0 };
     scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
     1
+}
+
+/// See [`redis::head`]. Global, as [`hash_text`] is.
+#[cfg(not(floor))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn take_redis_head(place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
+    let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
+    redis::head(scratch, keys)
 }
 
 /// See [`sqlstate::find`]. Global, as [`hash_text`] is.

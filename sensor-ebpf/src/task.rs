@@ -98,11 +98,24 @@ pub fn is_server() -> bool {
     }
     // A server of many threads may name each for what it does.
     #[cfg(not(floor))]
-    if setting!(mysql_commands) != 0 {
+    if watches_foreign() {
         let leader: Kernel = load(task, setting!(offsets.task_group_leader));
-        return leader != task && speaks_mysql(command(leader));
+        return leader != task && is_one_of(foreign_commands(), command(leader));
     }
     false
+}
+
+/// Are servers watched that speak another protocol than PostgreSQL's? Then threads serve connections.
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn watches_foreign() -> bool {
+    foreign_commands() != 0
+}
+
+#[cfg(not(floor))]
+#[inline(always)]
+fn foreign_commands() -> u64 {
+    setting!(mysql_commands) | setting!(redis_commands)
 }
 
 #[inline(always)]
@@ -124,10 +137,10 @@ fn is_known(name: [u64; 2]) -> bool {
 
 #[cfg(not(floor))]
 #[inline(always)]
-fn speaks_mysql(name: [u64; 2]) -> bool {
+fn is_one_of(commands: u64, name: [u64; 2]) -> bool {
     let mut i = 0;
     while i < COMMANDS {
-        if setting!(mysql_commands) >> i & 1 != 0
+        if commands >> i & 1 != 0
             && name[0] == setting!(commands[i][0])
             && name[1] == setting!(commands[i][1])
         {
@@ -144,14 +157,16 @@ fn speaks_mysql(name: [u64; 2]) -> bool {
 pub fn protocol() -> Protocol {
     if is_pooler(command(leader())) {
         Protocol::Pooled
-    } else if setting!(mysql_commands) != 0 && speaks_mysql(command(leader())) {
+    } else if is_one_of(setting!(mysql_commands), command(leader())) {
         Protocol::MySql
+    } else if is_one_of(setting!(redis_commands), command(leader())) {
+        Protocol::Redis
     } else {
         Protocol::Postgres
     }
 }
 
-/// The lowest rung knows no MySQL.
+/// The lowest rung knows no other.
 #[cfg(floor)]
 #[inline(always)]
 pub fn protocol() -> Protocol {

@@ -133,8 +133,9 @@ impl Lexer {
     }
 }
 
+/// Goes on with `hash` over `length` bytes of a word.
 #[inline(always)]
-fn mix(hash: u64, word: u64, length: u32, key: u64) -> u64 {
+pub(crate) fn mix(hash: u64, word: u64, length: u32, key: u64) -> u64 {
     let product = (hash ^ word).wrapping_mul(key);
     (product ^ (product >> 32)).wrapping_add(u64::from(length))
 }
@@ -294,13 +295,19 @@ pub fn fingerprint<D: Dialect>(
     } else {
         end
     };
-    let product = (pass.hash ^ (pass.hash >> 29)).wrapping_mul(keys[0]);
     Hashed {
-        // The lowest bit keeps zero free for "no statement"; the next two are free for those who keep fingerprints.
-        fingerprint: (product ^ (product >> 32)) & !6 | 1,
+        fingerprint: finish(pass.hash, keys[0]),
         length: position - start,
         several: pass.several,
     }
+}
+
+/// The fingerprint that a hash ends in. The lowest bit keeps zero free for "no statement"; the next two are free for those who
+/// keep fingerprints.
+#[inline(always)]
+pub(crate) fn finish(hash: u64, key: u64) -> u64 {
+    let product = (hash ^ (hash >> 29)).wrapping_mul(key);
+    (product ^ (product >> 32)) & !6 | 1
 }
 
 #[cfg(test)]

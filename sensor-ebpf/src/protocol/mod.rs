@@ -12,6 +12,7 @@ pub mod mysql;
 pub mod outcome;
 mod pieces;
 pub mod postgres;
+pub mod redis;
 #[cfg(test)]
 mod simulation;
 mod tail;
@@ -73,9 +74,9 @@ pub trait Surroundings {
         length: u32,
         truncated: bool,
     );
-    /// Adds the completion of the front request, an ordinary one without flags, to others of its statement; false when
-    /// it must be handed on by itself.
-    fn merge(&mut self, connection: &mut Connection, completion: &Completion) -> bool;
+    /// Adds completions of the front request, ordinary ones without flags, to others of its statement; false when
+    /// they must be handed on by themselves.
+    fn merge(&mut self, connection: &mut Connection, several: &Several) -> bool;
     /// Hands on what was put together for a connection.
     fn flush(&mut self, connection: &mut Connection);
     /// Hands on the finished statement in `scratch().walk.outcome`.
@@ -119,6 +120,8 @@ pub trait Surroundings {
     );
     /// Counts a text longer than what is captured.
     fn count_truncated(&mut self);
+    /// Takes the beginning of the request of Redis' at `walk.position` apart: see [`redis::head`].
+    fn redis_head(&mut self) -> u32;
     /// Will the plaintext be seen, should this connection become TLS?
     fn sees_plaintext(&self) -> bool {
         false
@@ -153,6 +156,10 @@ pub struct Outcome {
     pub queries: u32,
     /// Packed code of its error, zero without one.
     pub sqlstate: u32,
+    /// Of several statements: most rows that one returned and wrote.
+    pub largest_rows: u32,
+    /// Of several statements: most bytes that one sent.
+    pub largest_bytes: u32,
     /// Request seen; a time, or a mark of [`Surroundings::roughly_now`].
     pub started: u64,
     /// Now.
@@ -170,6 +177,32 @@ pub struct Completion {
     pub written: u64,
     /// `STATEMENT_*`.
     pub flags: u8,
+}
+
+/// Completions of one statement, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Several {
+    /// What all of them say together.
+    pub completion: Completion,
+    /// How many.
+    pub queries: u32,
+    /// Most rows that one returned and wrote.
+    pub largest_rows: u32,
+    /// Most bytes that one sent.
+    pub largest_bytes: u32,
+}
+
+impl Several {
+    /// A single one, of which no byte has been reported.
+    #[inline(always)]
+    pub fn one(c: &Connection, completion: &Completion) -> Self {
+        Self {
+            completion: *completion,
+            queries: 1,
+            largest_rows: (completion.returned + completion.written) as u32,
+            largest_bytes: c.sent as u32,
+        }
+    }
 }
 
 /// Where a walk over messages is. Lives in [`Scratch`], see there.

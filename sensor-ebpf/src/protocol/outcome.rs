@@ -1,6 +1,6 @@
 //! How requests end, whatever the protocol: what is reported when one completes, is abandoned, or the connection ends.
 
-use super::{Completion, Outcome, Surroundings, is_parsed};
+use super::{Completion, Outcome, Several, Surroundings, is_parsed};
 use crate::{
     bytes::barrier,
     connection::{
@@ -43,6 +43,8 @@ pub fn complete<S: Surroundings>(s: &mut S, c: &mut Connection, completion: &Com
         link: 0,
         queries: u32::from(request.flags & REQUEST_CONTINUES == 0),
         sqlstate: 0,
+        largest_rows: 0,
+        largest_bytes: 0,
         started: request.started,
         ended,
     };
@@ -90,7 +92,7 @@ pub fn complete_lone<S: Surroundings>(s: &mut S, c: &mut Connection, completion:
         || completion.flags != 0
         || !is_ordinary(completion.tag)
         || completion.tag == CommandTag::Transaction && c.has(CONNECTION_SET);
-    if apart || !s.merge(c, completion) {
+    if apart || !s.merge(c, &Several::one(c, completion)) {
         complete(s, c, completion);
         report_pending(s, c);
     } else {

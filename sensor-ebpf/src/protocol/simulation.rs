@@ -9,7 +9,7 @@ use crate::{
     link,
     merged::{self, Merged},
     picked::{self, Pick, Picker, Plan},
-    protocol::{Completion, Outcome, Surroundings, mysql, postgres},
+    protocol::{Outcome, Several, Surroundings, mysql, postgres, redis},
     record::StartupKind,
     scratch::Scratch,
     sqlstate,
@@ -92,6 +92,13 @@ impl Simulation {
         simulation
     }
 
+    /// A new connection to a Redis server.
+    pub fn redis() -> Self {
+        let mut simulation = Self::new(u64::MAX);
+        simulation.connection.protocol = Protocol::Redis as u8;
+        simulation
+    }
+
     /// A connection that is ready for queries.
     pub fn ready(skim_after: u64) -> Self {
         let mut simulation = Self::new(skim_after);
@@ -115,6 +122,8 @@ impl Simulation {
         let (s, c) = (&mut self.surroundings, &mut self.connection);
         if c.protocol == Protocol::MySql as u8 {
             mysql::received(s, c, bytes.len() as u32);
+        } else if c.protocol == Protocol::Redis as u8 {
+            redis::received(s, c, bytes.len() as u32);
         } else {
             postgres::received(s, c, bytes.len() as u32);
         }
@@ -129,6 +138,8 @@ impl Simulation {
         let (s, c) = (&mut self.surroundings, &mut self.connection);
         if c.protocol == Protocol::MySql as u8 {
             mysql::sent(s, c, bytes.len() as u32);
+        } else if c.protocol == Protocol::Redis as u8 {
+            redis::sent(s, c, bytes.len() as u32);
         } else {
             postgres::sent(s, c, bytes.len() as u32);
         }
@@ -146,6 +157,8 @@ impl Simulation {
         let (s, c) = (&mut self.surroundings, &mut self.connection);
         if c.protocol == Protocol::MySql as u8 {
             mysql::closed(s, c);
+        } else if c.protocol == Protocol::Redis as u8 {
+            redis::closed(s, c);
         } else {
             postgres::closed(s, c);
         }
@@ -230,6 +243,8 @@ fn leave(merged: &Merged, emitted: &mut Emitted) {
         queries: merged.queries,
         started: merged.started,
         ended: merged.ended_at,
+        largest_rows: merged.largest_rows,
+        largest_bytes: merged.largest_bytes,
         ..Outcome::default()
     };
     emitted
@@ -354,14 +369,14 @@ impl Surroundings for Memory {
         self.emitted.startups.push(text);
     }
 
-    fn merge(&mut self, c: &mut Connection, completion: &Completion) -> bool {
+    fn merge(&mut self, c: &mut Connection, several: &Several) -> bool {
         let way = merged::way(c, self.clock) as usize;
         if self.merged[way].queries != 0 && !self.merged[way].is_of(c) {
             self.leave(way);
         }
         self.clock += 1;
         let ended = self.clock;
-        self.merged[way].add(c, completion, ended);
+        self.merged[way].add(c, several, ended);
         if self.merged[way].is_full() {
             self.leave(way);
         }
@@ -488,4 +503,9 @@ impl Surroundings for Memory {
     }
 
     fn count_truncated(&mut self) {}
+
+    fn redis_head(&mut self) -> u32 {
+        let keys = self.keys();
+        redis::head(&mut self.scratch, keys)
+    }
 }

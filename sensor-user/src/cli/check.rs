@@ -9,7 +9,7 @@ use crate::{
     discover::{self, Server, tls::Tls},
     kernel::{
         capability::{self, Capability, Host, Need},
-        hooks::{Family, NO_MYSQL},
+        hooks::{Family, NO_FOREIGN},
         tls,
     },
 };
@@ -54,17 +54,17 @@ struct Found {
 
 impl Found {
     fn new(server: Server, config: &Config, host: &Host) -> Self {
-        let is_mysql = server.system.is_mysql();
-        let is_followed = !is_mysql || host.family.is_none_or(Family::knows_mysql);
+        let is_foreign = server.system.is_foreign();
+        let is_followed = !is_foreign || host.family.is_none_or(Family::knows_foreign);
         let tls_refusal = || match (tls::refusal(config, host.family), &server.tls) {
-            (Some(why), _) if !is_mysql => Some(why),
+            (Some(why), _) if !is_foreign => Some(why),
             (_, Tls::Hidden(why)) => Some(why.clone()),
             (_, Tls::Library(library)) => tls::has_functions(library)
                 .err()
                 .map(|error| format!("{error:#}")),
         };
         Self {
-            refusal: (!is_followed).then_some(NO_MYSQL),
+            refusal: (!is_followed).then_some(NO_FOREIGN),
             tls_refusal: server.ssl.then(tls_refusal).flatten(),
             server,
         }

@@ -359,12 +359,12 @@ impl Live {
                 server.pid,
                 server.data_directory.display()
             );
-            if server.system.is_mysql() && !self.kernel.family.knows_mysql() {
+            if server.system.is_foreign() && !self.kernel.family.knows_foreign() {
                 log::warn!(
                     "{} {} is not seen: {}",
                     server.system.title(),
                     server.name,
-                    crate::kernel::hooks::NO_MYSQL
+                    crate::kernel::hooks::NO_FOREIGN
                 );
             }
         }

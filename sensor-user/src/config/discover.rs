@@ -15,8 +15,14 @@ pub const COMMAND_NAMES: [&str; 3] = ["postgres", "postmaster", pgbouncer::COMMA
 /// Command names of MariaDB and MySQL servers.
 pub const MYSQL_COMMAND_NAMES: [&str; 2] = ["mariadbd", "mysqld"];
 
+/// Command names of Redis and Valkey servers.
+pub const REDIS_COMMAND_NAMES: [&str; 2] = ["redis-server", "valkey-server"];
+
 /// So many more have a place.
-const EXTRA: usize = COMMANDS - COMMAND_NAMES.len() - MYSQL_COMMAND_NAMES.len();
+const EXTRA: usize = COMMANDS
+    - COMMAND_NAMES.len()
+    - MYSQL_COMMAND_NAMES.len()
+    - REDIS_COMMAND_NAMES.len();
 
 /// See the example file for what each means.
 #[derive(Clone, Debug)]
@@ -69,6 +75,7 @@ impl Discover {
         COMMAND_NAMES
             .iter()
             .chain(&MYSQL_COMMAND_NAMES)
+            .chain(&REDIS_COMMAND_NAMES)
             .map(|name| (*name).to_owned())
             .chain(self.extra_command_names.iter().cloned())
             .collect()

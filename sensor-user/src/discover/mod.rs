@@ -9,13 +9,17 @@ use std::{
 };
 
 use crate::{
-    config::{discover::MYSQL_COMMAND_NAMES, kernel::Scope},
+    config::{
+        discover::{MYSQL_COMMAND_NAMES, REDIS_COMMAND_NAMES},
+        kernel::Scope,
+    },
     principal::DbSystem,
 };
 
 mod listening;
 mod mysql;
 pub mod pgbouncer;
+mod redis;
 pub mod tls;
 
 use tls::Tls;
@@ -29,15 +33,15 @@ pub struct Server {
     pub pid: u32,
     /// A pooler: whatever it serves, it has from a server.
     pub pooler: bool,
-    /// Short name: `15/main:5432`, `mariadb-10.11/mysql:3306`, `pgbouncer:6432`.
+    /// Short name: `15/main:5432`, `mariadb-10.11/mysql:3306`, `redis/redis:6379`, `pgbouncer:6432`.
     pub name: Arc<str>,
     /// Version, as far as its data directory tells: PostgreSQL's major version.
     pub version: String,
     /// Data directory, as the server itself sees it.
     pub data_directory: PathBuf,
-    /// `port`; zero when a MariaDB or MySQL server listens on none.
+    /// `port`; zero when a server of another database than PostgreSQL listens on none.
     pub port: u16,
-    /// Directory of its unix socket (of MariaDB and MySQL: the socket itself), if it has one.
+    /// Directory of its unix socket (of other databases than PostgreSQL: the socket itself), if it has one.
     pub socket_directory: Option<PathBuf>,
     /// Does it listen on TCP?
     pub tcp: bool,
@@ -70,7 +74,7 @@ pub fn servers(commands: &[String], scope: Scope, known: &[Server], review: bool
 impl Server {
     /// Does one process serve all connections?
     fn is_alone(&self) -> bool {
-        self.pooler || self.system != DbSystem::PostgreSql
+        self.pooler || self.system.is_foreign()
     }
 }
 
@@ -142,7 +146,9 @@ pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
 /// Does one process of this name serve all connections, so that its parent is anybody?
 pub fn is_alone(pid: u32) -> bool {
     command_and_parent(pid).is_some_and(|(command, _)| {
-        command == pgbouncer::COMMAND_NAME || MYSQL_COMMAND_NAMES.contains(&command.as_str())
+        command == pgbouncer::COMMAND_NAME
+            || MYSQL_COMMAND_NAMES.contains(&command.as_str())
+            || REDIS_COMMAND_NAMES.contains(&command.as_str())
     })
 }
 
@@ -150,6 +156,7 @@ fn server(pid: u32) -> std::io::Result<Server> {
     match command_and_parent(pid) {
         Some((command, _)) if command == pgbouncer::COMMAND_NAME => pgbouncer::server(pid),
         Some((command, _)) if MYSQL_COMMAND_NAMES.contains(&command.as_str()) => mysql::server(pid),
+        Some((command, _)) if REDIS_COMMAND_NAMES.contains(&command.as_str()) => redis::server(pid),
         _ => postgres(pid),
     }
 }

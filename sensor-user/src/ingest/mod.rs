@@ -186,6 +186,8 @@ fn language(tag: u8) -> Language {
         Language::MySql {
             plain: tag & TEXT_PLAIN != 0,
         }
+    } else if tag == Protocol::Redis as u8 {
+        Language::Redis
     } else {
         Language::Postgres
     }

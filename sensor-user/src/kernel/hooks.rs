@@ -42,8 +42,8 @@ pub struct Rung {
     pub refusal: Option<String>,
 }
 
-/// Why a MariaDB or MySQL server is not watched.
-pub const NO_MYSQL: &str = "the hooks sys_exit have room for PostgreSQL's protocol alone";
+/// Why a server of another database than PostgreSQL is not watched.
+pub const NO_FOREIGN: &str = "the hooks sys_exit have room for PostgreSQL's protocol alone";
 
 impl Family {
     /// All, the best first.
@@ -95,8 +95,9 @@ impl Family {
         }
     }
 
-    /// Are MariaDB's and MySQL's connections followed there? The lowest rung's programs have no room for a second protocol.
-    pub fn knows_mysql(self) -> bool {
+    /// Are connections of other databases than PostgreSQL followed there? The lowest rung's programs have no room for a second
+    /// protocol.
+    pub fn knows_foreign(self) -> bool {
         self != Self::SysExit
     }
 

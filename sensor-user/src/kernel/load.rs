@@ -23,7 +23,7 @@ use super::{
     test_run, tls,
 };
 use crate::{
-    config::{Config, discover::MYSQL_COMMAND_NAMES, kernel::Scope},
+    config::{Config, discover::{MYSQL_COMMAND_NAMES, REDIS_COMMAND_NAMES}, kernel::Scope},
     discover::{self, Server},
 };
 
@@ -214,7 +214,7 @@ impl Kernel {
     pub fn tls_refusal<'a>(&'a self, server: &'a Server) -> Option<&'a str> {
         match (&self.tls, &server.tls) {
             // Whatever is switched on.
-            (_, discover::tls::Tls::Hidden(why)) if server.system.is_mysql() => Some(why),
+            (_, discover::tls::Tls::Hidden(why)) if server.system.is_foreign() => Some(why),
             (Err(why), _) | (Ok(_), discover::tls::Tls::Hidden(why)) => Some(why),
             (Ok(probes), _) if probes.has(server) => None,
             (Ok(_), _) => Some("its library takes no probes"),
@@ -330,10 +330,11 @@ fn settings(config: &Config, family: Family) -> Result<Settings> {
         *key = random()? | 1;
     }
     let is_mysql = |name: &String| MYSQL_COMMAND_NAMES.contains(&name.as_str());
+    let is_redis = |name: &String| REDIS_COMMAND_NAMES.contains(&name.as_str());
     let names = config.discover.command_names();
     let watched = names
         .iter()
-        .filter(|name| family.knows_mysql() || !is_mysql(name));
+        .filter(|name| family.knows_foreign() || !is_mysql(name) && !is_redis(name));
     for (i, name) in watched.enumerate() {
         if i == COMMANDS || name.is_empty() || name.len() > 15 {
             bail!(
@@ -347,6 +348,8 @@ fn settings(config: &Config, family: Family) -> Result<Settings> {
         settings.commands[i] = [word(0), word(8)];
         if is_mysql(name) {
             settings.mysql_commands |= 1 << i;
+        } else if is_redis(name) {
+            settings.redis_commands |= 1 << i;
         }
     }
     Ok(settings)

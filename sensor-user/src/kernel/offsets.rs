@@ -59,6 +59,8 @@ pub fn read() -> Result<Offsets> {
         pid_numbers_nr: at("pid", "numbers")? + at("upid", "nr")?,
         tcp_write_seq: at("tcp_sock", "write_seq")?,
         tcp_copied_seq: at("tcp_sock", "copied_seq")?,
+        tcp_bytes_sent: at("tcp_sock", "bytes_sent")?,
+        pad: 0,
         socket_sk: at("socket", "sk")?,
         task_files: at("task_struct", "files")?,
         files_fdt: at("files_struct", "fdt")?,

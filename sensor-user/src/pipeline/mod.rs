@@ -6,8 +6,9 @@ use sensor_ebpf::{
     connection::Phase,
     record::{
         CloseRecord, CommandTag, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
+        RecordHeader,
         STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD, STATEMENT_SERVER_SIDE_COPY,
-        STATEMENT_TRUNCATED, StatementRecord,
+        STATEMENT_SUSPENDED, STATEMENT_TRUNCATED, StatementRecord,
     },
 };
 
@@ -16,11 +17,11 @@ use crate::{
     detect::{Alert, threshold::ThresholdLane},
     history::Collector,
     ingest::{Clock, Observation},
-    principal::{Principal, PrincipalId, Session, resolver::Resolver},
+    principal::{DbSystem, Principal, PrincipalId, Session, resolver::Resolver},
     sql::{
-        EgressRoute, Shape,
+        EgressRoute, Language, Shape,
         keys::Plans,
-        mysql,
+        mysql, redis,
         shapes::{self, Learned, Shapes},
     },
     time::Timestamp,
@@ -176,7 +177,10 @@ impl Pipeline {
                 truncated,
                 language,
             } => {
-                self.tracer.text(*connection, *fingerprint, text);
+                if *language != Language::Redis {
+                    // Comments, in which applications tell of their traces.
+                    self.tracer.text(*connection, *fingerprint, text);
+                }
                 let mut learned = self.shapes.learn(*fingerprint, text, *truncated, *language);
                 learned.plan = self
                     .plans
@@ -358,6 +362,7 @@ impl Pipeline {
         if flags & STATEMENT_OVERHEAD == 0 && record.queries > 0 {
             self.resolver.runs(connection, record.ordinal);
         }
+        let names = record.header.link != 0 && self.names_answered(record);
         let session = self.session(connection, time);
         let mut shape_id = if flags & STATEMENT_OVERHEAD != 0 {
             shapes::NONE
@@ -387,7 +392,8 @@ impl Pipeline {
             volume.rows_written += volume.rows_returned;
             volume.rows_returned = 0;
         }
-        if self.resolver.principal(session.principal).system.is_mysql() {
+        let system = self.resolver.principal(session.principal).system;
+        if system.is_mysql() {
             as_mysql_means(&shape, &mut volume);
         }
         let estimated = flags & STATEMENT_ESTIMATED != 0;
@@ -399,10 +405,16 @@ impl Pipeline {
             AccessKind::Completed
         };
         flight.finished(&shape, shape_id);
-        if kind == AccessKind::Completed
-            && let Some(database) = mysql::uses(&shape)
-        {
-            self.resolver.uses(connection, database);
+        if kind == AccessKind::Completed {
+            if let Some(database) = mysql::uses(&shape) {
+                self.resolver.uses(connection, database);
+            }
+            if system == DbSystem::Redis {
+                if redis::writes(&shape) {
+                    volume.rows_written = volume.queries;
+                }
+                self.redis_session(record, &shape, names || in_detail && record.header.link == 0);
+            }
         }
         let whole = match kind {
             AccessKind::Overhead => None,
@@ -489,11 +501,47 @@ impl Pipeline {
                 fingerprint: record.fingerprint,
                 whole,
                 sqlstate: record.header.detail,
-                link: record.header.link,
+                link: if system == DbSystem::Redis {
+                    0
+                } else {
+                    record.header.link
+                },
             },
         );
         if flags & STATEMENT_OVERHEAD == 0 && record.queries > 0 {
             self.change_session(record);
+        }
+    }
+
+    /// Names that a client of Redis gave with this statement count from now on, if the server took them; false when none are known.
+    fn names_answered(&mut self, record: &StatementRecord) -> bool {
+        let flags = record.header.flags;
+        let took = if flags & STATEMENT_FAILED != 0 {
+            Some(false)
+        } else if flags & STATEMENT_SUSPENDED != 0 {
+            None
+        } else {
+            Some(true)
+        };
+        let RecordHeader {
+            connection, link, ..
+        } = record.header;
+        self.resolver.answered(connection, link, took)
+    }
+
+    /// What a command of Redis' that did not fail has changed for those that follow it. `named`: all names that it gave are known.
+    fn redis_session(&mut self, record: &StatementRecord, shape: &Shape, named: bool) {
+        let connection = record.header.connection;
+        match &*shape.operation {
+            "SELECT" => {
+                if let Some(database) = redis::uses(shape) {
+                    self.resolver.uses(connection, database);
+                }
+            }
+            "RESET" => self.resolver.reset(connection),
+            // Its names found the ring full, or its end did.
+            "AUTH" | "HELLO" if !named => self.resolver.doubt(connection),
+            _ => {}
         }
     }
 

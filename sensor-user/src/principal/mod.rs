@@ -11,6 +11,7 @@ mod local;
 mod mysql;
 mod pooler;
 pub mod process;
+mod redis;
 pub mod resolver;
 pub mod role;
 pub mod startup;
@@ -77,6 +78,8 @@ pub enum DbSystem {
     MariaDb,
     /// MySQL.
     MySql,
+    /// Redis; Valkey, too, for which the conventions have no value of its own.
+    Redis,
 }
 
 impl DbSystem {
@@ -86,6 +89,7 @@ impl DbSystem {
             Self::PostgreSql => "postgresql",
             Self::MariaDb => "mariadb",
             Self::MySql => "mysql",
+            Self::Redis => "redis",
         }
     }
 
@@ -95,6 +99,7 @@ impl DbSystem {
             Self::PostgreSql => "PostgreSQL",
             Self::MariaDb => "MariaDB",
             Self::MySql => "MySQL",
+            Self::Redis => "Redis",
         }
     }
 
@@ -103,9 +108,14 @@ impl DbSystem {
         matches!(self, Self::MariaDb | Self::MySql)
     }
 
+    /// Is it another than PostgreSQL? Then one process serves all its connections, and no more is seen of TLS than its bytes.
+    pub fn is_foreign(self) -> bool {
+        self != Self::PostgreSql
+    }
+
     /// Back from its name; what no name is from before there were others.
     pub fn from_name(name: &str) -> Self {
-        [Self::MariaDb, Self::MySql]
+        [Self::MariaDb, Self::MySql, Self::Redis]
             .into_iter()
             .find(|system| system.as_str() == name)
             .unwrap_or(Self::PostgreSql)

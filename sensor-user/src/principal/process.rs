@@ -84,9 +84,18 @@ impl More {
     }
 }
 
+/// What a client is certainly older than.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// The process that serves its connection, and began after that was made.
+    Process(u32),
+    /// A time, of `CLOCK_MONOTONIC`.
+    Moment(u64),
+}
+
 /// The peer of a unix socket that has not sent anything since the sensor runs, by the socket's own credentials as of its
-/// `connect()`. `server_pid`: who serves the connection, and began after it was made.
-pub fn peer(pid: u32, uid: u32, server_pid: u32, command_lines: bool) -> Process {
+/// `connect()`.
+pub fn peer(pid: u32, uid: u32, until: Until, command_lines: bool) -> Process {
     let unknown = Process {
         pid,
         began: 0,
@@ -96,10 +105,19 @@ pub fn peer(pid: u32, uid: u32, server_pid: u32, command_lines: bool) -> Process
         program: "".into(),
         more: More::default(),
     };
-    let (Some(stat), Some(server)) = (Stat::of(pid), Stat::of(server_pid)) else {
+    let Some(stat) = Stat::of(pid) else {
         return unknown;
     };
-    if stat.began > server.began {
+    let is_younger = match until {
+        Until::Process(server) => {
+            let Some(server) = Stat::of(server) else {
+                return unknown;
+            };
+            stat.began > server.began
+        }
+        Until::Moment(time) => began_as_monotonic(stat.began) > time + SAME,
+    };
+    if is_younger {
         // Its number was used again.
         return Process { pid: 0, ..unknown };
     }
@@ -144,14 +162,20 @@ impl Stat {
 
 /// `/proc` counts from boot, the kernel's records leave out the time asleep.
 fn began_as_monotonic(ticks: u64) -> u64 {
-    let now = |clock| {
-        clock_gettime(clock).map_or(0, |time| {
-            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
-                + u64::try_from(time.tv_nsec()).unwrap_or(0)
-        })
-    };
-    let asleep = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
+    let asleep = read(ClockId::CLOCK_BOOTTIME).saturating_sub(now());
     (ticks * 10_000_000).saturating_sub(asleep)
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub fn now() -> u64 {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+fn read(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |time| {
+        u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+            + u64::try_from(time.tv_nsec()).unwrap_or(0)
+    })
 }
 
 /// At most so many bytes, escaped.
@@ -199,9 +223,12 @@ mod tests {
     #[test]
     fn a_peer_younger_than_what_serves_it_is_not_believed() {
         // This process is younger than process 1, and cannot have been its client.
-        let younger = peer(std::process::id(), 5, 1, true);
+        let younger = peer(std::process::id(), 5, Until::Process(1), true);
         assert_eq!((younger.pid, younger.uid, &*younger.program), (0, 5, ""));
-        let gone = peer(u32::MAX, 5, 1, true);
+        let gone = peer(u32::MAX, 5, Until::Process(1), true);
         assert_eq!((gone.uid, gone.login_uid), (5, UNSET));
+        let own = |time| peer(std::process::id(), 5, Until::Moment(time), true).pid;
+        assert_eq!(own(now()), std::process::id());
+        assert_eq!(own(own_beginning().saturating_sub(1_000_000_000)), 0);
     }
 }

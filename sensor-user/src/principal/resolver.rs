@@ -8,7 +8,7 @@ use std::{
 
 use sensor_ebpf::{
     connection::Protocol,
-    record::{FAMILY_UNIX, LocalClientRecord, OPEN_PREEXISTING, OpenRecord},
+    record::{FAMILY_UNIX, LocalClientRecord, OPEN_PREEXISTING, OpenRecord, StartupKind},
 };
 
 use super::{
@@ -17,7 +17,8 @@ use super::{
     interner::Interner,
     local::{self, Clients},
     pooler::Poolers,
-    process::{self, Process, UNSET},
+    process::{self, Process, UNSET, Until},
+    redis::{self, Claim, Claims},
     role::Roles,
     startup,
     title::Titles,
@@ -52,6 +53,10 @@ pub struct Resolver {
     names: Names,
     pooled: Poolers,
     titles: Titles,
+    /// What clients of Redis say, until the server has answered.
+    claims: Claims,
+    /// `CLOCK_MONOTONIC` at which the programs were attached.
+    attached: u64,
 }
 
 /// Names that many sessions have, of databases and applications: kept once.
@@ -88,6 +93,8 @@ impl Resolver {
             names: Names::default(),
             pooled: Poolers::default(),
             titles: Titles::default(),
+            claims: Claims::default(),
+            attached: u64::MAX,
         }
     }
 
@@ -124,6 +131,7 @@ impl Resolver {
     /// The programs have just been attached: what is older than this moment may be gone before it is looked at.
     pub fn begins(&mut self) {
         self.titles = Titles::gather();
+        self.attached = process::now();
     }
 
     fn poolers_on_this_host(&self) -> HashSet<u32> {
@@ -255,8 +263,10 @@ impl Resolver {
         let system = match server {
             Some(server) => server.system,
             None if record.header.tag == Protocol::MySql as u8 => DbSystem::MySql,
+            None if record.header.tag == Protocol::Redis as u8 => DbSystem::Redis,
             None => DbSystem::PostgreSql,
         };
+        let is_redis = system == DbSystem::Redis;
         let titled = preexisting
             .then(|| {
                 self.titles
@@ -288,6 +298,17 @@ impl Resolver {
         }
         if let Some(process) = self.local_end(record, client) {
             self.sign(&mut session, &process);
+            if is_redis && client == ClientAddress::Unix && process.began > self.attached {
+                // Nothing that is said on it tells, but its client is younger than the sensor.
+                session.preexisting = false;
+            }
+        }
+        let preexisting = session.preexisting;
+        if is_redis && !preexisting {
+            let who = Arc::make_mut(&mut session.who);
+            who.user = Some(redis::DEFAULT_USER.into());
+            who.before_start = false;
+            session.database = redis::FIRST_DATABASE.into();
         }
         self.beginning.insert(connection, session);
         if preexisting {
@@ -306,7 +327,12 @@ impl Resolver {
             Arc::new(process::peer(
                 record.peer_pid,
                 record.peer_uid,
-                record.server_pid,
+                // A process of the connection's own began behind it; others are older than their clients.
+                if record.header.tag == Protocol::Redis as u8 {
+                    Until::Moment(record.time)
+                } else {
+                    Until::Process(record.server_pid)
+                },
                 self.clients.command_lines(),
             ))
         })
@@ -372,6 +398,12 @@ impl Resolver {
 
     /// The start-up packet told user and database.
     pub fn started(&mut self, connection: u64, kind: u8, parameters: &[u8], truncated: bool) {
+        if kind == StartupKind::Redis as u8 {
+            if let Some(claim) = self.claims.told(connection, parameters) {
+                self.claimed(connection, &[claim]);
+            }
+            return;
+        }
         let told = startup::read(kind, parameters, truncated);
         let Some(mut session) = self
             .beginning
@@ -391,6 +423,59 @@ impl Resolver {
             roles.begun_application = session.application_name.clone();
             who.role = roles.role(who.user.as_deref());
             self.roles.insert(connection, roles);
+        }
+        self.put(session);
+    }
+
+    /// A command by which a client gave names was answered; `took`: the server took them, if that is known. False when nothing is
+    /// known of any names.
+    pub fn answered(&mut self, connection: u64, number: u8, took: Option<bool>) -> bool {
+        let mut claims = self.claims.answered(connection, number);
+        if claims.is_empty() {
+            return false;
+        }
+        if took.is_none() {
+            // It will be seen in no answer.
+            claims.retain(|claim| matches!(claim, Claim::User(_)));
+            for claim in &mut claims {
+                *claim = Claim::User(None);
+            }
+        }
+        if took != Some(false) {
+            self.claimed(connection, &claims);
+        }
+        true
+    }
+
+    /// Somebody logged in, and nobody can tell who.
+    pub fn doubt(&mut self, connection: u64) {
+        self.claimed(connection, &[Claim::User(None)]);
+    }
+
+    /// A connection of Redis' is as it began.
+    pub fn reset(&mut self, connection: u64) {
+        let user = Claim::User(Some(redis::DEFAULT_USER.into()));
+        self.claimed(connection, &[user, Claim::Application("".into())]);
+        self.uses(connection, redis::FIRST_DATABASE.into());
+    }
+
+    fn claimed(&mut self, connection: u64, claims: &[Claim]) {
+        let Some(mut session) = self
+            .beginning
+            .remove(&connection)
+            .or_else(|| self.sessions.get(&connection).cloned())
+        else {
+            return;
+        };
+        for claim in claims {
+            match claim {
+                Claim::User(user) => {
+                    let who = Arc::make_mut(&mut session.who);
+                    who.user.clone_from(user);
+                    who.before_start = false;
+                }
+                Claim::Application(name) => session.application_name = name.clone(),
+            }
         }
         self.put(session);
     }
@@ -531,6 +616,7 @@ impl Resolver {
     pub fn closed(&mut self, connection: u64) -> Option<Session> {
         self.clients.closed(connection);
         self.pooled.closed(connection);
+        self.claims.closed(connection);
         self.roles.remove(&connection);
         self.beginning.remove(&connection);
         self.sessions.remove(&connection)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 pub mod keys;
 pub mod mysql;
 pub mod postgres;
+pub mod redis;
 pub mod session;
 pub mod shapes;
 
@@ -18,6 +19,8 @@ pub enum Language {
         /// See there.
         plain: bool,
     },
+    /// Redis': requests.
+    Redis,
 }
 
 impl Language {
@@ -26,6 +29,7 @@ impl Language {
         match self {
             Self::Postgres => postgres::analyse(text, truncated),
             Self::MySql { plain } => mysql::analyse(text, truncated, plain),
+            Self::Redis => vec![redis::analyse(text)],
         }
     }
 
@@ -33,7 +37,7 @@ impl Language {
     pub fn picks(self, text: &[u8], truncated: bool) -> Option<postgres::Picks> {
         match self {
             Self::Postgres => postgres::picks(text, truncated),
-            Self::MySql { .. } => None,
+            Self::MySql { .. } | Self::Redis => None,
         }
     }
 
@@ -41,7 +45,7 @@ impl Language {
     pub fn changes(self, text: &[u8], truncated: bool) -> session::Changes {
         match self {
             Self::Postgres => postgres::changes(text, truncated),
-            Self::MySql { .. } => session::Changes::None,
+            Self::MySql { .. } | Self::Redis => session::Changes::None,
         }
     }
 }
@@ -54,7 +58,7 @@ pub struct Shape {
     /// `db.operation.name`: the leading keyword in upper case (`SELECT`, `COPY`, `FETCH`, …), empty when unknown.
     pub operation: Arc<str>,
     /// `db.collection.name` candidates: tables and views as written (`customers`, `crm.customers`),
-    /// without duplicates, in order of first use; CTE names are left out.
+    /// without duplicates, in order of first use; CTE names are left out. Of Redis the pattern of the first key.
     pub tables: Vec<Arc<str>>,
     /// `db.query.summary`: e.g. `SELECT customers tickets`, at most 255 characters.
     pub summary: Arc<str>,
@@ -92,7 +96,7 @@ pub struct Egress {
 /// The routes of [`Egress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EgressRoute {
-    /// `COPY … TO 'file'`, `pg_file_write`, MySQL's `INTO OUTFILE` and `INTO DUMPFILE`.
+    /// `COPY … TO 'file'`, `pg_file_write`, MySQL's `INTO OUTFILE` and `INTO DUMPFILE`, Redis' `SAVE` and kin.
     CopyToFile,
     /// `COPY … TO PROGRAM 'command'`.
     CopyToProgram,
@@ -102,7 +106,8 @@ pub enum EgressRoute {
     /// `LOAD_FILE` and `LOAD DATA` of its own file:
     /// what only the server can read becomes readable through SQL.
     ServerFileRead,
-    /// `dblink*`, or DDL for `postgres_fdw` (`CREATE SERVER`, `IMPORT FOREIGN SCHEMA`, `CREATE USER MAPPING`, …).
+    /// `dblink*`, or DDL for `postgres_fdw` (`CREATE SERVER`, `IMPORT FOREIGN SCHEMA`, `CREATE USER MAPPING`, …), Redis' `MIGRATE`
+    /// and `REPLICAOF`.
     RemoteServer,
 }
 

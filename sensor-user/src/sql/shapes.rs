@@ -9,6 +9,7 @@ use sensor_ebpf::picked::Plan;
 
 use super::{
     Language, Shape,
+    redis::patterns::Patterns,
     session::{Change, Changes},
 };
 
@@ -37,6 +38,8 @@ pub struct Shapes {
     /// Of those that change their session: what.
     changes: HashMap<u64, Changes>,
     in_order: VecDeque<u64>,
+    /// Of keys.
+    patterns: Patterns,
     max: usize,
     /// Shapes beyond the bound: counted as unknown.
     pub folded: u64,
@@ -58,6 +61,7 @@ impl Shapes {
             by_fingerprint: HashMap::new(),
             changes: HashMap::new(),
             in_order: VecDeque::new(),
+            patterns: Patterns::default(),
             max: max.max(2),
             folded: 0,
             unparsed: 0,
@@ -95,6 +99,10 @@ impl Shapes {
                 if language == Language::Postgres && !shape.parsed && !shape.text.is_empty() {
                     self.unparsed += 1;
                 }
+                let shape = match language {
+                    Language::Redis => self.patterns.learn(shape),
+                    _ => shape,
+                };
                 self.intern(shape)
             })
             .collect();

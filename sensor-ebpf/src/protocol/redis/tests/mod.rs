@@ -1,0 +1,7 @@
+//! Conversations in RESP, as servers hold them.
+
+mod conversation;
+mod hostile;
+mod names;
+mod news;
+mod wire;

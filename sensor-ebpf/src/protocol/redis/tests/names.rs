@@ -1,0 +1,176 @@
+//! Who logs in, and what never leaves.
+
+use super::wire::{ask, many, text};
+use crate::{
+    protocol::{redis::{APPLICATION, DOUBT, PASSWORD, USER}, simulation::Simulation},
+    random::draws,
+    record::{STATEMENT_FAILED, STATEMENT_SUSPENDED},
+};
+
+const SECRET: &str = "hunter2-canary";
+
+/// Numbers, kinds and names of the records, and number and flags of the ends that have a number.
+type Told = (Vec<(u8, u8, String)>, Vec<(u8, u8)>);
+
+fn told(simulation: &Simulation) -> Told {
+    let emitted = simulation.emitted();
+    let names = emitted.startups.iter().map(|record| {
+        let name = String::from_utf8_lossy(&record[2..]).into_owned();
+        (record[0], record[1], name)
+    });
+    let ends = emitted.statements.iter().filter(|(o, _, _)| o.link != 0);
+    (names.collect(), ends.map(|(o, _, _)| (o.link, o.flags)).collect())
+}
+
+fn converse(requests: &[Vec<u8>], answers: &[&[u8]]) -> Simulation {
+    let mut simulation = Simulation::redis();
+    for (request, answer) in requests.iter().zip(answers) {
+        simulation.received(request);
+        simulation.sent(answer);
+    }
+    let all: String = format!("{:?}{:?}", simulation.emitted().texts, simulation.emitted().startups);
+    let shown: Vec<u8> = simulation.emitted().startups.concat();
+    assert!(!all.contains(SECRET) && !String::from_utf8_lossy(&shown).contains(SECRET));
+    for text in simulation.emitted().texts.values() {
+        assert!(!String::from_utf8_lossy(text).contains(SECRET));
+    }
+    simulation
+}
+
+#[test]
+fn logins_are_told_with_their_ends() {
+    let simulation = converse(
+        &[
+            ask(&["AUTH", "ann", SECRET]),
+            ask(&["auth", SECRET]),
+            ask(&["HELLO", "3", "AUTH", "bob", SECRET, "SETNAME", "shop"]),
+            ask(&["HELLO", "3"]),
+            ask(&["CLIENT", "SETNAME", "batch"]),
+            ask(&["HELLO", "3", "SETNAME", "AUTH", "AUTH", "carl", "SETNAME"]),
+        ],
+        &[
+            b"+OK\r\n",
+            b"-WRONGPASS invalid username-password pair\r\n",
+            &many('%', 14),
+            &many('*', 14),
+            b"+OK\r\n",
+            b"-NOPROTO\r\n",
+        ],
+    );
+    let (names, ends) = told(&simulation);
+    assert_eq!(
+        names,
+        [
+            (1, USER, "ann".to_owned()),
+            (2, PASSWORD, String::new()),
+            (3, APPLICATION, "shop".to_owned()),
+            (3, USER, "bob".to_owned()),
+            (4, APPLICATION, "batch".to_owned()),
+            (5, APPLICATION, "AUTH".to_owned()),
+            (5, USER, "carl".to_owned()),
+        ]
+    );
+    assert_eq!(
+        ends,
+        [(1, 0), (2, STATEMENT_FAILED), (3, 0), (4, 0), (5, STATEMENT_FAILED)]
+    );
+    assert!(text(&simulation).iter().all(|(_, sums)| sums[1] == 0), "no rows");
+}
+
+#[test]
+fn lines_log_in_too() {
+    let requests = [
+        format!("AUTH ann {SECRET}\r\n"),
+        format!("AUTH {SECRET}\r\n"),
+        format!("AUTH \"ann\" {SECRET}\r\n"),
+        format!("auth 'ann {SECRET}'\r\n"),
+        "hello 3 setname x\n".to_owned(),
+    ]
+    .map(String::into_bytes);
+    let simulation = converse(&requests, &[&b"+OK\r\n"[..]; 5]);
+    let kinds: Vec<(u8, String)> = told(&simulation).0.into_iter().map(|(_, kind, name)| (kind, name)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (USER, "ann".to_owned()),
+            (PASSWORD, String::new()),
+            (DOUBT, String::new()),
+            (DOUBT, String::new()),
+            (APPLICATION, "x".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn a_login_that_waits_is_no_success() {
+    let simulation = converse(
+        &[ask(&["MULTI"]), ask(&["AUTH", "ann", SECRET])],
+        &[b"+OK\r\n", b"+QUEUED\r\n"],
+    );
+    assert_eq!(told(&simulation).1, [(1, STATEMENT_SUSPENDED)]);
+}
+
+#[test]
+fn a_login_without_an_answer_leaves_a_doubt() {
+    let simulation = converse(
+        &[ask(&["CLIENT", "REPLY", "OFF"]), ask(&["AUTH", "ann", SECRET])],
+        &[b"", b""],
+    );
+    assert!(told(&simulation).0.contains(&(0, DOUBT, String::new())));
+    assert_eq!(told(&simulation).1, []);
+}
+
+#[test]
+fn names_that_are_cut_are_told_all_the_same() {
+    let request = ask(&["HELLO", "3", "AUTH", "bob", SECRET, "SETNAME", "shop"]);
+    for cut in 1..request.len() {
+        let mut simulation = Simulation::redis();
+        simulation.received(&request[..cut]);
+        simulation.received(&request[cut..]);
+        simulation.sent(&many('%', 14));
+        let (names, ends) = told(&simulation);
+        assert_eq!(names, [(1, APPLICATION, "shop".to_owned()), (1, USER, "bob".to_owned())]);
+        assert_eq!(ends, [(1, 0)]);
+    }
+}
+
+#[test]
+fn what_is_too_long_is_a_doubt() {
+    let long = "x".repeat(10_000);
+    for request in [
+        ask(&["HELLO", "3", "AUTH", "bob", &long]),
+        ask(&["AUTH", &long, "x"]),
+        ask(&["AUTH", &long[..300], "x"]),
+    ] {
+        let mut simulation = Simulation::redis();
+        simulation.received(&request);
+        simulation.sent(b"+OK\r\n");
+        assert_eq!(told(&simulation).0, [(1, DOUBT, String::new())]);
+    }
+    // Of the right length, only the password goes on.
+    let mut simulation = Simulation::redis();
+    simulation.received(&ask(&["AUTH", "bob", &long]));
+    simulation.sent(b"+OK\r\n");
+    assert_eq!(told(&simulation).0, [(1, USER, "bob".to_owned())]);
+}
+
+/// Of nothing but the first key leaves more than the command.
+#[test]
+fn values_never_leave() {
+    let mut draw = draws();
+    for _ in 0..500 {
+        let words: Vec<String> = (0..draw(8) + 2)
+            .map(|i| if i < 2 { "a".repeat(draw(20)) } else { format!("{SECRET}{}", draw(9)) })
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        for command in ["SET", "HSET", "MSET", "ACL", "CONFIG", "EVAL", "XADD", "AUTH", "PING", "ECHO"] {
+            let mut request = words.clone();
+            request[0] = command;
+            let request = ask(&request);
+            let cut = draw(request.len());
+            let requests = [request[..cut].to_vec(), request[cut..].to_vec()];
+            let simulation = converse(&requests, &[b"", b"+OK\r\n"]);
+            assert!(simulation.connection.front.count <= 1);
+        }
+    }
+}
