@@ -118,7 +118,7 @@ fn finish(servers: &[&Redis], sensor: Sensor) -> Output {
     output
 }
 
-/// Queries and rows of a user by command and kind of key.
+/// Queries and rows returned of a user by command and kind of key.
 fn tally(series: &[Series], user: &str) -> Tally {
     let mut tally = Tally::new();
     for one in series {
@@ -139,7 +139,9 @@ fn tally(series: &[Series], user: &str) -> Tally {
         let value = one.value as u64;
         match one.name.as_str() {
             "data_access.queries" => entry.0 += value,
-            "data_access.rows" => entry.1 += value,
+            "data_access.rows" if attribute("data_access.direction") == "returned" => {
+                entry.1 += value
+            }
             _ => {}
         }
     }

@@ -11,7 +11,7 @@ use harness::{
 
 use crate::{CONFIGURATION, Differences, email, finish, is_followed, key, server, tally};
 
-/// Rows of GET by user and database.
+/// Queries and rows of GET by user and database.
 fn gets(series: &[Series]) -> BTreeMap<(String, String), (u64, u64)> {
     let mut found = BTreeMap::new();
     for one in series {
