@@ -80,11 +80,11 @@ impl Desk {
     /// All keys of a kind, as a client gets them that asks page by page.
     fn keys(&self, user: &str, kind: &str, mut row: impl FnMut()) -> Result<Vec<String>> {
         let pages = self.server.calls("scan")?;
-        let (child, output) = reading(
-            self.client(user, false)
-                .args(["--scan", "--pattern", &format!("{kind}:*")])
-                .args(["--count", "1000"]),
-        )?;
+        let (child, output) =
+            reading(
+                self.client(user, false)
+                    .args(["--scan", "--pattern", &format!("{kind}:*")]),
+            )?;
         let mut keys = Vec::new();
         for line in output.lines() {
             keys.push(line.context("the keys broke off")?);
