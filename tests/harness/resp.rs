@@ -2,7 +2,8 @@
 //!
 //! A reply that is a string counts one row, a status, a number, an error and a null none; of a reply that is an array, a set
 //! or a map, each leaf that is no null and no error is a row. The cursor in front of what the SCAN family returns is none; each element
-//! of an EXEC's reply counts as a reply of its own. A message that a subscriber is sent, and a line of MONITOR, is a row.
+//! of an EXEC's reply counts as a reply of its own. A message that a subscriber is sent, and a line of MONITOR, is a
+//! query and a row.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -176,13 +177,14 @@ impl Resp {
         reply
     }
 
-    /// What nobody asked for: a message, or a line of MONITOR; a row of the command that subscribed to it.
+    /// What nobody asked for: a message, or a line of MONITOR; a query and a row of the command that subscribed to it.
     ///
     /// # Panics
     /// When the connection ends.
     pub fn message(&mut self, of: &str) -> Reply {
         let message = self.read().expect("a message");
-        self.tally.entry(of.to_owned()).or_default().1 += 1;
+        let entry = self.tally.entry(of.to_owned()).or_default();
+        *entry = (entry.0 + 1, entry.1 + 1);
         message
     }
 

@@ -6,9 +6,8 @@ use sensor_ebpf::{
     connection::Phase,
     record::{
         CloseRecord, CommandTag, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
-        RecordHeader,
         STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD, STATEMENT_SERVER_SIDE_COPY,
-        STATEMENT_SUSPENDED, STATEMENT_TRUNCATED, StatementRecord,
+        STATEMENT_TRUNCATED, StatementRecord,
     },
 };
 
@@ -41,6 +40,7 @@ mod flight;
 pub mod keys;
 pub mod lanes;
 mod overflow;
+mod redis_session;
 
 use flight::Flight;
 use keys::Keys;
@@ -510,38 +510,6 @@ impl Pipeline {
         );
         if flags & STATEMENT_OVERHEAD == 0 && record.queries > 0 {
             self.change_session(record);
-        }
-    }
-
-    /// Names that a client of Redis gave with this statement count from now on, if the server took them; false when none are known.
-    fn names_answered(&mut self, record: &StatementRecord) -> bool {
-        let flags = record.header.flags;
-        let took = if flags & STATEMENT_FAILED != 0 {
-            Some(false)
-        } else if flags & STATEMENT_SUSPENDED != 0 {
-            None
-        } else {
-            Some(true)
-        };
-        let RecordHeader {
-            connection, link, ..
-        } = record.header;
-        self.resolver.answered(connection, link, took)
-    }
-
-    /// What a command of Redis' that did not fail has changed for those that follow it. `named`: all names that it gave are known.
-    fn redis_session(&mut self, record: &StatementRecord, shape: &Shape, named: bool) {
-        let connection = record.header.connection;
-        match &*shape.operation {
-            "SELECT" => {
-                if let Some(database) = redis::uses(shape) {
-                    self.resolver.uses(connection, database);
-                }
-            }
-            "RESET" => self.resolver.reset(connection),
-            // Its names found the ring full, or its end did.
-            "AUTH" | "HELLO" if !named => self.resolver.doubt(connection),
-            _ => {}
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     local::{self, Clients},
     pooler::Poolers,
     process::{self, Process, UNSET, Until},
-    redis::{self, Claim, Claims},
+    redis::{self, Claims},
     role::Roles,
     startup,
     title::Titles,
@@ -427,59 +427,6 @@ impl Resolver {
         self.put(session);
     }
 
-    /// A command by which a client gave names was answered; `took`: the server took them, if that is known. False when nothing is
-    /// known of any names.
-    pub fn answered(&mut self, connection: u64, number: u8, took: Option<bool>) -> bool {
-        let mut claims = self.claims.answered(connection, number);
-        if claims.is_empty() {
-            return false;
-        }
-        if took.is_none() {
-            // It will be seen in no answer.
-            claims.retain(|claim| matches!(claim, Claim::User(_)));
-            for claim in &mut claims {
-                *claim = Claim::User(None);
-            }
-        }
-        if took != Some(false) {
-            self.claimed(connection, &claims);
-        }
-        true
-    }
-
-    /// Somebody logged in, and nobody can tell who.
-    pub fn doubt(&mut self, connection: u64) {
-        self.claimed(connection, &[Claim::User(None)]);
-    }
-
-    /// A connection of Redis' is as it began.
-    pub fn reset(&mut self, connection: u64) {
-        let user = Claim::User(Some(redis::DEFAULT_USER.into()));
-        self.claimed(connection, &[user, Claim::Application("".into())]);
-        self.uses(connection, redis::FIRST_DATABASE.into());
-    }
-
-    fn claimed(&mut self, connection: u64, claims: &[Claim]) {
-        let Some(mut session) = self
-            .beginning
-            .remove(&connection)
-            .or_else(|| self.sessions.get(&connection).cloned())
-        else {
-            return;
-        };
-        for claim in claims {
-            match claim {
-                Claim::User(user) => {
-                    let who = Arc::make_mut(&mut session.who);
-                    who.user.clone_from(user);
-                    who.before_start = false;
-                }
-                Claim::Application(name) => session.application_name = name.clone(),
-            }
-        }
-        self.put(session);
-    }
-
     /// A connection went on to another database.
     pub fn uses(&mut self, connection: u64, database: Arc<str>) {
         if let Some(mut session) = self.sessions.get(&connection).cloned() {
@@ -638,5 +585,6 @@ impl Resolver {
     }
 }
 
+mod names;
 #[cfg(test)]
 mod tests;

@@ -2,20 +2,21 @@
 
 use super::{
     command::Kind,
-    follow::{Answer, FAILED, MONITORS, OUTERMOST, QUEUED, SENT_LINE, SUBSCRIBED, UNANSWERED},
+    element::{LONGEST, NEWS},
+    follow::{Answer, SENT_LINE, SUBSCRIBED},
     number::{self, NULL, number},
     run,
 };
 use crate::{
     bytes::{BASE, CHUNK, swar},
-    connection::{Connection, Phase, Request, TAIL},
+    connection::{Connection, Request, TAIL},
     loops::{Step, repeat},
     protocol::{
         Completion, Surroundings, Walk, is_parsed,
         outcome::{self, lose_track},
         pieces,
     },
-    record::{CommandTag, STATEMENT_FAILED, STATEMENT_SUSPENDED},
+    record::CommandTag,
 };
 
 /// Pieces of [`CHUNK`] bytes that one send may bring: beyond, the stream counts as blind.
@@ -26,18 +27,8 @@ const STEPS: u32 = CHUNKS * (CHUNK / 3 + 2);
 /// Bytes of a header that is no line.
 const HEADER: u32 = 1 + number::LONGEST;
 /// Bytes that tell what a message is of that nobody asked for by itself: its header, that of its kind, and that.
-const KIND: u32 = 2 * HEADER + 8;
+pub const KIND: u32 = 2 * HEADER + 8;
 const _: () = assert!((KIND as usize) < TAIL);
-
-/// Of a text: the server sends no longer ones.
-const LONGEST: u64 = 0xf000_0000;
-/// Of a list: likewise.
-const MOST: u64 = 1 << 28;
-
-/// How the elements of an answer count, beside as its request's [`Kind`] says: it is a message, one row.
-const MESSAGE: u8 = 32;
-/// News that are no rows.
-const NEWS: u8 = 33;
 
 /// A whole small answer.
 const SMALL: u32 = 32;
@@ -106,8 +97,10 @@ fn whole_answer<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> 
     true
 }
 
-const DONE: u64 = u64::from_le_bytes(*b"+OK\r\n\0\0\0");
-const DONE_MASK: u64 = (1 << 40) - 1;
+/// A word that says that it is done.
+pub const DONE: u64 = u64::from_le_bytes(*b"+OK\r\n\0\0\0");
+/// The bytes of that.
+pub const DONE_MASK: u64 = (1 << 40) - 1;
 
 /// Header by header.
 #[inline(never)]
@@ -161,9 +154,12 @@ fn progress<S: Surroundings>(s: &mut S, c: &mut Connection) {
     c.received = 0;
 }
 
-struct Answers<'a, S> {
-    s: &'a mut S,
-    c: &'a mut Connection,
+/// One loop over pieces and over the headers in each.
+pub struct Answers<'a, S> {
+    /// What the parser needs.
+    pub s: &'a mut S,
+    /// Whose answers.
+    pub c: &'a mut Connection,
 }
 
 impl<S: Surroundings> Step for Answers<'_, S> {
@@ -188,7 +184,7 @@ impl<S: Surroundings> Step for Answers<'_, S> {
 
 impl<S: Surroundings> Answers<'_, S> {
     #[inline(always)]
-    fn consume(&mut self, position: u32, bytes: u32) {
+    pub fn consume(&mut self, position: u32, bytes: u32) {
         self.s.scratch().walk.position = position + bytes;
         pieces::count(self.c, bytes);
     }
@@ -197,9 +193,81 @@ impl<S: Surroundings> Answers<'_, S> {
     #[inline(always)]
     fn header(&mut self, position: u32, end: u32) -> bool {
         let word = self.s.window().le64(position);
+        if self.is_plain() && self.small(word, position, end) {
+            return true;
+        }
+        self.any(word, position, end)
+    }
+
+    /// Does a request for data come next that is answered as nearly all are?
+    #[inline(always)]
+    fn is_plain(&mut self) -> bool {
+        let front = self.c.front;
+        self.c.answer().pending == 0
+            && self.c.outstanding > 0
+            && front.limit == Kind::Data as u32
+            && front.flags == 0
+            && front.link == 0
+            && !self.c.marks(u8::MAX)
+    }
+
+    /// A text, a number or a word that is the answer, all of it at hand: nearly all of a pipeline. False when it is another.
+    #[inline(always)]
+    fn small(&mut self, word: u64, position: u32, end: u32) -> bool {
+        let available = end - position;
+        let kind = word as u8;
+        let (bytes, rows) = if kind == b'$' || kind == b':' {
+            let (value, behind) = number(self.s.window(), position + 1);
+            if behind == 0 || behind > end {
+                return false;
+            }
+            let header = behind - position;
+            if kind == b':' || value == NULL {
+                (header, 0)
+            } else if value < u64::from(available) {
+                (header + value as u32 + 2, 1)
+            } else {
+                return false;
+            }
+        } else if word & DONE_MASK == DONE {
+            (5, 0)
+        } else {
+            return false;
+        };
+        if bytes > available {
+            return false;
+        }
+        self.s.scratch().walk.position = position + bytes;
+        self.c.sent += u64::from(bytes);
+        self.completes(rows, u64::from(bytes));
+        true
+    }
+
+    /// The front request, an ordinary one, is answered.
+    #[inline(always)]
+    pub fn completes(&mut self, rows: u64, bytes: u64) {
+        let Request {
+            fingerprint,
+            started,
+            count,
+            ..
+        } = self.c.front;
+        run::add(self.s, self.c, fingerprint, started, rows, bytes);
+        self.c.front.count = count.wrapping_sub(1);
+        if count <= 1 {
+            outcome::next(self.s, self.c);
+        }
+    }
+
+    /// Any header.
+    #[inline(never)]
+    fn any(&mut self, word: u64, position: u32, end: u32) -> bool {
         let kind = word as u8;
         if is_line(kind) {
             return self.line_begins(word, position, end);
+        }
+        if !has_number(kind) {
+            return self.malformed(position, end);
         }
         let (value, behind) = number(self.s.window(), position + 1);
         if behind == 0 || behind > end {
@@ -237,7 +305,7 @@ impl<S: Surroundings> Answers<'_, S> {
     }
 
     #[inline(never)]
-    fn malformed(&mut self, position: u32, end: u32) -> bool {
+    pub fn malformed(&mut self, position: u32, end: u32) -> bool {
         self.consume(position, end - position);
         lose_track(self.s, self.c);
         false
@@ -255,116 +323,6 @@ impl<S: Surroundings> Answers<'_, S> {
         }
         self.consume(position, whole);
         true
-    }
-
-    /// An element with a number in its header.
-    #[inline(never)]
-    fn element(&mut self, kind: u8, value: u64, behind: u32, position: u32, end: u32) -> bool {
-        let header = behind - position;
-        if value == NULL {
-            self.consume(position, header);
-            self.leaf(kind, true);
-            return true;
-        }
-        if kind == b'$' || kind == b'=' || kind == b'!' {
-            if value > LONGEST {
-                return self.malformed(position, end);
-            }
-            let available = end - position;
-            let whole = header + value as u32 + 2;
-            if whole > available {
-                // It is over when it is, so that its bytes are its own: its last byte ends it as it ends a line.
-                self.consume(position, available);
-                self.c.sent_skip = whole - available - 1;
-                self.c.mysql.header_bytes = kind;
-                self.c.mark(SENT_LINE);
-                return false;
-            }
-            self.consume(position, whole);
-            self.leaf(kind, false);
-            return true;
-        }
-        self.list(kind, value, header, position, end)
-    }
-
-    #[inline(always)]
-    fn list(&mut self, kind: u8, count: u64, header: u32, position: u32, end: u32) -> bool {
-        let is_list = kind == b'*' || kind == b'~' || kind == b'>';
-        let is_map = kind == b'%' || kind == b'|';
-        let Answer { pending, upper } = *self.c.answer();
-        let count = if is_map { count * 2 } else { count };
-        if !is_list && !is_map || count > MOST || u64::from(pending) + count > u64::from(u32::MAX / 2) {
-            return self.malformed(position, end);
-        }
-        self.consume(position, header);
-        let count = count as u32;
-        let muted = self.is_muted();
-        let mode = self.c.command;
-        let answer = self.c.answer();
-        if kind == b'|' {
-            answer.pending = pending + count;
-            if !muted {
-                self.c.counts().muted = pending;
-            }
-            return true;
-        }
-        answer.pending = pending - 1 + count;
-        if !muted {
-            if upper == OUTERMOST {
-                // Whether an element is of the outermost list makes a difference to few.
-                let tells = mode == Kind::Exec as u8 || mode == Kind::Scan as u8;
-                answer.upper = if tells { count } else { 0 };
-            } else if upper != 0 && upper == pending {
-                answer.upper = upper - 1;
-            }
-        }
-        if answer.pending == 0 {
-            self.over();
-        }
-        true
-    }
-
-    /// Is an attribute under way, which is no part of the answer?
-    #[inline(always)]
-    fn is_muted(&mut self) -> bool {
-        let muted = self.c.counts().muted;
-        if muted != 0 && self.c.answer().pending <= muted {
-            self.c.counts().muted = 0;
-            return false;
-        }
-        muted != 0
-    }
-
-    /// An element without others in it.
-    #[inline(always)]
-    fn leaf(&mut self, kind: u8, null: bool) {
-        let muted = self.is_muted();
-        let mode = self.c.command;
-        let Answer { pending, upper } = *self.c.answer();
-        if !muted {
-            let outermost = upper == OUTERMOST;
-            let is_upper = upper != 0 && upper == pending;
-            let counts = if null || is_error(kind) {
-                false
-            } else if outermost || is_upper && mode == Kind::Exec as u8 {
-                is_value(kind)
-            } else {
-                !(is_upper && mode == Kind::Scan as u8)
-            };
-            if counts && Kind::is_data(mode) {
-                self.c.rows += 1;
-            }
-            if outermost && is_error(kind) {
-                self.c.mark(FAILED);
-            }
-            if is_upper {
-                self.c.answer().upper = upper - 1;
-            }
-        }
-        self.c.answer().pending = pending - 1;
-        if pending == 1 {
-            self.over();
-        }
     }
 
     /// A line, of which its first byte tells what it is.
@@ -386,7 +344,17 @@ impl<S: Surroundings> Answers<'_, S> {
                 return true;
             }
         }
-        self.c.mysql.header_bytes = word as u8;
+        let kind = word as u8;
+        if kind == b':' && self.c.answer().pending == 1 && is_confirmation(self.c.command) {
+            // The last part says how many subscriptions there are.
+            if end - position < 2 {
+                return self.unread(2, position, end);
+            }
+            if (word >> 8) as u8 == b'0' {
+                self.c.unmark(SUBSCRIBED);
+            }
+        }
+        self.c.mysql.header_bytes = kind;
         self.c.mark(SENT_LINE);
         self.line(position, end)
     }
@@ -419,215 +387,21 @@ impl<S: Surroundings> Answers<'_, S> {
         self.leaf(kind, kind == b'_');
         true
     }
-
-    /// An answer begins, or something that nobody asked for by itself; `behind` its header, if it has one with a number. Zero when
-    /// that needs more bytes.
-    #[inline(never)]
-    fn begin(&mut self, word: u64, behind: u32, position: u32, end: u32) -> u32 {
-        let kind = word as u8;
-        let mode = if kind == b'>' || kind == b'*' && self.c.marks(SUBSCRIBED) {
-            match self.message(kind, behind, position, end) {
-                Some(mode) => mode,
-                None => return 0,
-            }
-        } else if kind == b'+' && self.c.marks(MONITORS) {
-            if end - position < 2 {
-                return 0;
-            }
-            if (word >> 8) as u8 <= b'9' {
-                MESSAGE
-            } else {
-                self.asked(kind)
-            }
-        } else {
-            if kind == b'+' && self.c.front.link != 0 && !self.takes(word, end - position) {
-                return 0;
-            }
-            self.asked(kind)
-        };
-        self.c.command = mode;
-        self.c.unmark(FAILED);
-        *self.c.answer() = Answer {
-            pending: 1,
-            upper: OUTERMOST,
-        };
-        self.c.counts().muted = 0;
-        self.c.rows = 0;
-        1
-    }
-
-    /// Does the word say that a name was taken, or that it will be? False when that needs more bytes.
-    #[inline(always)]
-    fn takes(&mut self, word: u64, available: u32) -> bool {
-        self.c.unmark(QUEUED);
-        if available >= 5 && word & DONE_MASK == DONE {
-            return true;
-        }
-        if available < 8 {
-            return false;
-        }
-        if word == u64::from_le_bytes(*b"+QUEUED\r") {
-            self.c.mark(QUEUED);
-        }
-        true
-    }
-
-    /// The front request is answered. What nobody asked for is that of a statement that is not known: whatever it was that did not
-    /// want an answer, or a stream that lost one.
-    #[inline(always)]
-    fn asked(&mut self, kind: u8) -> u8 {
-        if self.c.outstanding == 0 {
-            self.c.unmark(UNANSWERED);
-            self.c.front = Request {
-                started: self.s.now(),
-                count: 1,
-                ..Request::NONE
-            };
-            self.c.outstanding = 1;
-        }
-        let mode = self.c.front.limit as u8;
-        if mode == Kind::Sync as u8 && kind != b'-' {
-            // All that follows is a copy of the data, and what changes in it.
-            run::flush(self.s, self.c);
-            outcome::complete(self.s, self.c, &completion(0, 0));
-            outcome::report_pending(self.s, self.c);
-            self.c.outstanding = 0;
-            self.c.ordinal = 0;
-            self.c.phase = Phase::Replication as u8;
-            self.s.phase_entered(self.c);
-        }
-        mode
-    }
-
-    /// What kind of message it is; nothing when that needs more bytes.
-    #[inline(always)]
-    fn message(&mut self, kind: u8, behind: u32, position: u32, end: u32) -> Option<u8> {
-        let is_push = kind == b'>';
-        let ordinary = |answers: &mut Self| {
-            Some(if is_push {
-                NEWS
-            } else {
-                answers.asked(kind)
-            })
-        };
-        let long_enough = end - position >= KIND;
-        if behind >= end {
-            // A list of nothing is no message.
-            let empty = (self.s.window().le64(position) >> 8) as u8 == b'0';
-            return if empty { ordinary(self) } else { None };
-        }
-        if self.s.window().byte(behind) != b'$' {
-            return ordinary(self);
-        }
-        let (length, start) = number(self.s.window(), behind + 1);
-        let shown = if length < 8 { length as u32 } else { 8 };
-        if start == 0 || start + shown > end {
-            return if long_enough { ordinary(self) } else { None };
-        }
-        let word = self.s.window().le64(start);
-        let word = if shown < 8 {
-            word & ((1 << (shown * 8)) - 1)
-        } else {
-            word
-        };
-        const fn of(text: [u8; 8]) -> u64 {
-            u64::from_le_bytes(text)
-        }
-        if word == const { of(*b"message\0") }
-            || word == const { of(*b"pmessage") }
-            || word == const { of(*b"smessage") }
-        {
-            return Some(MESSAGE);
-        }
-        let confirms = word == const { of(*b"subscrib") }
-            || word == const { of(*b"psubscri") }
-            || word == const { of(*b"ssubscri") }
-            || word == const { of(*b"unsubscr") }
-            || word == const { of(*b"punsubsc") }
-            || word == const { of(*b"sunsubsc") };
-        if !confirms {
-            return ordinary(self);
-        }
-        let asked = self.c.front.limit as u8;
-        let first = self.c.outstanding > 0
-            && (asked == Kind::Subscribe as u8 || asked == Kind::Unsubscribe as u8);
-        Some(if first { asked } else { NEWS })
-    }
-
-    /// All of it has come.
-    #[inline(never)]
-    fn over(&mut self) {
-        let mode = self.c.command;
-        let bytes = self.c.response_bytes;
-        if mode == MESSAGE {
-            let statement = self.c.skimmed_end;
-            let now = self.s.roughly_now();
-            run::add(self.s, self.c, statement, now, 1, bytes);
-        } else if mode != NEWS {
-            self.completed(mode, bytes);
-        }
-        outcome::forget_response(self.c);
-    }
-
-    #[inline(always)]
-    fn completed(&mut self, mode: u8, bytes: u64) {
-        let failed = self.c.marks(FAILED);
-        let request = self.c.front;
-        if mode > Kind::Client as u8 && !failed {
-            self.succeeded(mode, request.fingerprint);
-        }
-        let rows = self.c.rows;
-        if !failed && request.flags == 0 && request.link == 0 && self.c.rows_reported == 0 {
-            run::add(
-                self.s,
-                self.c,
-                request.fingerprint,
-                request.started,
-                rows,
-                bytes,
-            );
-            self.c.front.count = request.count - 1;
-            if request.count <= 1 {
-                outcome::next(self.s, self.c);
-            }
-            return;
-        }
-        run::flush(self.s, self.c);
-        let flags = if failed {
-            STATEMENT_FAILED
-        } else if self.c.marks(QUEUED) {
-            STATEMENT_SUSPENDED
-        } else {
-            0
-        };
-        self.c.unmark(QUEUED);
-        outcome::complete(self.s, self.c, &completion(rows, flags));
-        outcome::report_pending(self.s, self.c);
-        self.c.ordinal = 0;
-    }
-
-    /// What changes with it.
-    #[inline(always)]
-    fn succeeded(&mut self, mode: u8, statement: u64) {
-        if mode == Kind::Subscribe as u8 {
-            self.c.skimmed_end = statement;
-        } else if mode == Kind::Monitor as u8 {
-            self.c.skimmed_end = statement;
-            self.c.mark(MONITORS);
-        } else if mode == Kind::Quit as u8 {
-            self.s.scratch().walk.pending = true;
-        }
-    }
 }
 
+/// Is it about subscriptions, and no message?
 #[inline(always)]
-fn completion(rows: u64, flags: u8) -> Completion {
-    Completion {
-        tag: CommandTag::Other,
-        returned: rows,
-        written: 0,
-        flags,
-    }
+fn is_confirmation(mode: u8) -> bool {
+    mode == Kind::Unsubscribe as u8 || mode == NEWS
+}
+
+/// Does a number follow, of bytes or of elements?
+#[inline(always)]
+fn has_number(kind: u8) -> bool {
+    matches!(
+        kind,
+        b'$' | b'*' | b'~' | b'>' | b'%' | b'|' | b'=' | b'!'
+    )
 }
 
 /// Does all of it stand in its line?
@@ -637,15 +411,4 @@ fn is_line(kind: u8) -> bool {
         kind,
         b'+' | b'-' | b':' | b',' | b'(' | b'#' | b'_' | b'\n'
     )
-}
-
-#[inline(always)]
-fn is_error(kind: u8) -> bool {
-    kind == b'-' || kind == b'!'
-}
-
-/// By itself, is it a value?
-#[inline(always)]
-fn is_value(kind: u8) -> bool {
-    matches!(kind, b'$' | b'=' | b',' | b'(')
 }

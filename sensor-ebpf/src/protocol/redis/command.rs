@@ -152,15 +152,15 @@ const NO_KEY: Command = Command::new(Kind::Data, 0);
 const QUIET: Command = Command::new(Kind::Quiet, 0);
 const NAMED_QUIET: Command = QUIET.named();
 
-/// Of names of up to eight bytes.
+/// Of names of up to eight bytes, all of one length: few comparisons for each.
 macro_rules! short {
-    ($first:ident: $($name:literal => $command:expr,)*) => {
+    ($first:ident: $($name:literal => $command:expr,)*) => {{
         $(
             if $first == const { word($name) } {
                 return $command;
             }
         )*
-    };
+    }};
 }
 
 /// Of longer ones.
@@ -180,76 +180,89 @@ pub fn command(first: u64, rest: u64, length: u32) -> Command {
     if length > 8 {
         return long(first, rest);
     }
-    short! { first:
-        b"EXEC" => Command::new(Kind::Exec, 0),
-        b"SCAN" => Command::new(Kind::Scan, BEHIND_MATCH),
-        b"HSCAN" => Command::new(Kind::Scan, 1),
-        b"SSCAN" => Command::new(Kind::Scan, 1),
-        b"ZSCAN" => Command::new(Kind::Scan, 1),
-        b"EVAL" => Command::new(Kind::Data, 3).counted(),
-        b"EVALSHA" => Command::new(Kind::Data, 3).counted(),
-        b"EVAL_RO" => Command::new(Kind::Data, 3).counted(),
-        b"FCALL" => Command::new(Kind::Data, 3).counted(),
-        b"FCALL_RO" => Command::new(Kind::Data, 3).counted(),
-        b"ZUNION" => Command::new(Kind::Data, 2).counted(),
-        b"ZINTER" => Command::new(Kind::Data, 2).counted(),
-        b"ZDIFF" => Command::new(Kind::Data, 2).counted(),
-        b"LMPOP" => Command::new(Kind::Data, 2).counted(),
-        b"ZMPOP" => Command::new(Kind::Data, 2).counted(),
-        b"BLMPOP" => Command::new(Kind::Data, 3).counted(),
-        b"BZMPOP" => Command::new(Kind::Data, 3).counted(),
-        b"BITOP" => Command::new(Kind::Data, 2),
-        b"MIGRATE" => Command::new(Kind::Data, 3).shows(2),
-        b"XREAD" => Command::new(Kind::Data, BEHIND_STREAMS),
-        b"OBJECT" => Command::new(Kind::Data, 2).named(),
-        b"MEMORY" => Command::new(Kind::Data, 2).named(),
-        b"XINFO" => Command::new(Kind::Data, 2).named(),
-        b"XGROUP" => Command::new(Kind::Data, 2).named(),
-        b"DEBUG" => NO_KEY.named(),
-        b"SLOWLOG" => NO_KEY.named(),
-        b"FUNCTION" => NO_KEY.named(),
-        b"DBSIZE" => NO_KEY,
-        b"FLUSHALL" => NO_KEY,
-        b"FLUSHDB" => NO_KEY,
-        b"SWAPDB" => NO_KEY,
-        b"SAVE" => NO_KEY,
-        b"BGSAVE" => NO_KEY,
-        b"SHUTDOWN" => NO_KEY,
-        b"FAILOVER" => NO_KEY,
-        b"SLAVEOF" => NO_KEY.shows(2),
-        b"MULTI" => QUIET,
-        b"DISCARD" => QUIET,
-        b"UNWATCH" => QUIET,
-        b"WAIT" => QUIET,
-        b"WAITAOF" => QUIET,
-        b"PING" => QUIET,
-        b"ECHO" => QUIET,
-        b"TIME" => QUIET,
-        b"INFO" => QUIET,
-        b"ROLE" => QUIET,
-        b"LOLWUT" => QUIET,
-        b"LASTSAVE" => QUIET,
-        b"REPLCONF" => QUIET,
-        b"READONLY" => QUIET,
-        b"ASKING" => QUIET,
-        b"CONFIG" => NAMED_QUIET,
-        b"COMMAND" => NAMED_QUIET,
-        b"CLUSTER" => NAMED_QUIET,
-        b"LATENCY" => NAMED_QUIET,
-        b"MODULE" => NAMED_QUIET,
-        b"PUBSUB" => NAMED_QUIET,
-        b"SCRIPT" => NAMED_QUIET,
-        b"SENTINEL" => NAMED_QUIET,
-        b"ACL" => NAMED_QUIET,
-        b"CLIENT" => Command::new(Kind::Client, 0).named(),
-        b"AUTH" => Command::new(Kind::Auth, 0),
-        b"HELLO" => Command::new(Kind::Hello, 0),
-        b"MONITOR" => Command::new(Kind::Monitor, 0),
-        b"SYNC" => Command::new(Kind::Sync, 0),
-        b"PSYNC" => Command::new(Kind::Sync, 0),
-        b"SELECT" => Command::new(Kind::Select, 0).named(),
-        b"RESET" => Command::new(Kind::Reset, 0),
-        b"QUIT" => Command::new(Kind::Quit, 0),
+    match length {
+        3 => short! { first:
+            b"ACL" => NAMED_QUIET,
+        },
+        4 => short! { first:
+            b"EXEC" => Command::new(Kind::Exec, 0),
+            b"SCAN" => Command::new(Kind::Scan, BEHIND_MATCH),
+            b"EVAL" => Command::new(Kind::Data, 3).counted(),
+            b"SAVE" => NO_KEY,
+            b"WAIT" => QUIET,
+            b"PING" => QUIET,
+            b"ECHO" => QUIET,
+            b"TIME" => QUIET,
+            b"INFO" => QUIET,
+            b"ROLE" => QUIET,
+            b"AUTH" => Command::new(Kind::Auth, 0),
+            b"SYNC" => Command::new(Kind::Sync, 0),
+            b"QUIT" => Command::new(Kind::Quit, 0),
+        },
+        5 => short! { first:
+            b"HSCAN" => Command::new(Kind::Scan, 1),
+            b"SSCAN" => Command::new(Kind::Scan, 1),
+            b"ZSCAN" => Command::new(Kind::Scan, 1),
+            b"FCALL" => Command::new(Kind::Data, 3).counted(),
+            b"ZDIFF" => Command::new(Kind::Data, 2).counted(),
+            b"LMPOP" => Command::new(Kind::Data, 2).counted(),
+            b"ZMPOP" => Command::new(Kind::Data, 2).counted(),
+            b"BITOP" => Command::new(Kind::Data, 2),
+            b"XREAD" => Command::new(Kind::Data, BEHIND_STREAMS),
+            b"XINFO" => Command::new(Kind::Data, 2).named(),
+            b"DEBUG" => NO_KEY.named(),
+            b"MULTI" => QUIET,
+            b"HELLO" => Command::new(Kind::Hello, 0),
+            b"PSYNC" => Command::new(Kind::Sync, 0),
+            b"RESET" => Command::new(Kind::Reset, 0),
+        },
+        6 => short! { first:
+            b"ZUNION" => Command::new(Kind::Data, 2).counted(),
+            b"ZINTER" => Command::new(Kind::Data, 2).counted(),
+            b"BLMPOP" => Command::new(Kind::Data, 3).counted(),
+            b"BZMPOP" => Command::new(Kind::Data, 3).counted(),
+            b"OBJECT" => Command::new(Kind::Data, 2).named(),
+            b"MEMORY" => Command::new(Kind::Data, 2).named(),
+            b"XGROUP" => Command::new(Kind::Data, 2).named(),
+            b"DBSIZE" => NO_KEY,
+            b"SWAPDB" => NO_KEY,
+            b"BGSAVE" => NO_KEY,
+            b"LOLWUT" => QUIET,
+            b"ASKING" => QUIET,
+            b"CONFIG" => NAMED_QUIET,
+            b"MODULE" => NAMED_QUIET,
+            b"PUBSUB" => NAMED_QUIET,
+            b"SCRIPT" => NAMED_QUIET,
+            b"CLIENT" => Command::new(Kind::Client, 0).named(),
+            b"SELECT" => Command::new(Kind::Select, 0).named(),
+        },
+        7 => short! { first:
+            b"EVALSHA" => Command::new(Kind::Data, 3).counted(),
+            b"EVAL_RO" => Command::new(Kind::Data, 3).counted(),
+            b"MIGRATE" => Command::new(Kind::Data, 3).shows(2),
+            b"SLOWLOG" => NO_KEY.named(),
+            b"FLUSHDB" => NO_KEY,
+            b"SLAVEOF" => NO_KEY.shows(2),
+            b"DISCARD" => QUIET,
+            b"UNWATCH" => QUIET,
+            b"WAITAOF" => QUIET,
+            b"COMMAND" => NAMED_QUIET,
+            b"CLUSTER" => NAMED_QUIET,
+            b"LATENCY" => NAMED_QUIET,
+            b"MONITOR" => Command::new(Kind::Monitor, 0),
+        },
+        8 => short! { first:
+            b"FCALL_RO" => Command::new(Kind::Data, 3).counted(),
+            b"FUNCTION" => NO_KEY.named(),
+            b"FLUSHALL" => NO_KEY,
+            b"SHUTDOWN" => NO_KEY,
+            b"FAILOVER" => NO_KEY,
+            b"LASTSAVE" => QUIET,
+            b"REPLCONF" => QUIET,
+            b"READONLY" => QUIET,
+            b"SENTINEL" => NAMED_QUIET,
+        },
+        _ => {}
     }
     DATA
 }

@@ -6,7 +6,7 @@ use crate::connection::Connection;
 pub const SENT_LINE: u8 = 1;
 /// The client is.
 pub const RECEIVED_LINE: u8 = 2;
-/// The client may get messages that it did not ask for one by one.
+/// Lists may be messages that the client did not ask for one by one: it has subscribed, by the protocol's second version.
 pub const SUBSCRIBED: u8 = 4;
 /// It gets a line for each command that any client gives.
 pub const MONITORS: u8 = 8;

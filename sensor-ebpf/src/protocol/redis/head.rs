@@ -7,7 +7,7 @@ use super::{
     pattern,
 };
 use crate::{
-    bytes::{Window, swar},
+    bytes::{Window, barrier, swar},
     fingerprint::{finish, mix},
     loops::{Step, repeat},
     protocol::Walk,
@@ -125,8 +125,11 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
         return MORE;
     }
     let command = take_name(scratch, name, length, keys);
+    scratch.head.command = command.0;
+    // By way of memory, so that the verifier checks what follows once and not for each command.
+    barrier();
+    let command = Command(scratch.head.command);
     let head = &mut scratch.head;
-    head.command = command.0;
     head.text_end = name + shown;
     let inline = head.line_end != 0;
     head.end = name + length + if inline { 0 } else { 2 };

@@ -15,7 +15,9 @@ use crate::connection::Connection;
 
 mod answer;
 mod arguments;
+mod begin;
 pub mod command;
+mod element;
 mod follow;
 mod head;
 mod names;

@@ -60,8 +60,10 @@ pub fn hash(scratch: &mut Scratch, start: u32, length: u32, hash: u64, key: u64)
         passes_first: false,
     };
     let mut pass = Pass { scratch, key };
-    // A step moves on by a byte at least, but for one that turns to passing over.
-    repeat(2 * LONGEST, &mut pass);
+    // Nearly all keys in one go, or two: the loop costs more than a step. A step moves on by a byte at least.
+    if pass.next() && pass.next() {
+        repeat(LONGEST, &mut pass);
+    }
     let parts = &pass.scratch.parts;
     if parts.varies {
         parts.all
@@ -80,16 +82,31 @@ struct Pass<'a> {
 impl Step for Pass<'_> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        if self.scratch.parts.passes {
-            self.pass_over()
-        } else {
-            self.part()
-        }
+        self.next()
     }
 }
 
 impl Pass<'_> {
-    /// A part, or its beginning when it does not stay.
+    /// A part that stays, or some of what does not.
+    #[inline(never)]
+    fn next(&mut self) -> bool {
+        if !self.scratch.parts.passes && !self.part() {
+            return false;
+        }
+        let mut words = 0;
+        while words < 4 {
+            if !self.scratch.parts.passes {
+                return true;
+            }
+            if !self.pass_over() {
+                return false;
+            }
+            words += 1;
+        }
+        true
+    }
+
+    /// A part, or its beginning when it does not stay; false behind the last.
     #[inline(always)]
     fn part(&mut self) -> bool {
         let Parts {
@@ -139,7 +156,7 @@ impl Pass<'_> {
         parts.count < PARTS && !ends
     }
 
-    /// Up to the border behind a part that varies.
+    /// Eight bytes of what varies, or up to the border behind it; false at the key's end.
     #[inline(always)]
     fn pass_over(&mut self) -> bool {
         let Parts { position, end, .. } = self.scratch.parts;

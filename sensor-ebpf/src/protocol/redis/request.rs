@@ -252,9 +252,7 @@ impl<S: Surroundings> Requests<'_, S> {
             }
             return reply != SKIP;
         }
-        if kind == Kind::Subscribe as u8 {
-            self.c.mark(SUBSCRIBED);
-        } else if kind == Kind::Select as u8 {
+        if kind == Kind::Select as u8 {
             request.flags |= REQUEST_APART;
         } else if kind == Kind::Reset as u8 {
             request.flags |= REQUEST_APART;

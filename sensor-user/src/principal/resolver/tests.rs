@@ -318,3 +318,64 @@ fn a_pooler_with_a_client_that_is_not_understood_counts_itself() {
     resolver.set_servers(&[]);
     assert!(!resolver.is_counted_at_front(&session));
 }
+
+/// A connection of Redis', seen from its beginning or not.
+fn redis(connection: u64, preexisting: bool) -> Resolver {
+    let mut resolver = resolver(10);
+    let mut record = open(connection, 0);
+    record.header.tag = Protocol::Redis as u8;
+    record.header.flags = if preexisting { OPEN_PREEXISTING } else { 0 };
+    record.family = FAMILY_INET;
+    record.remote_address[..4].copy_from_slice(&[10, 0, 0, 1]);
+    resolver.opened(&record, Timestamp(1));
+    resolver.begin(connection);
+    resolver
+}
+
+fn user(resolver: &Resolver) -> Option<&str> {
+    let session = resolver.session(1).expect("session");
+    session.who.user.as_deref()
+}
+
+const CLAIM: u8 = StartupKind::Redis as u8;
+
+#[test]
+fn a_redis_client_is_who_the_server_took_it_for() {
+    let mut resolver = redis(1, false);
+    assert_eq!(user(&resolver), Some("default"));
+    assert_eq!(&*resolver.session(1).expect("session").database, "0");
+    resolver.started(1, CLAIM, b"\x01Uann", false);
+    assert_eq!(user(&resolver), Some("default"), "not yet");
+    assert!(resolver.answered(1, 1, Some(false)));
+    assert_eq!(user(&resolver), Some("default"), "refused");
+    resolver.started(1, CLAIM, b"\x02Nshop", false);
+    resolver.started(1, CLAIM, b"\x02Ubob", false);
+    assert!(resolver.answered(1, 2, Some(true)));
+    assert_eq!(user(&resolver), Some("bob"));
+    assert_eq!(&*resolver.session(1).expect("session").application_name, "shop");
+    assert!(!resolver.answered(1, 3, Some(true)), "nothing was told");
+    // Whether it works is not known: nobody is named wrongly.
+    resolver.started(1, CLAIM, b"\x04Ucarl", false);
+    assert!(resolver.answered(1, 4, None));
+    assert_eq!(user(&resolver), None);
+    resolver.started(1, CLAIM, b"\x05P", false);
+    assert!(resolver.answered(1, 5, Some(true)));
+    assert_eq!(user(&resolver), Some("default"));
+    resolver.started(1, CLAIM, b"\x00?", false);
+    assert_eq!(user(&resolver), None);
+    resolver.uses(1, "7".into());
+    resolver.reset(1);
+    let session = resolver.session(1).expect("session");
+    assert_eq!((user(&resolver), &*session.database, &*session.application_name), (Some("default"), "0", ""));
+}
+
+#[test]
+fn an_older_redis_client_is_nobody_until_it_logs_in() {
+    let mut resolver = redis(1, true);
+    assert_eq!(user(&resolver), None);
+    let shown = resolver.session(1).expect("session").who.shown_user().to_owned();
+    assert_eq!(shown, crate::principal::BEFORE_START);
+    resolver.started(1, CLAIM, b"\x01Uann", false);
+    resolver.answered(1, 1, Some(true));
+    assert_eq!(user(&resolver), Some("ann"));
+}

@@ -61,6 +61,29 @@ fn news_between_answers_are_no_answers() {
     assert_eq!(simulation.connection.outstanding, 0);
 }
 
+/// Who has given up his subscriptions gets lists that are lists, whatever stands in them; so does who speaks the third version.
+#[test]
+fn data_that_looks_like_a_message() {
+    for kind in ['*', '>'] {
+        for size in [1, 3, 1000] {
+            let confirm = |word: &str, left: u32| {
+                format!("{kind}3\r\n${}\r\n{word}\r\n$1\r\nc\r\n:{left}\r\n", word.len())
+            };
+            let mut simulation = Simulation::redis();
+            simulation.received(&ask(&["SUBSCRIBE", "c"]));
+            in_pieces(&mut simulation, confirm("subscribe", 1).as_bytes(), size);
+            if kind == '*' {
+                simulation.received(&ask(&["UNSUBSCRIBE"]));
+                in_pieces(&mut simulation, confirm("unsubscribe", 0).as_bytes(), size);
+            }
+            simulation.received(&ask(&["LRANGE", "l:1", "0", "-1"]));
+            in_pieces(&mut simulation, &list('*', &[b"message", b"c", b"x"]), size);
+            assert_eq!(rows(&simulation, "LRANGE l:1"), (1, 3), "{kind} {size}");
+            assert_eq!(rows(&simulation, "SUBSCRIBE c"), (1, 0));
+        }
+    }
+}
+
 #[test]
 fn a_refused_subscription_is_an_answer() {
     let mut simulation = Simulation::redis();
