@@ -18,7 +18,10 @@ pub mod otlp;
 pub mod pgbouncer;
 pub mod raw;
 pub mod receivers;
+pub mod redis;
+pub mod redis_rs;
 pub mod relay;
+pub mod resp;
 pub mod tls;
 
 pub use environment::{
@@ -26,6 +29,7 @@ pub use environment::{
 };
 pub use mariadb::MariaDb;
 pub use postgres::{Options, Postgres};
+pub use redis::Redis;
 pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, wait_until};
 pub use truth::{Statements, statements};
 pub use volume::Volume;

@@ -1,9 +1,7 @@
 //! Throwaway MariaDB servers.
 
 use std::{
-    ffi::CString,
     fs::{self, File},
-    net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +10,12 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{clients::Endpoint, patience};
+use crate::{
+    clients::Endpoint,
+    patience,
+    postgres::{free_port, user},
+    tls,
+};
 
 /// A running server with a directory of its own, removed when dropped.
 #[derive(Debug)]
@@ -41,24 +44,7 @@ impl MariaDb {
     pub fn start_with_tls(arguments: &[&str]) -> Self {
         let mut server = Self::make();
         let data = server.directory.path().join("data");
-        let [certificate, key] = ["server-cert.pem", "server-key.pem"].map(|name| data.join(name));
-        let made = Command::new("openssl")
-            .args(["req", "-new", "-x509", "-days", "2", "-nodes"])
-            .args(["-subj", "/CN=localhost", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .expect("run openssl: run `cargo xtask setup`");
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let (uid, gid) = owner();
-        for path in [&certificate, &key] {
-            chown(path, Some(uid), Some(gid)).expect("chown");
-        }
+        let (certificate, key) = tls::certificate(&data, owner());
         let tls = [
             format!("--ssl-cert={}", certificate.display()),
             format!("--ssl-key={}", key.display()),
@@ -231,15 +217,5 @@ impl Drop for MariaDb {
 
 /// Whose processes the server's are.
 fn owner() -> (u32, u32) {
-    let name = CString::new("mysql").expect("no NUL");
-    // SAFETY: the name ends with NUL; the result is read at once.
-    let entry = unsafe { libc::getpwnam(name.as_ptr()).as_ref() };
-    let entry = entry.expect("no user mysql: run `cargo xtask setup`");
-    (entry.pw_uid, entry.pw_gid)
-}
-
-/// A TCP port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("address").port()
+    user("mysql")
 }

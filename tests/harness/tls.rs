@@ -1,7 +1,9 @@
-//! TLS between a client that speaks in clear and the server, with the plaintext counted on the way.
+//! TLS between a client that speaks in clear and the server, with the plaintext counted on the way; servers' certificates.
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -104,4 +106,29 @@ impl Drop for Tunnel {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// A certificate of its own for a server that runs as this user and group, and the key, in its directory.
+///
+/// # Panics
+/// When there is no openssl.
+pub fn certificate(directory: &Path, (uid, gid): (u32, u32)) -> (PathBuf, PathBuf) {
+    let [certificate, key] = ["server-cert.pem", "server-key.pem"].map(|name| directory.join(name));
+    let made = Command::new("openssl")
+        .args(["req", "-new", "-x509", "-days", "2", "-nodes"])
+        .args(["-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("run openssl: run `cargo xtask setup`");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    for path in [&certificate, &key] {
+        chown(path, Some(uid), Some(gid)).expect("chown");
+    }
+    (certificate, key)
 }

@@ -5,5 +5,6 @@ mod lies;
 mod local;
 mod mariadb;
 mod poolers;
+mod redis;
 mod roles;
 mod scene;

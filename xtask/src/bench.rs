@@ -15,6 +15,7 @@ mod machine;
 mod overhead;
 mod picture;
 mod programs;
+mod redis_benchmark;
 mod report;
 mod soak;
 mod statistics;

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the sensor, and a look at what the compiler made of the kernel programs.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -58,6 +58,18 @@ pub fn release(progress: &Progress) -> Result<PathBuf> {
         Ok(sizes?.join(" and "))
     })?;
     Ok(built.sensor)
+}
+
+/// The sensor that this environment variable names, or else one that is built now.
+pub fn sensor(progress: &Progress) -> Result<PathBuf> {
+    const SENSOR: &str = "SENSOR_BIN";
+    let Some(named) = env::var_os(SENSOR).map(PathBuf::from) else {
+        return release(progress);
+    };
+    if !named.is_file() {
+        bail!("{SENSOR} names {}, which is no file", named.display());
+    }
+    Ok(named)
 }
 
 struct Built {

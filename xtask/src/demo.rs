@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a day of a support team on a throwaway PostgreSQL or MariaDB, in fast motion, with the sensor beside it.
+//! `cargo xtask demo`: a day of a support team on a throwaway PostgreSQL, MariaDB or Redis, in fast motion, with the sensor beside it.
 //! At the end the sensor's numbers are held against the server's own, user by user.
 
 use std::{
@@ -16,10 +16,12 @@ use crate::{
     mariadb::Server as MariaDb,
     postgresql::Server,
     progress::{Progress, thousands},
+    redis::Server as Redis,
     setup::{self, For},
     signal, workspace,
 };
 
+mod client;
 mod data;
 mod database;
 mod day;
@@ -27,6 +29,7 @@ mod desk;
 mod mariadb;
 mod past;
 mod postgresql;
+mod redis;
 mod screen;
 mod sensor;
 mod slow;
@@ -78,6 +81,7 @@ pub struct Arguments {
 enum Which {
     Postgresql,
     Mariadb,
+    Redis,
 }
 
 /// What the insider does.
@@ -103,18 +107,19 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
         customers: arguments.customers,
         tickets: (arguments.customers / 4).min(500_000),
     };
-    if arguments.database == Which::Mariadb && arguments.insider == Insider::Slow {
+    if arguments.database != Which::Postgresql && arguments.insider == Insider::Slow {
         bail!(
-            "the slow insider is told of by distinct records, which are known of PostgreSQL only: leave out --database mariadb"
+            "the slow insider is told of by distinct records, which are known of PostgreSQL only: leave out --database"
         );
     }
     let progress = Progress::new();
     let purpose = match arguments.database {
         Which::Postgresql => For::Demo,
         Which::Mariadb => For::DemoMariadb,
+        Which::Redis => For::DemoRedis,
     };
     setup::install(&progress, purpose)?;
-    let binary = build::release(&progress)?;
+    let binary = build::sensor(&progress)?;
 
     signal::catch();
     let place = workspace::demo();
@@ -137,6 +142,15 @@ pub fn demo(arguments: &Arguments) -> Result<()> {
             let server = started(&progress, "MariaDB", || {
                 let server = MariaDb::start(&place, mariadb::STATISTICS)?;
                 Ok((server.port, server))
+            })?;
+            play(arguments, &binary, server, |server| {
+                show(arguments, size, &binary, server, &progress)
+            })
+        }
+        Which::Redis => {
+            let server = started(&progress, "Redis", || {
+                let server = Redis::start(&place)?;
+                Ok((server.port, redis::Desk::new(server)))
             })?;
             play(arguments, &binary, server, |server| {
                 show(arguments, size, &binary, server, &progress)
@@ -200,7 +214,7 @@ fn show(
     progress.quiet(&what, || server.load(size).map(|()| String::new()))?;
     server.reset()?;
 
-    let configuration = sensor::configure(&server.sizes(size))?;
+    let configuration = sensor::configure(server.customers(), &server.sizes(size))?;
     let screen = Screen::default();
     let mut sensor = None;
     progress.loud("the sensor", || {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod apt;
 mod bench;
 mod build;
 mod ci;
@@ -16,6 +17,7 @@ mod mariadb;
 mod packages;
 mod postgresql;
 mod progress;
+mod redis;
 mod run;
 mod setup;
 mod signal;

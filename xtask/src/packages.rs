@@ -69,6 +69,16 @@ pub const MARIADB: &[Need] = &[
     program("mariadb-client", "mariadb-dump"),
 ];
 
+/// A server of the third protocol, and its clients.
+pub const REDIS: &[Need] = &[
+    program("redis-server", "redis-server"),
+    program("redis-tools", "redis-cli"),
+];
+
+/// The same by those who went on with it under another name: of the backports to Debian 12, and unpacked to a folder of its own,
+/// for it is none of the release's packages. It needs the libraries of [`REDIS`].
+pub const VALKEY: (&str, [&str; 2]) = ("bookworm-backports", ["valkey-server", "valkey-tools"]);
+
 /// What the benchmarks compare the sensor with, and loads.
 pub const PEERS: &[Need] = &[
     installed("postgresql-15-pgaudit"),
@@ -113,6 +123,7 @@ pub const PYTHON: &[(&str, &str)] = &[
     ("psycopg-binary", "3.3.9"),
     ("typing_extensions", "4.16.0"),
     ("PyMySQL", "1.2.4"),
+    ("redis", "8.1.0"),
     // Receivers of telemetry: one on the official protobuf definitions, and a collector.
     ("oteltest", "0.49.0"),
     ("rotel", "0.0.1a15"),
@@ -135,6 +146,8 @@ pub const NODE: &[(&str, &str)] = &[
     ("pg-cursor", "2.22.0"),
     ("pg-query-stream", "4.17.0"),
     ("mysql2", "3.24.6"),
+    // The last major version that Debian 12's Node runs.
+    ("ioredis", "5.11.1"),
 ];
 
 /// The linker of the kernel programs. Later versions need a system LLVM with headers.

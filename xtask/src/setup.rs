@@ -22,7 +22,7 @@ pub struct Arguments {
     purpose: For,
 }
 
-/// What a machine is set up for. All include `Build`, and `Bench` and `Test` include both demos.
+/// What a machine is set up for. All include `Build`, and `Bench` and `Test` include all demos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum For {
     /// Compilers and linker.
@@ -33,6 +33,8 @@ pub enum For {
     Demo,
     /// A MariaDB server, too.
     DemoMariadb,
+    /// A Redis server, too.
+    DemoRedis,
     /// What the sensor is compared with.
     Bench,
     /// The clients of the integration tests, virtual machines, and compilers for the other processor.
@@ -64,8 +66,12 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
     if purpose >= For::Demo {
         needs.extend(packages::POSTGRESQL);
     }
-    if purpose >= For::DemoMariadb {
+    let all = matches!(purpose, For::Bench | For::Test);
+    if all || purpose == For::DemoMariadb {
         needs.extend(packages::MARIADB);
+    }
+    if all || purpose == For::DemoRedis {
+        needs.extend(packages::REDIS);
     }
     if purpose == For::Bench {
         needs.extend(packages::PEERS);
@@ -84,6 +90,7 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
         progress.quiet("Python clients", clients::python)?;
         progress.quiet("Node clients", clients::node)?;
         progress.quiet("Prometheus", clients::prometheus)?;
+        progress.quiet("Valkey", clients::valkey)?;
     }
     Ok(())
 }

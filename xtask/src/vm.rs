@@ -24,7 +24,6 @@ use crate::{
     signal, workspace,
 };
 
-mod apt;
 mod cluster;
 mod guest;
 mod initramfs;

@@ -1,13 +1,13 @@
 //! What a measurement stands on: servers with data, the sensor, the fixtures.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{
     fixture::Fixtures,
     load::{self, Done, Load},
-    programs, sysbench,
+    programs, redis_benchmark, sysbench,
     turn::Turn,
     variant::Variant,
 };
@@ -15,12 +15,10 @@ use crate::{
     build, mariadb,
     postgresql::Server,
     progress::Progress,
+    redis,
     setup::{self, For},
     signal, workspace,
 };
-
-/// Names a sensor to be measured instead of building one.
-const SENSOR: &str = "SENSOR_BIN";
 
 /// All of it. Servers are stopped and their files removed when dropped.
 #[derive(Debug)]
@@ -28,6 +26,7 @@ pub struct Bed {
     plain: Server,
     audited: Option<Server>,
     mariadb: Option<mariadb::Server>,
+    redis: Option<redis::Server>,
     sensor: Option<PathBuf>,
     fixtures: Option<Fixtures>,
     _turn: Turn,
@@ -45,7 +44,7 @@ impl Bed {
         programs::require_no_counting()?;
         setup::install(progress, For::Bench)?;
         let sensor = if variants.iter().any(|variant| variant.is_sensor()) {
-            Some(sensor(progress)?)
+            Some(build::sensor(progress)?)
         } else {
             None
         };
@@ -88,10 +87,20 @@ impl Bed {
                 Ok(note)
             })?;
         }
+        let mut redis = None;
+        if loads.iter().any(|load| load.is_redis()) {
+            progress.quiet("Redis with data", || {
+                let started = redis::Server::start(&workspace::bench())?;
+                let note = redis_benchmark::prepare(&started)?;
+                redis = Some(started);
+                Ok(note)
+            })?;
+        }
         Ok(Self {
             plain,
             audited,
             mariadb,
+            redis,
             sensor,
             fixtures,
             _turn: turn,
@@ -123,7 +132,15 @@ impl Bed {
             let server = self.mariadb.as_ref().context("no MariaDB")?;
             return sysbench::run(load, server, slice);
         }
+        if load.is_redis() {
+            return redis_benchmark::run(load, self.redis()?, slice);
+        }
         load::run(load, self.server(variant)?, slice, copy_rows)
+    }
+
+    /// The Redis server.
+    pub fn redis(&self) -> Result<&redis::Server> {
+        self.redis.as_ref().context("no Redis")
     }
 
     /// The sensor.
@@ -135,16 +152,6 @@ impl Bed {
     pub fn fixtures(&self) -> Result<&Fixtures> {
         self.fixtures.as_ref().context("no fixtures")
     }
-}
-
-fn sensor(progress: &Progress) -> Result<PathBuf> {
-    let Some(named) = env::var_os(SENSOR).map(PathBuf::from) else {
-        return build::release(progress);
-    };
-    if !named.is_file() {
-        bail!("{SENSOR} names {}, which is no file", named.display());
-    }
-    Ok(named)
 }
 
 fn server(progress: &Progress, name: &str, settings: &[&str]) -> Result<Server> {

@@ -44,6 +44,14 @@ pub enum Load {
     MariadbUnix,
     /// The same over TCP.
     MariadbTcp,
+    /// `redis-benchmark -t get` on Redis, unix socket.
+    RedisGet,
+    /// The same over TCP.
+    RedisGetTcp,
+    /// `redis-benchmark -t get -P 16` on Redis, unix socket.
+    RedisGetPipelined,
+    /// The same over TCP.
+    RedisGetPipelinedTcp,
 }
 
 impl Load {
@@ -71,7 +79,7 @@ impl Load {
                 &["--select-only", "--protocol", "prepared"]
             }
             Self::Connect => &["--select-only", "--connect"],
-            Self::Tpcb | Self::Copy | Self::MariadbUnix | Self::MariadbTcp => &[],
+            _ => &[],
         }
     }
 
@@ -88,6 +96,22 @@ impl Load {
     /// On MariaDB?
     pub fn is_mariadb(self) -> bool {
         matches!(self, Self::MariadbUnix | Self::MariadbTcp)
+    }
+
+    /// On Redis?
+    pub fn is_redis(self) -> bool {
+        matches!(
+            self,
+            Self::RedisGet
+                | Self::RedisGetTcp
+                | Self::RedisGetPipelined
+                | Self::RedisGetPipelinedTcp
+        )
+    }
+
+    /// On PostgreSQL, with whose own settings and modules the sensor is compared?
+    pub fn is_postgresql(self) -> bool {
+        !self.is_mariadb() && !self.is_redis()
     }
 
     /// The socket and what is spoken on it.
@@ -120,6 +144,10 @@ impl Load {
             Self::PreparedTls => "select, prepared, TLS",
             Self::MariadbUnix => "MariaDB, select, unix",
             Self::MariadbTcp => "MariaDB, select, TCP",
+            Self::RedisGet => "Redis, GET, unix",
+            Self::RedisGetTcp => "Redis, GET, TCP",
+            Self::RedisGetPipelined => "Redis, 16 GETs, unix",
+            Self::RedisGetPipelinedTcp => "Redis, 16 GETs, TCP",
         }
     }
 }

@@ -92,7 +92,7 @@ pub fn overhead(arguments: &Arguments) -> Result<()> {
         .iter()
         .map(|load| {
             let wanted = |variant: &&Variant| {
-                variant.is_ours() || compared.contains(load) && !load.is_mariadb()
+                variant.is_ours() || compared.contains(load) && variant.suits(*load)
             };
             (*load, variants.iter().filter(wanted).copied().collect())
         })
@@ -177,7 +177,7 @@ fn measure_all(
 /// Whether slices are of milliseconds, under a load that never stops: it has to consist of many transactions.
 fn is_alternated(load: Load, variant: Variant) -> bool {
     // Probes on a library are the sensor's own to put on and off.
-    load != Load::Copy && !load.is_tls() && !load.is_mariadb() && variant.is_attached()
+    load != Load::Copy && !load.is_tls() && load.is_postgresql() && variant.is_attached()
 }
 
 fn measure(load: Load, variant: Variant, bed: &Bed, size: Size) -> Result<Measured> {

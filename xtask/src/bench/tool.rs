@@ -17,7 +17,7 @@ use super::fixture::Fixtures;
 use crate::{
     command::{self, command},
     postgresql::{Server, newest_postgresql},
-    signal, workspace,
+    redis, signal, workspace,
 };
 
 /// How long one may take to begin, or to end.
@@ -109,6 +109,26 @@ impl Tool {
             .arg(script);
         let mut tool = Self::start("bpftrace", &mut bpftrace, file.into())?;
         tool.poke(server, &output)?;
+        Ok(tool)
+    }
+
+    /// A client that Redis tells of every command, and that drops what it is told.
+    pub fn monitor(server: &redis::Server) -> Result<Self> {
+        let mut monitor = beside("redis-cli".as_ref());
+        monitor.arg("-s").arg(server.socket()).arg("MONITOR");
+        let mut tool = Self::start("redis-cli MONITOR", &mut monitor, Stdio::null())?;
+        let began = Instant::now();
+        while !server.command(&["CLIENT", "LIST"])?.contains("cmd=monitor") {
+            signal::check()?;
+            let ended = tool
+                .child
+                .try_wait()
+                .context("cannot wait for a child process")?;
+            if ended.is_some() || began.elapsed() > PATIENCE {
+                bail!("redis-cli does not watch: {:?}", tool.errors.try_iter());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
         Ok(tool)
     }
 

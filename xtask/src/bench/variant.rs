@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     bed::Bed,
+    load::Load,
     tool::{Attached, Tool},
 };
 use crate::postgresql::Server;
@@ -25,6 +26,8 @@ pub enum Variant {
     Bpftrace,
     /// The server's own log: every statement and its duration.
     LogStatement,
+    /// Redis's own `MONITOR`: a client that is sent every command of all others.
+    Monitor,
     /// pgaudit, everything with row counts: a second server, with the same data, that has its library; compared with
     /// the one that has not.
     Pgaudit,
@@ -32,7 +35,7 @@ pub enum Variant {
 
 impl Variant {
     /// Those of a whole run: the others are asked for by name.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Nothing,
         Self::Floor,
         Self::Sensor,
@@ -40,6 +43,7 @@ impl Variant {
         Self::Bpftrace,
         Self::LogStatement,
         Self::Pgaudit,
+        Self::Monitor,
     ];
 
     /// As the table shows it.
@@ -53,12 +57,22 @@ impl Variant {
             Self::Bpftrace => "bpftrace",
             Self::LogStatement => "log_statement = all",
             Self::Pgaudit => "pgaudit",
+            Self::Monitor => "MONITOR",
         }
     }
 
     /// Whether it is the sensor, or what the sensor is to be seen beside.
     pub fn is_ours(self) -> bool {
         self.is_sensor() || matches!(self, Self::Nothing | Self::Floor)
+    }
+
+    /// Of what others do: whether this database has it.
+    pub fn suits(self, load: Load) -> bool {
+        if self == Self::Monitor {
+            load.is_redis()
+        } else {
+            load.is_postgresql()
+        }
     }
 
     /// Whether kernel programs are what it is made of.
@@ -91,7 +105,7 @@ impl Variant {
     pub fn switching(self) -> f64 {
         match self {
             Self::Nothing | Self::Pgaudit => 0.0,
-            Self::Floor | Self::Naive | Self::LogStatement => 0.3,
+            Self::Floor | Self::Naive | Self::LogStatement | Self::Monitor => 0.3,
             Self::Bpftrace => 1.0,
             Self::Sensor | Self::SensorBytes => 4.0,
         }
@@ -143,6 +157,7 @@ impl<'a> On<'a> {
                 attached,
             )?),
             Variant::Bpftrace => Some(Tool::bpftrace(server)?),
+            Variant::Monitor => Some(Tool::monitor(bed.redis()?)?),
         };
         let on = Self {
             settings: variant.settings(),

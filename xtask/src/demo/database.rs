@@ -9,13 +9,15 @@ pub trait Database: Sync {
     /// Makes database, users and rows.
     fn load(&self, size: Size) -> Result<()>;
     /// An agent at work; by the unix socket or over TCP.
-    fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent>>;
+    fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent + '_>>;
     /// Runs the analyst's reports.
     fn report(&self) -> Result<()>;
     /// Copies all tables; how many bytes came.
     fn backup(&self) -> Result<u64>;
     /// What the insider types.
     fn theft(&self) -> &'static str;
+    /// By what name the sensor knows what it takes.
+    fn customers(&self) -> &'static str;
     /// Does it, and calls back for each row that the insider got.
     fn steal(&self, row: &mut dyn FnMut()) -> Result<()>;
     /// Makes the server count anew.

@@ -3,13 +3,14 @@
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
     AGENTS, INSIDER, Size,
+    client::{ended, reading},
     data::agent,
     database::{Agent, Database},
     truth::{Count, Counts},
@@ -85,7 +86,7 @@ impl Database for Server {
         self.sql(&sql).map(|_| ())
     }
 
-    fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent>> {
+    fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent + '_>> {
         let mut client = self.client("mariadb", name, unix);
         client
             .args(["--batch", "--skip-column-names", "--unbuffered", "support"])
@@ -122,6 +123,10 @@ impl Database for Server {
 
     fn theft(&self) -> &'static str {
         "mariadb-dump support customers"
+    }
+
+    fn customers(&self) -> &'static str {
+        "customers"
     }
 
     fn steal(&self, row: &mut dyn FnMut()) -> Result<()> {
@@ -235,22 +240,4 @@ impl Agent for AtDesk {
         drop(self.child.stdin.take());
         ended(self.child, "an agent's client")
     }
-}
-
-/// Starts a client whose output is read here.
-fn reading(client: &mut Command) -> Result<(Child, BufReader<ChildStdout>)> {
-    let mut child = client
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", command::typed(client)))?;
-    let output = child.stdout.take().context("no way from the client")?;
-    Ok((child, BufReader::new(output)))
-}
-
-fn ended(mut child: Child, what: &str) -> Result<()> {
-    let status = child.wait().context("cannot wait for a client")?;
-    if !status.success() {
-        bail!("{what} ended with {status}");
-    }
-    Ok(())
 }

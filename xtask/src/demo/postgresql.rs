@@ -31,7 +31,7 @@ impl Database for Server {
         data::load(self, size)
     }
 
-    fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent>> {
+    fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent + '_>> {
         let mut client = self.address().connect(name, "support", "helpdesk", unix)?;
         Ok(Box::new(AtDesk {
             look_up: client
@@ -73,6 +73,10 @@ impl Database for Server {
 
     fn theft(&self) -> &'static str {
         THEFT
+    }
+
+    fn customers(&self) -> &'static str {
+        "customers"
     }
 
     fn steal(&self, row: &mut dyn FnMut()) -> Result<()> {

@@ -62,8 +62,9 @@ impl Alert {
     }
 }
 
-/// Writes the demo's configuration, with a section that says how large tables are, and returns where it is.
-pub fn configure(sizes: &str) -> Result<PathBuf> {
+/// Writes the demo's configuration, with the table that the limit is about and a section that says how large tables are, and
+/// returns where it is.
+pub fn configure(customers: &str, sizes: &str) -> Result<PathBuf> {
     let place = workspace::demo();
     let directory = workspace::directory(&place)?;
     let path = directory.join("sensor.toml");
@@ -77,7 +78,7 @@ pub fn configure(sizes: &str) -> Result<PathBuf> {
 [[threshold]]
 name = "bulk-read"
 severity = "critical"
-table = "customers"
+table = "{customers}"
 measure = "rows"
 window = "10m"
 limit = {LIMIT}

@@ -20,8 +20,8 @@ pub struct Count {
 /// By database user.
 pub type Counts = BTreeMap<String, Count>;
 
-/// Who makes the tables, and reads what the server counts.
-const ADMINISTRATORS: [&str; 2] = ["postgres", "root"];
+/// Who makes the tables, and reads what the server counts; on Redis also who has not logged in yet.
+const ADMINISTRATORS: [&str; 3] = ["postgres", "root", "default"];
 
 /// All but the demo's own administrator, who makes the tables and reads the server's count.
 const SERVER: &str = "

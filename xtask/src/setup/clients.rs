@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::{
+    apt::Apt,
     command::{self, command},
-    packages::{NODE, PYTHON, TRACE_PAGE},
+    packages::{NODE, PYTHON, TRACE_PAGE, VALKEY},
     workspace,
 };
 
@@ -78,6 +79,27 @@ pub fn prometheus() -> Result<String> {
         "prometheus",
     )?;
     Ok("installed prometheus".to_owned())
+}
+
+/// Valkey, likewise unpacked: of another release than this machine's.
+pub fn valkey() -> Result<String> {
+    let folder = workspace::tools().join("valkey");
+    if folder.join("usr/bin/valkey-server").is_file() {
+        return Ok("all there".to_owned());
+    }
+    let (suite, packages) = VALKEY;
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    let place = workspace::tools().join("apt");
+    let apt = Apt::update(&place, suite, architecture)?;
+    let version = apt.field(packages[0], "Version")?;
+    for file in apt.download(&packages.map(str::to_owned), &folder)? {
+        command::logged(command("dpkg").arg("-x").args([&file, &folder]), "valkey")?;
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    Ok(format!("installed valkey {version}"))
 }
 
 fn has_python(python: &Path, packages: &[(&str, &str)]) -> bool {

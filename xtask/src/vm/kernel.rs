@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{apt::Apt, initramfs, processor::Processor, root};
-use crate::{command, workspace};
+use super::{initramfs, processor::Processor, root};
+use crate::{apt::Apt, command, workspace};
 
 /// A kernel that database hosts run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

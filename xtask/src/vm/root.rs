@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt::Apt, processor::Processor};
-use crate::{command, workspace};
+use super::processor::Processor;
+use crate::{apt::Apt, command, workspace};
 
 /// Release whose files the other processor gets: the one that this project is developed on.
 const SUITE: &str = "bookworm";

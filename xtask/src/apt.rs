@@ -46,7 +46,7 @@ impl Apt {
         };
         command::logged(
             apt.command("apt-get").arg("update"),
-            &format!("vm-apt-{suite}"),
+            &format!("apt-{suite}"),
         )
         .with_context(|| {
             format!("cannot read Debian {suite}'s package lists: does the machine's mirror carry that release?")
@@ -74,7 +74,7 @@ impl Apt {
                 .args(["-o", "APT::Sandbox::User=root", "download"])
                 .args(packages)
                 .current_dir(to),
-            &format!("vm-download-{}", self.suite),
+            &format!("apt-download-{}", self.suite),
         )?;
         let files = debs(to)?;
         if files.len() != packages.len() {
@@ -95,7 +95,7 @@ impl Apt {
                 .args(["-o", "APT::Sandbox::User=root", "--yes"])
                 .args(["--download-only", "--no-install-recommends", "install"])
                 .args(packages),
-            &format!("vm-download-{}-{}", self.suite, self.architecture),
+            &format!("apt-download-{}-{}", self.suite, self.architecture),
         )?;
         debs(&self.folder.join("cache/archives"))
     }
