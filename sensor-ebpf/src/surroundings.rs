@@ -5,8 +5,6 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-#[cfg(not(floor))]
-use sensor_ebpf::{fingerprint::MySql, protocol::redis};
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, QUEUE, Queue, REQUEST_SYNC, Request},
@@ -18,6 +16,8 @@ use sensor_ebpf::{
     scratch::Scratch,
     sqlstate,
 };
+#[cfg(not(floor))]
+use sensor_ebpf::{fingerprint::MySql, protocol::redis};
 
 use crate::{
     home::Home,

@@ -19,10 +19,8 @@ pub const MYSQL_COMMAND_NAMES: [&str; 2] = ["mariadbd", "mysqld"];
 pub const REDIS_COMMAND_NAMES: [&str; 2] = ["redis-server", "valkey-server"];
 
 /// So many more have a place.
-const EXTRA: usize = COMMANDS
-    - COMMAND_NAMES.len()
-    - MYSQL_COMMAND_NAMES.len()
-    - REDIS_COMMAND_NAMES.len();
+const EXTRA: usize =
+    COMMANDS - COMMAND_NAMES.len() - MYSQL_COMMAND_NAMES.len() - REDIS_COMMAND_NAMES.len();
 
 /// See the example file for what each means.
 #[derive(Clone, Debug)]

@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn configurations_tell_the_port_of_tls() {
-        assert_eq!(tls_port("# tls-port 1\nport 0\ntls-port 6379\n"), Some(6379));
+        assert_eq!(
+            tls_port("# tls-port 1\nport 0\ntls-port 6379\n"),
+            Some(6379)
+        );
         assert_eq!(tls_port("port 6379\n"), None);
     }
 }

@@ -23,7 +23,11 @@ use super::{
     test_run, tls,
 };
 use crate::{
-    config::{Config, discover::{MYSQL_COMMAND_NAMES, REDIS_COMMAND_NAMES}, kernel::Scope},
+    config::{
+        Config,
+        discover::{MYSQL_COMMAND_NAMES, REDIS_COMMAND_NAMES},
+        kernel::Scope,
+    },
     discover::{self, Server},
 };
 

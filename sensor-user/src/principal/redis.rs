@@ -93,7 +93,10 @@ mod tests {
         assert_eq!(claims.told(1, b"\x03Ubob"), None);
         assert_eq!(claims.answered(1, 2), [user("default")]);
         assert_eq!(claims.answered(1, 1), [], "it came before");
-        assert_eq!(claims.answered(1, 3), [Claim::Application("shop".into()), user("bob")]);
+        assert_eq!(
+            claims.answered(1, 3),
+            [Claim::Application("shop".into()), user("bob")]
+        );
         assert_eq!(claims.answered(1, 3), []);
         assert_eq!(claims.answered(2, 1), []);
     }

@@ -398,17 +398,11 @@ fn is_confirmation(mode: u8) -> bool {
 /// Does a number follow, of bytes or of elements?
 #[inline(always)]
 fn has_number(kind: u8) -> bool {
-    matches!(
-        kind,
-        b'$' | b'*' | b'~' | b'>' | b'%' | b'|' | b'=' | b'!'
-    )
+    matches!(kind, b'$' | b'*' | b'~' | b'>' | b'%' | b'|' | b'=' | b'!')
 }
 
 /// Does all of it stand in its line?
 #[inline(always)]
 fn is_line(kind: u8) -> bool {
-    matches!(
-        kind,
-        b'+' | b'-' | b':' | b',' | b'(' | b'#' | b'_' | b'\n'
-    )
+    matches!(kind, b'+' | b'-' | b':' | b',' | b'(' | b'#' | b'_' | b'\n')
 }

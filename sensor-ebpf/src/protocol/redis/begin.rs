@@ -118,13 +118,7 @@ impl<S: Surroundings> Answers<'_, S> {
             // The third version of the protocol: no list is a message.
             self.c.unmark(SUBSCRIBED);
         }
-        let ordinary = |answers: &mut Self| {
-            Some(if is_push {
-                NEWS
-            } else {
-                answers.asked(kind)
-            })
-        };
+        let ordinary = |answers: &mut Self| Some(if is_push { NEWS } else { answers.asked(kind) });
         let long_enough = end - position >= KIND;
         // They have three parts, or four.
         let parts = (self.s.window().le64(position) >> 8) as u16;

@@ -60,7 +60,10 @@ impl<S: Surroundings> Answers<'_, S> {
         let is_map = kind == b'%' || kind == b'|';
         let Answer { pending, upper } = *self.c.answer();
         let count = if is_map { count * 2 } else { count };
-        if !is_list && !is_map || count > MOST || u64::from(pending) + count > u64::from(u32::MAX / 2) {
+        if !is_list && !is_map
+            || count > MOST
+            || u64::from(pending) + count > u64::from(u32::MAX / 2)
+        {
             return self.malformed(position, end);
         }
         self.consume(position, header);

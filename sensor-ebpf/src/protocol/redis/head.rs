@@ -174,7 +174,10 @@ fn frame(scratch: &mut Scratch, word: u64, position: u32, end: u32) -> Result<(u
     let available = end - position;
     let count = word >> 8 & 15;
     let length = word >> 40 & 15;
-    if available >= 8 && (word ^ SHORT) & SHORT_MASK == 0 && length < 10 && count.wrapping_sub(1) < 9
+    if available >= 8
+        && (word ^ SHORT) & SHORT_MASK == 0
+        && length < 10
+        && count.wrapping_sub(1) < 9
     {
         scratch.head.arguments = count as u32 - 1;
         return Ok((position + 8, length as u32));
@@ -201,7 +204,11 @@ fn frame(scratch: &mut Scratch, word: u64, position: u32, end: u32) -> Result<(u
 /// A number that is not there: is it still to come?
 #[inline(always)]
 fn unread(available: u32) -> u32 {
-    if available <= number::LONGEST { MORE } else { BAD }
+    if available <= number::LONGEST {
+        MORE
+    } else {
+        BAD
+    }
 }
 
 /// The argument whose length stands at `at`, all of which need not be there.

@@ -6,11 +6,7 @@ use super::{
     head::{Head, Span},
 };
 use crate::{
-    bytes::BASE,
-    connection::Connection,
-    link,
-    protocol::Surroundings,
-    record::StartupKind,
+    bytes::BASE, connection::Connection, link, protocol::Surroundings, record::StartupKind,
 };
 
 /// Second byte of such a record, behind the number: the user's name follows.

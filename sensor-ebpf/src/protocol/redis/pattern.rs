@@ -235,10 +235,7 @@ fn borders(word: u64) -> u64 {
 /// Does a part end here?
 #[inline(always)]
 fn is_border(byte: u8) -> bool {
-    matches!(
-        byte,
-        b':' | b'.' | b'/' | b'|' | b'#' | b'{' | b'}' | b'-'
-    )
+    matches!(byte, b':' | b'.' | b'/' | b'|' | b'#' | b'{' | b'}' | b'-')
 }
 
 /// The pattern of a key, in words. Of one that is longer than [`LONGEST`], its beginning is enough.
@@ -319,7 +316,13 @@ mod tests {
         }
         // What lies behind must not matter.
         scratch.window.set(BASE + key.len() as u32, b'x');
-        hash(&mut scratch, BASE, key.len() as u32, 7, 0x9e37_79b9_7f4a_7c15)
+        hash(
+            &mut scratch,
+            BASE,
+            key.len() as u32,
+            7,
+            0x9e37_79b9_7f4a_7c15,
+        )
     }
 
     #[test]
@@ -383,9 +386,10 @@ mod tests {
             let key: Vec<u8> = (0..draw(200)).map(|_| draw(256) as u8).collect();
             let pattern = of(&key);
             assert!(
-                pattern
-                    .bytes()
-                    .all(|byte| byte == STAR || byte == b'_' || byte.is_ascii_alphabetic() || is_border(byte)),
+                pattern.bytes().all(|byte| byte == STAR
+                    || byte == b'_'
+                    || byte.is_ascii_alphabetic()
+                    || is_border(byte)),
                 "{pattern}"
             );
             assert!(pattern.len() <= LONGEST as usize);

@@ -210,13 +210,9 @@ impl<S: Surroundings> Requests<'_, S> {
             ..
         } = self.s.scratch().head;
         let kind = Command(command).kind();
-        let apart = self.s.text(
-            self.c,
-            fingerprint,
-            position,
-            text_end - position,
-            false,
-        );
+        let apart = self
+            .s
+            .text(self.c, fingerprint, position, text_end - position, false);
         let mut request = Request {
             fingerprint,
             started: 0,

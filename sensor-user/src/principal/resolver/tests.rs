@@ -352,7 +352,10 @@ fn a_redis_client_is_who_the_server_took_it_for() {
     resolver.started(1, CLAIM, b"\x02Ubob", false);
     assert!(resolver.answered(1, 2, Some(true)));
     assert_eq!(user(&resolver), Some("bob"));
-    assert_eq!(&*resolver.session(1).expect("session").application_name, "shop");
+    assert_eq!(
+        &*resolver.session(1).expect("session").application_name,
+        "shop"
+    );
     assert!(!resolver.answered(1, 3, Some(true)), "nothing was told");
     // Whether it works is not known: nobody is named wrongly.
     resolver.started(1, CLAIM, b"\x04Ucarl", false);
@@ -366,14 +369,26 @@ fn a_redis_client_is_who_the_server_took_it_for() {
     resolver.uses(1, "7".into());
     resolver.reset(1);
     let session = resolver.session(1).expect("session");
-    assert_eq!((user(&resolver), &*session.database, &*session.application_name), (Some("default"), "0", ""));
+    assert_eq!(
+        (
+            user(&resolver),
+            &*session.database,
+            &*session.application_name
+        ),
+        (Some("default"), "0", "")
+    );
 }
 
 #[test]
 fn an_older_redis_client_is_nobody_until_it_logs_in() {
     let mut resolver = redis(1, true);
     assert_eq!(user(&resolver), None);
-    let shown = resolver.session(1).expect("session").who.shown_user().to_owned();
+    let shown = resolver
+        .session(1)
+        .expect("session")
+        .who
+        .shown_user()
+        .to_owned();
     assert_eq!(shown, crate::principal::BEFORE_START);
     resolver.started(1, CLAIM, b"\x01Uann", false);
     resolver.answered(1, 1, Some(true));

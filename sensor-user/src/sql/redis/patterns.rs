@@ -66,8 +66,7 @@ impl Patterns {
     fn varies(&self, node: u32, part: &str) -> bool {
         let most = if node == 0 { FIRST } else { SIBLINGS };
         let names = self.names.get(node as usize).copied().unwrap_or(u32::MAX);
-        names > most
-            || self.nodes.len() >= MOST && !self.nodes.contains_key(&(node, part.into()))
+        names > most || self.nodes.len() >= MOST && !self.nodes.contains_key(&(node, part.into()))
     }
 
     /// The node of a part; where there is no room for one, none of what follows is kept.
@@ -111,9 +110,17 @@ mod tests {
             assert_eq!(patterns.follow(&pattern), pattern, "{i}");
         }
         assert_eq!(patterns.follow("user:another:*"), "user:*:*");
-        assert_eq!(patterns.follow("user:aaa:*"), "user:*:*", "those that were kept, too");
+        assert_eq!(
+            patterns.follow("user:aaa:*"),
+            "user:*:*",
+            "those that were kept, too"
+        );
         assert_eq!(patterns.follow("user:*:email"), "user:*:email");
-        assert_eq!(patterns.follow("order:aaa:*"), "order:aaa:*", "elsewhere not");
+        assert_eq!(
+            patterns.follow("order:aaa:*"),
+            "order:aaa:*",
+            "elsewhere not"
+        );
         // An application has more kinds of data than that.
         for i in 100..300 {
             let pattern = format!("{}:*", name(i));
@@ -130,7 +137,9 @@ mod tests {
         let mut patterns = Patterns::default();
         for i in 0..200_000u32 {
             let part = |n: u32| format!("{:x}", n % 17).replace(|c: char| c.is_ascii_digit(), "g");
-            let name: String = (0..6).map(|at| format!("{}:", part(i >> (at * 3)))).collect();
+            let name: String = (0..6)
+                .map(|at| format!("{}:", part(i >> (at * 3))))
+                .collect();
             patterns.follow(&name);
         }
         assert!(patterns.nodes.len() <= MOST && patterns.names.len() <= MOST + 1);
@@ -139,7 +148,16 @@ mod tests {
     #[test]
     fn what_does_not_vary_stays_as_it_is() {
         let mut patterns = Patterns::default();
-        for pattern in ["*", "user:*", "{*}.following", "a::*", ":*", "user-profile-*", "a:*.*/b|c#*", ""] {
+        for pattern in [
+            "*",
+            "user:*",
+            "{*}.following",
+            "a::*",
+            ":*",
+            "user-profile-*",
+            "a:*.*/b|c#*",
+            "",
+        ] {
             assert_eq!(patterns.follow(pattern), pattern);
         }
     }

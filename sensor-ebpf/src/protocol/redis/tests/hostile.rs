@@ -2,10 +2,7 @@
 
 use super::wire::{ask, ask_bytes, bulk, list, many, text};
 use crate::{
-    connection::Phase,
-    protocol::simulation::Simulation,
-    random::draws,
-    record::STATEMENT_ESTIMATED,
+    connection::Phase, protocol::simulation::Simulation, random::draws, record::STATEMENT_ESTIMATED,
 };
 
 fn total(simulation: &Simulation) -> u64 {
@@ -17,8 +14,20 @@ fn total(simulation: &Simulation) -> u64 {
 fn garbage_is_counted_byte_for_byte() {
     let mut draw = draws();
     let words: [&[u8]; 14] = [
-        b"*3\r\n", b"$5\r\n", b"\r\n", b"GET", b"$-1\r\n", b"*-1\r\n", b"$4294967295\r\n", b"*1000000\r\n",
-        b"%2\r\n", b">1\r\n", b"+OK\r\n", b"|1\r\n", b"*4294967295\r\n", b"$99999999999999999999\r\n",
+        b"*3\r\n",
+        b"$5\r\n",
+        b"\r\n",
+        b"GET",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"$4294967295\r\n",
+        b"*1000000\r\n",
+        b"%2\r\n",
+        b">1\r\n",
+        b"+OK\r\n",
+        b"|1\r\n",
+        b"*4294967295\r\n",
+        b"$99999999999999999999\r\n",
     ];
     for _ in 0..3000 {
         let mut simulation = Simulation::redis();
@@ -67,7 +76,12 @@ fn what_makes_no_sense_is_blind_until_it_does() {
         assert_eq!(total(&simulation), 1, "{}", broken.escape_ascii());
         simulation.sent(b"-ERR Protocol error\r\n");
         simulation.received(&[1; 100]);
-        assert_eq!(simulation.connection.phase, Phase::Blind as u8, "{}", broken.escape_ascii());
+        assert_eq!(
+            simulation.connection.phase,
+            Phase::Blind as u8,
+            "{}",
+            broken.escape_ascii()
+        );
         simulation.sent(&[2; 100]);
         simulation.received(&ask(&["LRANGE", "l:1", "0", "-1"]));
         simulation.sent(&many('*', 20));
@@ -90,9 +104,17 @@ fn answers_that_make_no_sense() {
         let mut simulation = Simulation::redis();
         simulation.received(&ask(&["GET", "a:1"]));
         simulation.sent(broken);
-        assert_eq!(simulation.connection.phase, Phase::Blind as u8, "{}", broken.escape_ascii());
+        assert_eq!(
+            simulation.connection.phase,
+            Phase::Blind as u8,
+            "{}",
+            broken.escape_ascii()
+        );
         let told = simulation.emitted().statements;
-        assert!(told.iter().all(|(o, _, _)| o.flags & STATEMENT_ESTIMATED != 0));
+        assert!(
+            told.iter()
+                .all(|(o, _, _)| o.flags & STATEMENT_ESTIMATED != 0)
+        );
         simulation.received(&ask(&["GET", "a:1"]));
         simulation.sent(&bulk(b"v"));
         assert_eq!(simulation.connection.phase, Phase::Ready as u8);
@@ -105,7 +127,10 @@ fn lists_in_lists_end_where_they_end() {
     simulation.received(&[ask(&["EVAL", "x", "1", "k:1"]), ask(&["GET", "a:1"])].concat());
     let deep = b"*1\r\n".repeat(50_000);
     simulation.sent(&[&deep[..], b"$1\r\na\r\n$1\r\nv\r\n"].concat());
-    assert_eq!((total(&simulation), simulation.connection.outstanding), (2, 0));
+    assert_eq!(
+        (total(&simulation), simulation.connection.outstanding),
+        (2, 0)
+    );
     // Each holds as many as may be: more than can be counted.
     simulation.received(&ask(&["EVAL", "x", "1", "k:1"]));
     simulation.sent(&b"*268435455\r\n".repeat(20));
@@ -122,7 +147,11 @@ fn values_that_look_like_answers() {
         for piece in [&b"+OK\r\n"[..], &bulk(&evil)].concat().chunks(size) {
             simulation.sent(piece);
         }
-        assert_eq!((total(&simulation), simulation.connection.outstanding), (1, 0), "{size}");
+        assert_eq!(
+            (total(&simulation), simulation.connection.outstanding),
+            (1, 0),
+            "{size}"
+        );
         simulation.received(&ask(&["LRANGE", "l:1", "0", "-1"]));
         for piece in list('*', &[&evil, &evil, &evil]).chunks(size) {
             simulation.sent(piece);
@@ -136,7 +165,11 @@ fn values_that_look_like_answers() {
 fn arguments_that_look_like_requests() {
     let evil = ask(&["AUTH", "root", "x"]);
     for size in [1, 7, 4000, 1 << 20] {
-        let request = [ask_bytes(&[b"SET", b"a:1", &evil.repeat(2000)]), ask(&["GET", "a:1"])].concat();
+        let request = [
+            ask_bytes(&[b"SET", b"a:1", &evil.repeat(2000)]),
+            ask(&["GET", "a:1"]),
+        ]
+        .concat();
         let mut simulation = Simulation::redis();
         for piece in request.chunks(size) {
             simulation.received(piece);
@@ -153,7 +186,10 @@ fn lines_without_an_end() {
     simulation.received(&[b'x'; 20_000]);
     simulation.received(b"x\r\nGET b:1\r\n");
     simulation.sent(b"$1\r\na\r\n$1\r\nb\r\n");
-    assert_eq!((total(&simulation), simulation.connection.outstanding), (2, 0));
+    assert_eq!(
+        (total(&simulation), simulation.connection.outstanding),
+        (2, 0)
+    );
 }
 
 #[test]
@@ -163,7 +199,13 @@ fn a_client_that_begins_tls() {
     simulation.sent(&[3; 1000]);
     simulation.received(&ask(&["GET", "a"]));
     simulation.closed();
-    assert!(simulation.emitted().phases.iter().all(|p| p.0 == Phase::Encrypted as u8));
+    assert!(
+        simulation
+            .emitted()
+            .phases
+            .iter()
+            .all(|p| p.0 == Phase::Encrypted as u8)
+    );
     assert_eq!(simulation.emitted().statements, []);
 }
 

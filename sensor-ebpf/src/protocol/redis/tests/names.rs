@@ -2,7 +2,10 @@
 
 use super::wire::{ask, many, text};
 use crate::{
-    protocol::{redis::{APPLICATION, DOUBT, PASSWORD, USER}, simulation::Simulation},
+    protocol::{
+        redis::{APPLICATION, DOUBT, PASSWORD, USER},
+        simulation::Simulation,
+    },
     random::draws,
     record::{STATEMENT_FAILED, STATEMENT_SUSPENDED},
 };
@@ -19,7 +22,10 @@ fn told(simulation: &Simulation) -> Told {
         (record[0], record[1], name)
     });
     let ends = emitted.statements.iter().filter(|(o, _, _)| o.link != 0);
-    (names.collect(), ends.map(|(o, _, _)| (o.link, o.flags)).collect())
+    (
+        names.collect(),
+        ends.map(|(o, _, _)| (o.link, o.flags)).collect(),
+    )
 }
 
 fn converse(requests: &[Vec<u8>], answers: &[&[u8]]) -> Simulation {
@@ -28,7 +34,11 @@ fn converse(requests: &[Vec<u8>], answers: &[&[u8]]) -> Simulation {
         simulation.received(request);
         simulation.sent(answer);
     }
-    let all: String = format!("{:?}{:?}", simulation.emitted().texts, simulation.emitted().startups);
+    let all: String = format!(
+        "{:?}{:?}",
+        simulation.emitted().texts,
+        simulation.emitted().startups
+    );
     let shown: Vec<u8> = simulation.emitted().startups.concat();
     assert!(!all.contains(SECRET) && !String::from_utf8_lossy(&shown).contains(SECRET));
     for text in simulation.emitted().texts.values() {
@@ -72,9 +82,18 @@ fn logins_are_told_with_their_ends() {
     );
     assert_eq!(
         ends,
-        [(1, 0), (2, STATEMENT_FAILED), (3, 0), (4, 0), (5, STATEMENT_FAILED)]
+        [
+            (1, 0),
+            (2, STATEMENT_FAILED),
+            (3, 0),
+            (4, 0),
+            (5, STATEMENT_FAILED)
+        ]
     );
-    assert!(text(&simulation).iter().all(|(_, sums)| sums[1] == 0), "no rows");
+    assert!(
+        text(&simulation).iter().all(|(_, sums)| sums[1] == 0),
+        "no rows"
+    );
 }
 
 #[test]
@@ -88,7 +107,11 @@ fn lines_log_in_too() {
     ]
     .map(String::into_bytes);
     let simulation = converse(&requests, &[&b"+OK\r\n"[..]; 5]);
-    let kinds: Vec<(u8, String)> = told(&simulation).0.into_iter().map(|(_, kind, name)| (kind, name)).collect();
+    let kinds: Vec<(u8, String)> = told(&simulation)
+        .0
+        .into_iter()
+        .map(|(_, kind, name)| (kind, name))
+        .collect();
     assert_eq!(
         kinds,
         [
@@ -113,7 +136,10 @@ fn a_login_that_waits_is_no_success() {
 #[test]
 fn a_login_without_an_answer_leaves_a_doubt() {
     let simulation = converse(
-        &[ask(&["CLIENT", "REPLY", "OFF"]), ask(&["AUTH", "ann", SECRET])],
+        &[
+            ask(&["CLIENT", "REPLY", "OFF"]),
+            ask(&["AUTH", "ann", SECRET]),
+        ],
         &[b"", b""],
     );
     assert!(told(&simulation).0.contains(&(0, DOUBT, String::new())));
@@ -129,7 +155,13 @@ fn names_that_are_cut_are_told_all_the_same() {
         simulation.received(&request[cut..]);
         simulation.sent(&many('%', 14));
         let (names, ends) = told(&simulation);
-        assert_eq!(names, [(1, APPLICATION, "shop".to_owned()), (1, USER, "bob".to_owned())]);
+        assert_eq!(
+            names,
+            [
+                (1, APPLICATION, "shop".to_owned()),
+                (1, USER, "bob".to_owned())
+            ]
+        );
         assert_eq!(ends, [(1, 0)]);
     }
 }
@@ -160,10 +192,18 @@ fn values_never_leave() {
     let mut draw = draws();
     for _ in 0..500 {
         let words: Vec<String> = (0..draw(8) + 2)
-            .map(|i| if i < 2 { "a".repeat(draw(20)) } else { format!("{SECRET}{}", draw(9)) })
+            .map(|i| {
+                if i < 2 {
+                    "a".repeat(draw(20))
+                } else {
+                    format!("{SECRET}{}", draw(9))
+                }
+            })
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        for command in ["SET", "HSET", "MSET", "ACL", "CONFIG", "XADD", "AUTH", "PING", "ECHO"] {
+        for command in [
+            "SET", "HSET", "MSET", "ACL", "CONFIG", "XADD", "AUTH", "PING", "ECHO",
+        ] {
             let mut request = words.clone();
             request[0] = command;
             let request = ask(&request);

@@ -20,24 +20,52 @@ fn in_pieces(simulation: &mut Simulation, bytes: &[u8], size: usize) {
 fn messages_are_the_subscription_s() {
     for kind in ['*', '>'] {
         for size in [1, 2, 3, 7, 16, 40, 10_000] {
-            let confirm = |name: &str| format!("{kind}3\r\n$9\r\nsubscribe\r\n${}\r\n{name}\r\n:1\r\n", name.len());
+            let confirm = |name: &str| {
+                format!(
+                    "{kind}3\r\n$9\r\nsubscribe\r\n${}\r\n{name}\r\n:1\r\n",
+                    name.len()
+                )
+            };
             let message = format!("{kind}3\r\n$7\r\nmessage\r\n$3\r\na:1\r\n$2\r\nhi\r\n");
-            let pattern = format!("{kind}4\r\n$8\r\npmessage\r\n$2\r\na*\r\n$3\r\na:1\r\n$2\r\nhi\r\n");
+            let pattern =
+                format!("{kind}4\r\n$8\r\npmessage\r\n$2\r\na*\r\n$3\r\na:1\r\n$2\r\nhi\r\n");
             let mut simulation = Simulation::redis();
             simulation.received(&ask(&["SUBSCRIBE", "a:1", "a:2"]));
-            in_pieces(&mut simulation, &[confirm("a:1"), confirm("a:2")].concat().into_bytes(), size);
+            in_pieces(
+                &mut simulation,
+                &[confirm("a:1"), confirm("a:2")].concat().into_bytes(),
+                size,
+            );
             assert_eq!(simulation.connection.outstanding, 0);
             assert_eq!(rows(&simulation, "SUBSCRIBE a:1"), (1, 0));
-            in_pieces(&mut simulation, [message.clone(), pattern, message].concat().as_bytes(), size);
+            in_pieces(
+                &mut simulation,
+                [message.clone(), pattern, message].concat().as_bytes(),
+                size,
+            );
             assert_eq!(rows(&simulation, "SUBSCRIBE a:1"), (4, 3), "{kind} {size}");
             simulation.received(&ask(&["PING"]));
-            let pong = if kind == '*' { "*2\r\n$4\r\npong\r\n$0\r\n\r\n" } else { "+PONG\r\n" };
+            let pong = if kind == '*' {
+                "*2\r\n$4\r\npong\r\n$0\r\n\r\n"
+            } else {
+                "+PONG\r\n"
+            };
             in_pieces(&mut simulation, pong.as_bytes(), size);
             assert_eq!(rows(&simulation, "PING"), (1, 0));
             simulation.received(&ask(&["UNSUBSCRIBE"]));
             let end = confirm("a:1").replace("$9\r\nsub", "$11\r\nunsub");
-            in_pieces(&mut simulation, [end.clone(), end].concat().as_bytes(), size);
-            assert_eq!((simulation.connection.outstanding, rows(&simulation, "UNSUBSCRIBE")), (0, (1, 0)));
+            in_pieces(
+                &mut simulation,
+                [end.clone(), end].concat().as_bytes(),
+                size,
+            );
+            assert_eq!(
+                (
+                    simulation.connection.outstanding,
+                    rows(&simulation, "UNSUBSCRIBE")
+                ),
+                (0, (1, 0))
+            );
             simulation.received(&ask(&["GET", "x:1"]));
             in_pieces(&mut simulation, &bulk(b"v"), size);
             assert_eq!(rows(&simulation, "GET x:1"), (1, 1));
@@ -54,7 +82,17 @@ fn news_between_answers_are_no_answers() {
     simulation.received(&ask(&["SUBSCRIBE", "c"]));
     simulation.sent(b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     simulation.received(&[ask(&["GET", "a:1"]), ask(&["LRANGE", "l:1", "0", "-1"])].concat());
-    simulation.sent(&[&news[..], &bulk(b"v"), message, news, &many('*', 5), message].concat());
+    simulation.sent(
+        &[
+            &news[..],
+            &bulk(b"v"),
+            message,
+            news,
+            &many('*', 5),
+            message,
+        ]
+        .concat(),
+    );
     assert_eq!(rows(&simulation, "GET a:1"), (1, 1));
     assert_eq!(rows(&simulation, "LRANGE l:1"), (1, 5));
     assert_eq!(rows(&simulation, "SUBSCRIBE c"), (3, 2));
@@ -67,7 +105,10 @@ fn data_that_looks_like_a_message() {
     for kind in ['*', '>'] {
         for size in [1, 3, 1000] {
             let confirm = |word: &str, left: u32| {
-                format!("{kind}3\r\n${}\r\n{word}\r\n$1\r\nc\r\n:{left}\r\n", word.len())
+                format!(
+                    "{kind}3\r\n${}\r\n{word}\r\n$1\r\nc\r\n:{left}\r\n",
+                    word.len()
+                )
             };
             let mut simulation = Simulation::redis();
             simulation.received(&ask(&["SUBSCRIBE", "c"]));
@@ -109,7 +150,8 @@ fn lines_of_a_monitor_count() {
         let mut simulation = Simulation::redis();
         simulation.received(&ask(&["MONITOR"]));
         in_pieces(&mut simulation, b"+OK\r\n", size);
-        let line = b"+1339518083.107412 [0 127.0.0.1:60866] \"set\" \"a\" \"a value that is long\"\r\n";
+        let line =
+            b"+1339518083.107412 [0 127.0.0.1:60866] \"set\" \"a\" \"a value that is long\"\r\n";
         in_pieces(&mut simulation, &[&line[..], line, line].concat(), size);
         assert_eq!(rows(&simulation, "MONITOR"), (4, 3));
         simulation.received(&ask(&["PING"]));
@@ -122,12 +164,26 @@ fn lines_of_a_monitor_count() {
 #[test]
 fn answers_that_nobody_wants() {
     let mut simulation = Simulation::redis();
-    simulation.received(&[ask(&["CLIENT", "REPLY", "OFF"]), ask(&["SET", "a:1", "b"]), ask(&["SET", "a:2", "b"])].concat());
+    simulation.received(
+        &[
+            ask(&["CLIENT", "REPLY", "OFF"]),
+            ask(&["SET", "a:1", "b"]),
+            ask(&["SET", "a:2", "b"]),
+        ]
+        .concat(),
+    );
     assert_eq!(rows(&simulation, "SET a:1"), (2, 0));
     simulation.received(&[ask(&["client", "reply", "on"]), ask(&["GET", "a:1"])].concat());
     simulation.sent(b"+OK\r\n$1\r\nb\r\n");
     assert_eq!(rows(&simulation, "GET a:1"), (1, 1));
-    simulation.received(&[ask(&["CLIENT", "REPLY", "SKIP"]), ask(&["GET", "b:1"]), ask(&["GET", "c:1"])].concat());
+    simulation.received(
+        &[
+            ask(&["CLIENT", "REPLY", "SKIP"]),
+            ask(&["GET", "b:1"]),
+            ask(&["GET", "c:1"]),
+        ]
+        .concat(),
+    );
     simulation.sent(b"$1\r\nb\r\n");
     assert_eq!(rows(&simulation, "GET b:1"), (1, 0));
     assert_eq!(rows(&simulation, "GET c:1"), (1, 1));
@@ -139,7 +195,8 @@ fn answers_that_nobody_wants() {
 fn nobody_hides_behind_unwanted_answers() {
     for reply in ["OFF", "SKIP"] {
         let mut simulation = Simulation::redis();
-        simulation.received(&[ask(&["CLIENT", "REPLY", reply]), ask(&["SMEMBERS", "a:1"])].concat());
+        simulation
+            .received(&[ask(&["CLIENT", "REPLY", reply]), ask(&["SMEMBERS", "a:1"])].concat());
         simulation.sent(&[&b"-NOPERM no\r\n"[..], &many('*', 50)].concat());
         simulation.received(&ask(&["SMEMBERS", "b:1"]));
         simulation.sent(&many('*', 70));
@@ -153,7 +210,10 @@ fn nobody_hides_behind_unwanted_answers() {
 #[test]
 fn replicas_are_replication() {
     for (request, answer) in [
-        (ask(&["PSYNC", "?", "-1"]), &b"+FULLRESYNC 8de1787ba490483314a4d30f1c628bc5025eb761 0\r\n"[..]),
+        (
+            ask(&["PSYNC", "?", "-1"]),
+            &b"+FULLRESYNC 8de1787ba490483314a4d30f1c628bc5025eb761 0\r\n"[..],
+        ),
         (ask(&["SYNC"]), b"\n"),
         (ask(&["sync"]), b"$1000\r\n"),
     ] {

@@ -22,7 +22,11 @@ pub fn bulk(text: &[u8]) -> Vec<u8> {
 
 /// A list of texts.
 pub fn list(kind: char, texts: &[&[u8]]) -> Vec<u8> {
-    let count = if kind == '%' { texts.len() / 2 } else { texts.len() };
+    let count = if kind == '%' {
+        texts.len() / 2
+    } else {
+        texts.len()
+    };
     let mut bytes = format!("{kind}{count}\r\n").into_bytes();
     for text in texts {
         bytes.extend(bulk(text));
