@@ -196,6 +196,12 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
     }
 
     #[inline(always)]
+    fn merge_run(&mut self, c: &mut Connection) -> bool {
+        // SAFETY: this CPU's slot, see `Self::scratch`; what is added to lies elsewhere.
+        merge::add(c, unsafe { &(*self.scratch).run.several })
+    }
+
+    #[inline(always)]
     fn flush(&mut self, c: &mut Connection) {
         merge::flush(c);
     }

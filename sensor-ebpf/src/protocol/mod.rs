@@ -77,6 +77,8 @@ pub trait Surroundings {
     /// Adds completions of the front request, ordinary ones without flags, to others of its statement; false when
     /// they must be handed on by themselves.
     fn merge(&mut self, connection: &mut Connection, several: &Several) -> bool;
+    /// The same with those in `scratch().run`.
+    fn merge_run(&mut self, connection: &mut Connection) -> bool;
     /// Hands on what was put together for a connection.
     fn flush(&mut self, connection: &mut Connection);
     /// Hands on the finished statement in `scratch().walk.outcome`.

@@ -384,6 +384,11 @@ impl Surroundings for Memory {
         true
     }
 
+    fn merge_run(&mut self, c: &mut Connection) -> bool {
+        let several = self.scratch.run.several;
+        self.merge(c, &several)
+    }
+
     fn flush(&mut self, c: &mut Connection) {
         for way in 0..merged::WAYS as usize {
             assert!(self.merged[way].queries == 0 || c.merged & 1 << way != 0);

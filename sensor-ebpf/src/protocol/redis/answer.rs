@@ -2,8 +2,8 @@
 
 use super::{
     command::Kind,
-    element::{LONGEST, NEWS},
-    follow::{Answer, SENT_LINE, SUBSCRIBED},
+    element::{ENDS, GOES_ON, LONGEST, MALFORMED, NEWS, is_error},
+    follow::{Answer, MONITORS, SENT_LINE, SUBSCRIBED},
     number::{self, NULL, number},
     run,
 };
@@ -36,10 +36,9 @@ const SMALL: u32 = 32;
 /// Takes the server's bytes apart.
 #[inline(always)]
 pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
-    if is_lone(c) && whole_answer(s, c, length) {
-        return;
+    if !(is_lone(c) && whole_answer(s, c, length)) {
+        walk(s, c, length);
     }
-    walk(s, c, length);
 }
 
 /// Is the answer to a single request for data about to begin?
@@ -54,8 +53,9 @@ fn is_lone(c: &mut Connection) -> bool {
         && c.answer().pending == 0
 }
 
-/// The common case: one send holds all of a text, or a word.
-#[inline(always)]
+/// The common case: one send holds all of a text, or a word. A call of its own, so that what it keeps on the stack does not lie there
+/// during the walk.
+#[inline(never)]
 fn whole_answer<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
     let take = if length > SMALL { SMALL } else { length };
     if !s.read(0, take, BASE) {
@@ -102,8 +102,8 @@ pub const DONE: u64 = u64::from_le_bytes(*b"+OK\r\n\0\0\0");
 /// The bytes of that.
 pub const DONE_MASK: u64 = (1 << 40) - 1;
 
-/// Header by header.
-#[inline(never)]
+/// Header by header. Calls nest eight deep at most.
+#[inline(always)]
 fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let walk = &mut s.scratch().walk;
     walk.offset = 0;
@@ -117,8 +117,15 @@ fn walk<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         c: &mut *c,
     };
     repeat(STEPS, &mut answers);
-    if s.scratch().run.queries != 0 {
+    if s.scratch().run.due != 0 {
+        run::settle(s, c);
+    }
+    if s.scratch().run.several.queries != 0 {
+        // Bytes of an answer that goes on are its own.
+        let own = c.response_bytes.min(c.sent);
+        c.sent -= own;
         run::flush(s, c);
+        c.sent += own;
     }
     let Walk {
         offset, pending, ..
@@ -165,6 +172,9 @@ pub struct Answers<'a, S> {
 impl<S: Surroundings> Step for Answers<'_, S> {
     #[inline(always)]
     fn step(&mut self) -> bool {
+        if self.s.scratch().run.due != 0 {
+            run::settle(self.s, self.c);
+        }
         let Walk { position, end, .. } = self.s.scratch().walk;
         if position < end {
             if !is_parsed(self.c) {
@@ -174,8 +184,15 @@ impl<S: Surroundings> Step for Answers<'_, S> {
                 if self.line(position, end) {
                     return true;
                 }
-            } else if self.header(position, end) {
-                return true;
+            } else {
+                let done = self.header(position, end);
+                if done == GOES_ON {
+                    return true;
+                }
+                if done == MALFORMED {
+                    self.consume(position, end - position);
+                    lose_track(self.s, self.c);
+                }
             }
         }
         pieces::next_sent(self.s, self.c)
@@ -189,22 +206,39 @@ impl<S: Surroundings> Answers<'_, S> {
         pieces::count(self.c, bytes);
     }
 
-    /// One header; false when the rest of the piece is done with.
+    /// One header: `ENDS`, `GOES_ON` or `MALFORMED`.
     #[inline(always)]
-    fn header(&mut self, position: u32, end: u32) -> bool {
+    fn header(&mut self, position: u32, end: u32) -> u32 {
         let word = self.s.window().le64(position);
-        if self.is_plain() && self.small(word, position, end) {
-            return true;
+        if self.c.answer().pending == 0 {
+            if self.s.scratch().run.several.queries != 0 && self.is_another(word as u8) {
+                run::flush(self.s, self.c);
+            }
+            if self.is_plain() && self.small(word, position, end) {
+                return GOES_ON;
+            }
         }
-        self.any(word, position, end)
+        self.any(word)
+    }
+
+    /// May the answer that begins be one that is not put together with those before it?
+    #[inline(always)]
+    fn is_another(&mut self, kind: u8) -> bool {
+        let front = self.c.front;
+        self.c.outstanding == 0
+            || self.s.scratch().run.fingerprint != front.fingerprint
+            || front.flags != 0
+            || front.link != 0
+            || is_error(kind)
+            || kind == b'>'
+            || self.c.marks(SUBSCRIBED | MONITORS)
     }
 
     /// Does a request for data come next that is answered as nearly all are?
     #[inline(always)]
     fn is_plain(&mut self) -> bool {
         let front = self.c.front;
-        self.c.answer().pending == 0
-            && self.c.outstanding > 0
+        self.c.outstanding > 0
             && front.limit == Kind::Data as u32
             && front.flags == 0
             && front.link == 0
@@ -252,26 +286,27 @@ impl<S: Surroundings> Answers<'_, S> {
             count,
             ..
         } = self.c.front;
-        run::add(self.s, self.c, fingerprint, started, rows, bytes);
+        run::add(self.s, fingerprint, started, rows, bytes);
         self.c.front.count = count.wrapping_sub(1);
         if count <= 1 {
             outcome::next(self.s, self.c);
         }
     }
 
-    /// Any header.
+    /// Any header. It and what it calls hand nothing on: calls nest eight deep at most.
     #[inline(never)]
-    fn any(&mut self, word: u64, position: u32, end: u32) -> bool {
+    fn any(&mut self, word: u64) -> u32 {
+        let Walk { position, end, .. } = self.s.scratch().walk;
         let kind = word as u8;
         if is_line(kind) {
             return self.line_begins(word, position, end);
         }
         if !has_number(kind) {
-            return self.malformed(position, end);
+            return MALFORMED;
         }
         let (value, behind) = number(self.s.window(), position + 1);
         if behind == 0 || behind > end {
-            return self.unread(HEADER, position, end);
+            return self.unread(HEADER, end - position, end);
         }
         // A text in the middle of a list of data: nearly all of a long walk.
         let Answer { pending, upper } = *self.c.answer();
@@ -281,74 +316,55 @@ impl<S: Surroundings> Answers<'_, S> {
             self.c.rows += 1;
             return self.text(value, behind, position, end);
         }
-        if pending == 0 {
-            let looked_at = self.begin(word, behind, position, end);
-            if looked_at == 0 {
-                return self.unread(KIND, position, end);
-            }
-            if !is_parsed(self.c) {
-                return true;
-            }
+        if pending == 0 && self.begin(word, behind, position, end) == 0 {
+            return self.unread(KIND, end - position, end);
         }
         self.element(kind, value, behind)
     }
 
     /// What is at hand of a header does not suffice: it makes no sense when it should.
     #[inline(always)]
-    fn unread(&mut self, longest: u32, position: u32, end: u32) -> bool {
-        let available = end - position;
-        if available < longest {
-            pieces::carry(self.s, self.c, end, available);
-            return false;
+    fn unread(&mut self, longest: u32, available: u32, end: u32) -> u32 {
+        if available >= longest {
+            return MALFORMED;
         }
-        self.malformed(position, end)
-    }
-
-    #[inline(never)]
-    pub fn malformed(&mut self, position: u32, end: u32) -> bool {
-        self.consume(position, end - position);
-        lose_track(self.s, self.c);
-        false
+        pieces::carry(self.s, self.c, end, available);
+        ENDS
     }
 
     /// A text whose header ends at `behind`, of an answer that goes on behind it.
     #[inline(always)]
-    fn text(&mut self, length: u64, behind: u32, position: u32, end: u32) -> bool {
+    fn text(&mut self, length: u64, behind: u32, position: u32, end: u32) -> u32 {
         let whole = behind - position + length as u32 + 2;
         let available = end - position;
         if whole > available {
             self.consume(position, available);
             self.c.sent_skip = whole - available;
-            return false;
+            return ENDS;
         }
         self.consume(position, whole);
-        true
+        GOES_ON
     }
 
-    /// A line, of which its first byte tells what it is.
+    /// A line, of which its first byte tells what it is. It is read when it is looked for its end.
     #[inline(always)]
-    fn line_begins(&mut self, word: u64, position: u32, end: u32) -> bool {
+    fn line_begins(&mut self, word: u64, position: u32, end: u32) -> u32 {
+        let available = end - position;
+        let kind = word as u8;
         let begins = self.c.answer().pending == 0;
-        if word as u8 == b'\n'
+        if kind == b'\n'
             && !(begins && self.c.outstanding > 0 && self.c.front.limit == Kind::Sync as u32)
         {
             // Only a replica is kept waiting with such.
-            return self.malformed(position, end);
+            return MALFORMED;
         }
-        if begins {
-            let looked_at = self.begin(word, 0, position, end);
-            if looked_at == 0 {
-                return self.unread(8, position, end);
-            }
-            if !is_parsed(self.c) {
-                return true;
-            }
+        if begins && self.begin(word, 0, position, end) == 0 {
+            return self.unread(8, available, end);
         }
-        let kind = word as u8;
         if kind == b':' && self.c.answer().pending == 1 && is_confirmation(self.c.command) {
             // The last part says how many subscriptions there are.
-            if end - position < 2 {
-                return self.unread(2, position, end);
+            if available < 2 {
+                return self.unread(2, available, end);
             }
             if (word >> 8) as u8 == b'0' {
                 self.c.unmark(SUBSCRIBED);
@@ -356,7 +372,7 @@ impl<S: Surroundings> Answers<'_, S> {
         }
         self.c.mysql.header_bytes = kind;
         self.c.mark(SENT_LINE);
-        self.line(position, end)
+        GOES_ON
     }
 
     /// Up to a line's end, if that is near.

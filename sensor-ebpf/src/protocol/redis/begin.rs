@@ -3,15 +3,11 @@
 use super::{
     answer::{Answers, DONE, DONE_MASK, KIND},
     command::Kind,
-    element::{MESSAGE, NEWS, completion},
+    element::{MESSAGE, NEWS},
     follow::{Answer, FAILED, MONITORS, OUTERMOST, QUEUED, SUBSCRIBED, UNANSWERED},
     number::number,
-    run,
 };
-use crate::{
-    connection::{Phase, Request},
-    protocol::{Surroundings, outcome},
-};
+use crate::{connection::Request, protocol::Surroundings};
 
 impl<S: Surroundings> Answers<'_, S> {
     /// An answer begins, or something that nobody asked for by itself; `behind` its header, if it has one with a number. Zero when
@@ -31,13 +27,13 @@ impl<S: Surroundings> Answers<'_, S> {
             if (word >> 8) as u8 <= b'9' {
                 MESSAGE
             } else {
-                self.asked(kind)
+                self.asked()
             }
         } else {
             if kind == b'+' && self.c.front.link != 0 && !self.takes(word, end - position) {
                 return 0;
             }
-            self.asked(kind)
+            self.asked()
         };
         if mode == Kind::Hello as u8 && kind == b'%' {
             self.c.unmark(SUBSCRIBED);
@@ -72,7 +68,7 @@ impl<S: Surroundings> Answers<'_, S> {
     /// The front request is answered. What nobody asked for is that of a statement that is not known: whatever it was that did not
     /// want an answer, or a stream that lost one.
     #[inline(always)]
-    fn asked(&mut self, kind: u8) -> u8 {
+    fn asked(&mut self) -> u8 {
         if self.c.outstanding == 0 {
             self.c.unmark(UNANSWERED);
             self.c.front = Request {
@@ -82,18 +78,7 @@ impl<S: Surroundings> Answers<'_, S> {
             };
             self.c.outstanding = 1;
         }
-        let mode = self.c.front.limit as u8;
-        if mode == Kind::Sync as u8 && kind != b'-' {
-            // All that follows is a copy of the data, and what changes in it.
-            run::flush(self.s, self.c);
-            outcome::complete(self.s, self.c, &completion(0, 0));
-            outcome::report_pending(self.s, self.c);
-            self.c.outstanding = 0;
-            self.c.ordinal = 0;
-            self.c.phase = Phase::Replication as u8;
-            self.s.phase_entered(self.c);
-        }
-        mode
+        self.c.front.limit as u8
     }
 
     /// May a list be a message? In the second version of the protocol it may where a subscription was confirmed by one, or will be.
@@ -118,7 +103,7 @@ impl<S: Surroundings> Answers<'_, S> {
             // The third version of the protocol: no list is a message.
             self.c.unmark(SUBSCRIBED);
         }
-        let ordinary = |answers: &mut Self| Some(if is_push { NEWS } else { answers.asked(kind) });
+        let ordinary = |answers: &mut Self| Some(if is_push { NEWS } else { answers.asked() });
         let long_enough = end - position >= KIND;
         // They have three parts, or four.
         let parts = (self.s.window().le64(position) >> 8) as u16;

@@ -5,12 +5,20 @@ use super::{
     command::Kind,
     follow::{Answer, FAILED, MONITORS, OUTERMOST, QUEUED, SENT_LINE},
     number::NULL,
-    run,
+    run::{self, ENTERED, REPORT},
 };
 use crate::{
+    connection::Phase,
     protocol::{Completion, Surroundings, Walk, outcome},
     record::{CommandTag, STATEMENT_FAILED, STATEMENT_SUSPENDED},
 };
+
+/// What an element's header leads to: what is at hand is done with.
+pub const ENDS: u32 = 0;
+/// More follows.
+pub const GOES_ON: u32 = 1;
+/// It makes no sense.
+pub const MALFORMED: u32 = 2;
 
 /// Of a text: the server sends no longer ones.
 pub const LONGEST: u64 = 0xf000_0000;
@@ -24,18 +32,19 @@ pub const NEWS: u8 = 33;
 
 impl<S: Surroundings> Answers<'_, S> {
     /// An element with a number in its header.
-    #[inline(never)]
-    pub fn element(&mut self, kind: u8, value: u64, behind: u32) -> bool {
+    #[inline(always)]
+    pub fn element(&mut self, kind: u8, value: u64, behind: u32) -> u32 {
         let Walk { position, end, .. } = self.s.scratch().walk;
         let header = behind - position;
-        if value == NULL {
+        if value == NULL || self.c.command == Kind::Sync as u8 {
+            // A replica's copy does not end as a text does.
             self.consume(position, header);
             self.leaf(kind, true);
-            return true;
+            return GOES_ON;
         }
         if kind == b'$' || kind == b'=' || kind == b'!' {
             if value > LONGEST {
-                return self.malformed(position, end);
+                return MALFORMED;
             }
             let available = end - position;
             let whole = header + value as u32 + 2;
@@ -45,17 +54,17 @@ impl<S: Surroundings> Answers<'_, S> {
                 self.c.sent_skip = whole - available - 1;
                 self.c.mysql.header_bytes = kind;
                 self.c.mark(SENT_LINE);
-                return false;
+                return ENDS;
             }
             self.consume(position, whole);
             self.leaf(kind, false);
-            return true;
+            return GOES_ON;
         }
-        self.list(kind, value, header, position, end)
+        self.list(kind, value, header, position)
     }
 
     #[inline(always)]
-    fn list(&mut self, kind: u8, count: u64, header: u32, position: u32, end: u32) -> bool {
+    fn list(&mut self, kind: u8, count: u64, header: u32, position: u32) -> u32 {
         let is_list = kind == b'*' || kind == b'~' || kind == b'>';
         let is_map = kind == b'%' || kind == b'|';
         let Answer { pending, upper } = *self.c.answer();
@@ -64,7 +73,7 @@ impl<S: Surroundings> Answers<'_, S> {
             || count > MOST
             || u64::from(pending) + count > u64::from(u32::MAX / 2)
         {
-            return self.malformed(position, end);
+            return MALFORMED;
         }
         self.consume(position, header);
         let count = count as u32;
@@ -76,7 +85,7 @@ impl<S: Surroundings> Answers<'_, S> {
             if !muted {
                 self.c.counts().muted = pending;
             }
-            return true;
+            return GOES_ON;
         }
         answer.pending = pending - 1 + count;
         if !muted {
@@ -91,7 +100,7 @@ impl<S: Surroundings> Answers<'_, S> {
         if answer.pending == 0 {
             self.over();
         }
-        true
+        GOES_ON
     }
 
     /// Is an attribute under way, which is no part of the answer?
@@ -106,7 +115,7 @@ impl<S: Surroundings> Answers<'_, S> {
     }
 
     /// An element without others in it.
-    #[inline(always)]
+    #[inline(never)]
     pub fn leaf(&mut self, kind: u8, null: bool) {
         let muted = self.is_muted();
         let mode = self.c.command;
@@ -145,7 +154,7 @@ impl<S: Surroundings> Answers<'_, S> {
         if mode == MESSAGE {
             let statement = self.c.skimmed_end;
             let now = self.s.roughly_now();
-            run::add(self.s, self.c, statement, now, 1, bytes);
+            run::add(self.s, statement, now, 1, bytes);
         } else if mode != NEWS {
             self.completed(mode, bytes);
         }
@@ -163,7 +172,6 @@ impl<S: Surroundings> Answers<'_, S> {
         if !failed && request.flags == 0 && request.link == 0 && self.c.rows_reported == 0 {
             return self.completes(rows, bytes);
         }
-        run::flush(self.s, self.c);
         let flags = if failed {
             STATEMENT_FAILED
         } else if self.c.marks(QUEUED) {
@@ -173,8 +181,7 @@ impl<S: Surroundings> Answers<'_, S> {
         };
         self.c.unmark(QUEUED);
         outcome::complete(self.s, self.c, &completion(rows, flags));
-        outcome::report_pending(self.s, self.c);
-        self.c.ordinal = 0;
+        self.s.scratch().run.due |= REPORT;
     }
 
     /// What changes with it.
@@ -185,6 +192,12 @@ impl<S: Surroundings> Answers<'_, S> {
         } else if mode == Kind::Monitor as u8 {
             self.c.skimmed_end = statement;
             self.c.mark(MONITORS);
+        } else if mode == Kind::Sync as u8 {
+            // All that follows is a copy of the data, and what changes in it.
+            self.c.outstanding = 1;
+            self.c.front.count = 1;
+            self.c.phase = Phase::Replication as u8;
+            self.s.scratch().run.due |= ENTERED;
         } else if mode == Kind::Quit as u8 {
             self.s.scratch().walk.pending = true;
         }
@@ -192,7 +205,7 @@ impl<S: Surroundings> Answers<'_, S> {
 }
 
 #[inline(always)]
-pub fn completion(rows: u64, flags: u8) -> Completion {
+fn completion(rows: u64, flags: u8) -> Completion {
     Completion {
         tag: CommandTag::Other,
         returned: rows,
@@ -201,8 +214,9 @@ pub fn completion(rows: u64, flags: u8) -> Completion {
     }
 }
 
+/// Is it one?
 #[inline(always)]
-fn is_error(kind: u8) -> bool {
+pub fn is_error(kind: u8) -> bool {
     kind == b'-' || kind == b'!'
 }
 

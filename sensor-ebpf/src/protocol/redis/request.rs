@@ -37,19 +37,21 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     walk.offset = 0;
     walk.length = length;
     run::begin(s);
-    let mut requests = Requests {
-        s: &mut *s,
-        c: &mut *c,
-    };
     // The common case in one go: one request.
-    if requests.piece() && requests.next() {
-        repeat(STEPS, &mut requests);
-        let walk = &requests.s.scratch().walk;
+    if first(s, c) {
+        repeat(
+            STEPS,
+            &mut Requests {
+                s: &mut *s,
+                c: &mut *c,
+            },
+        );
+        let walk = &s.scratch().walk;
         if walk.offset < walk.length {
-            requests.c.requests_lost = 1;
+            c.requests_lost = 1;
         }
     }
-    if s.scratch().run.queries != 0 {
+    if s.scratch().run.several.queries != 0 {
         run::flush(s, c);
     }
     // What was asked before is still answered, and followed to its end.
@@ -57,6 +59,14 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         c.requests_lost = 0;
         lose_track(s, c);
     }
+}
+
+/// The first request, or what is at hand of it; true when more follows. A call of its own, so that what it keeps on the stack does
+/// not lie there while the loop runs.
+#[inline(never)]
+fn first<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    let mut requests = Requests { s, c };
+    requests.piece() && requests.next()
 }
 
 struct Requests<'a, S> {
@@ -265,8 +275,11 @@ impl<S: Surroundings> Requests<'_, S> {
         } else {
             self.c.mark(SKIPS);
         }
+        if run::is_of_another(self.s, request.fingerprint) {
+            run::flush(self.s, self.c);
+        }
         let started = self.s.now();
-        run::add(self.s, self.c, request.fingerprint, started, 0, 0);
+        run::add(self.s, request.fingerprint, started, 0, 0);
     }
 
     #[inline(always)]
