@@ -8,6 +8,7 @@ mod clients;
 mod copies;
 mod replies;
 mod sessions;
+mod unasked;
 
 use std::{collections::BTreeMap, fmt::Write, fs, time::Duration};
 
@@ -140,7 +141,7 @@ fn tally(series: &[Series], user: &str) -> Tally {
         match one.name.as_str() {
             "data_access.queries" => entry.0 += value,
             "data_access.rows" if attribute("data_access.direction") == "returned" => {
-                entry.1 += value
+                entry.1 += value;
             }
             _ => {}
         }

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn objects_with_panics_are_refused() {
-        let folder = std::env::temp_dir().join(format!("xtask-build-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("xtask-build-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("temporary directory");
         let object = folder.join("object");
         fs::write(&object, b"\x7fELF tp_btf/sock_recv_length").expect("write");

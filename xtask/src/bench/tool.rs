@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -24,6 +24,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the bpftrace script is shown until it prints it.
 const POKE: &str = "SELECT 'is bpftrace attached?'";
+
+/// A client that watches Redis.
+const MONITOR: &str = "redis-cli MONITOR";
 
 /// Who attaches the programs on sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,7 @@ impl Tool {
     pub fn monitor(server: &redis::Server) -> Result<Self> {
         let mut monitor = beside("redis-cli".as_ref());
         monitor.arg("-s").arg(server.socket()).arg("MONITOR");
-        let mut tool = Self::start("redis-cli MONITOR", &mut monitor, Stdio::null())?;
+        let mut tool = Self::start(MONITOR, &mut monitor, Stdio::null())?;
         let began = Instant::now();
         while !server.command(&["CLIENT", "LIST"])?.contains("cmd=monitor") {
             signal::check()?;
@@ -226,6 +229,10 @@ impl Tool {
                 .context("cannot wait for a child process")?;
             match ended {
                 Some(status) if status.success() => return Ok(()),
+                // It has nothing to do at its end.
+                Some(status) if self.name == MONITOR && status.signal() == Some(libc::SIGINT) => {
+                    return Ok(());
+                }
                 Some(status) => {
                     let said: Vec<String> = self.errors.iter().collect();
                     bail!("{} ended with {status}\n{}", self.name, said.join("\n"));
