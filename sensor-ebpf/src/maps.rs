@@ -175,6 +175,7 @@ pub static SETTINGS: Settings = Settings {
     link_interval: 0,
     tls: 0,
     mysql_commands: 0,
+    tags: [0; _],
 };
 
 /// A setting. Volatile, or the compiler would take the zeroes above for the truth.

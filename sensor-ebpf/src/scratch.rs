@@ -9,6 +9,7 @@ use crate::{
     picked::{Keyer, Walked},
     protocol::Walk,
     record::OverflowKey,
+    tags,
 };
 
 /// See the module.
@@ -35,6 +36,8 @@ pub struct Scratch {
     pub walked_key: OverflowKey,
     /// How far a statement's keys have walked, when it is the first time. Both here for want of stack.
     pub walked: Walked,
+    /// The walk over a comment's tags.
+    pub tags: tags::Walk,
     /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.
     pub window: Window,
 }

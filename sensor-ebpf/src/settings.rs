@@ -3,6 +3,8 @@
 //! The verifier takes their values as constants, so a switched-off feature costs nothing. What every operation needs
 //! comes first: it shares a cache line.
 
+use crate::tags::Names;
+
 /// Offsets and switches, one `.rodata` global.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub tls: u64,
     /// Which of `commands` speak MySQL's protocol, one bit each.
     pub mysql_commands: u64,
+    /// Tags in statements' comments that tell who asks.
+    pub tags: Names,
 }
 
 /// How many command names can be watched.
@@ -127,4 +131,6 @@ pub struct Offsets {
     pub inode_ino: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 12 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(
+    size_of::<Settings>() == 12 * 8 + COMMANDS * 16 + size_of::<Offsets>() + size_of::<Names>()
+);

@@ -5,8 +5,6 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-#[cfg(not(floor))]
-use sensor_ebpf::fingerprint::MySql;
 use sensor_ebpf::{
     bytes::{COPY_MASK, opaque},
     connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, QUEUE, Queue, REQUEST_SYNC, Request},
@@ -18,6 +16,8 @@ use sensor_ebpf::{
     scratch::Scratch,
     sqlstate,
 };
+#[cfg(not(floor))]
+use sensor_ebpf::{fingerprint::MySql, tags};
 
 use crate::{
     home::Home,
@@ -424,6 +424,8 @@ pub extern "C" fn hash_text(start: u32, end: u32, place: u32) -> u32 {
     let scratch = unsafe { &mut *scratch };
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     scratch.hashed = fingerprint(scratch, start, end, keys, Postgres);
+    #[cfg(not(floor))]
+    mark(scratch, start);
     1
 }
 
@@ -440,7 +442,43 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) 
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     let dialect = MySql { plain: plain != 0 };
     scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
+    mark(scratch, start);
     1
+}
+
+/// What the tags of the text that was hashed say becomes part of its fingerprint.
+#[cfg(not(floor))]
+#[inline(always)]
+fn mark(scratch: &mut Scratch, start: u32) {
+    if setting!(tags[tags::LENGTH as usize]) == 0 {
+        return;
+    }
+    let Hashed {
+        fingerprint,
+        length,
+        ..
+    } = scratch.hashed;
+    let key = setting!(fingerprint_keys[0]);
+    scratch.hashed.fingerprint =
+        tags::mark(scratch, fingerprint, start, start + length, key, Configured);
+}
+
+/// The configured tags.
+#[cfg(not(floor))]
+#[derive(Clone, Copy)]
+struct Configured;
+
+#[cfg(not(floor))]
+impl tags::Sought for Configured {
+    #[inline(always)]
+    fn number(self, at: u32) -> u64 {
+        // In bounds as far as the verifier can tell, and without a way into a panic.
+        // SAFETY: masked to less than the array's length, a power of two.
+        unsafe {
+            let numbers = (&raw const crate::maps::SETTINGS.tags).cast::<u64>();
+            core::ptr::read_volatile(numbers.add((opaque(at) & tags::LAST) as usize))
+        }
+    }
 }
 
 /// See [`sqlstate::find`]. Global, as [`hash_text`] is.

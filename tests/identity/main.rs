@@ -1,4 +1,4 @@
-//! Who it was: roles, clients on this host, poolers, connections older than the sensor, and clients that lie.
+//! Who it was: roles, clients on this host, poolers, tags in comments, connections older than the sensor, and clients that lie.
 
 mod before_start;
 mod lies;
@@ -7,3 +7,4 @@ mod mariadb;
 mod poolers;
 mod roles;
 mod scene;
+mod tags;

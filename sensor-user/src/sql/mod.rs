@@ -7,6 +7,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod session;
 pub mod shapes;
+pub mod tags;
 
 /// In which language a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
