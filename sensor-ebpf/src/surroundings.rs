@@ -100,6 +100,10 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
         } else {
             hash_text(start, end, H::PLACE);
         }
+        #[cfg(not(floor))]
+        if setting!(tags[tags::LENGTH as usize]) != 0 {
+            mark_text(start, H::PLACE);
+        }
         let _ = dialect;
         self.scratch().hashed
     }
@@ -424,8 +428,6 @@ pub extern "C" fn hash_text(start: u32, end: u32, place: u32) -> u32 {
     let scratch = unsafe { &mut *scratch };
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     scratch.hashed = fingerprint(scratch, start, end, keys, Postgres);
-    #[cfg(not(floor))]
-    mark(scratch, start);
     1
 }
 
@@ -442,17 +444,20 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) 
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     let dialect = MySql { plain: plain != 0 };
     scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
-    mark(scratch, start);
     1
 }
 
-/// What the tags of the text that was hashed say becomes part of its fingerprint.
+/// What the tags of the text that was hashed say becomes part of its fingerprint. Global, as [`hash_text`] is, and apart from
+/// it, so that neither needs the other's stack.
 #[cfg(not(floor))]
-#[inline(always)]
-fn mark(scratch: &mut Scratch, start: u32) {
-    if setting!(tags[tags::LENGTH as usize]) == 0 {
-        return;
-    }
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn mark_text(start: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
     let Hashed {
         fingerprint,
         length,
@@ -461,6 +466,7 @@ fn mark(scratch: &mut Scratch, start: u32) {
     let key = setting!(fingerprint_keys[0]);
     scratch.hashed.fingerprint =
         tags::mark(scratch, fingerprint, start, start + length, key, Configured);
+    1
 }
 
 /// The configured tags.
