@@ -101,8 +101,8 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
             hash_text(start, end, H::PLACE);
         }
         #[cfg(not(floor))]
-        if setting!(tags[tags::LENGTH as usize]) != 0 {
-            mark_text(start, H::PLACE);
+        if setting!(tags[tags::LENGTH as usize]) != 0 && find_tags(start, H::PLACE) != 0 {
+            mark_text(H::PLACE);
         }
         let _ = dialect;
         self.scratch().hashed
@@ -447,25 +447,33 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) 
     1
 }
 
-/// What the tags of the text that was hashed say becomes part of its fingerprint. Global, as [`hash_text`] is, and apart from
-/// it, so that neither needs the other's stack.
+/// Looks for tags in the text that was hashed; zero when it ends in no comment of that kind. Global, as [`hash_text`] is, and
+/// apart from that and from [`mark_text`]: together they need more stack than there is.
 #[cfg(not(floor))]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn mark_text(start: u32, place: u32) -> u32 {
+pub extern "C" fn find_tags(start: u32, place: u32) -> u32 {
     let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
     let scratch = unsafe { &mut *scratch };
-    let Hashed {
-        fingerprint,
-        length,
-        ..
-    } = scratch.hashed;
+    let end = start + scratch.hashed.length;
+    u32::from(tags::find(scratch, start, end, Configured))
+}
+
+/// What they say becomes part of the text's fingerprint. Global, as [`hash_text`] is.
+#[cfg(not(floor))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn mark_text(place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
     let key = setting!(fingerprint_keys[0]);
-    scratch.hashed.fingerprint =
-        tags::mark(scratch, fingerprint, start, start + length, key, Configured);
+    scratch.hashed.fingerprint = tags::mark(scratch, scratch.hashed.fingerprint, key);
     1
 }
 

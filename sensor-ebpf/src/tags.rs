@@ -175,7 +175,7 @@ impl<N: Sought> Pass<'_, N> {
 /// Looks for tags in the text from `start` to `end`. True
 /// when the text ends in a comment of that kind.
 #[inline(always)]
-fn find<N: Sought>(scratch: &mut Scratch, start: u32, end: u32, names: N) -> bool {
+pub fn find<N: Sought>(scratch: &mut Scratch, start: u32, end: u32, names: N) -> bool {
     if end < start + 8 || !link::may_end_in(&mut scratch.window, end) {
         return false;
     }
@@ -198,19 +198,9 @@ fn find<N: Sought>(scratch: &mut Scratch, start: u32, end: u32, names: N) -> boo
     scratch.tags.opened
 }
 
-/// The fingerprint of a text whose own is `fingerprint`, with the values of its tags in it.
+/// The fingerprint of a text whose own is `fingerprint`, with the values of its tags in it, which [`find`] has found.
 #[inline(always)]
-pub fn mark<N: Sought>(
-    scratch: &mut Scratch,
-    fingerprint: u64,
-    start: u32,
-    end: u32,
-    key: u64,
-    names: N,
-) -> u64 {
-    if !find(scratch, start, end, names) {
-        return fingerprint;
-    }
+pub fn mark(scratch: &mut Scratch, fingerprint: u64, key: u64) -> u64 {
     let mut hash = fingerprint;
     let mut any = 0;
     let mut tag = 0;

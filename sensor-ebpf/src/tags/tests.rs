@@ -27,14 +27,11 @@ fn both(text: &str) -> (u64, [Option<String>; 2]) {
     }
     let hashed = fingerprint(&mut scratch, BASE, end, KEYS, Postgres);
     let end = BASE + hashed.length;
-    let marked = mark(
-        &mut scratch,
-        hashed.fingerprint,
-        BASE,
-        end,
-        KEYS[0],
-        &ours(),
-    );
+    let marked = if find(&mut scratch, BASE, end, &ours()) {
+        mark(&mut scratch, hashed.fingerprint, KEYS[0])
+    } else {
+        hashed.fingerprint
+    };
     let values = read(text.as_bytes(), &ours());
     let text =
         |value: Option<&[u8]>| value.map(|value| String::from_utf8(value.to_vec()).expect("UTF-8"));

@@ -54,7 +54,7 @@ pub struct Pipeline {
     /// Statement shapes.
     pub shapes: Shapes,
     /// Who asks, by statements' comments.
-    tags: Tags,
+    pub tags: Tags,
     /// Cumulative volumes.
     pub totals: Totals,
     /// What left by the server's own hands.
