@@ -17,4 +17,5 @@ pub mod record;
 pub mod scratch;
 pub mod settings;
 pub mod sqlstate;
+pub mod tags;
 pub mod tied;

@@ -176,6 +176,7 @@ pub static SETTINGS: Settings = Settings {
     tls: 0,
     mysql_commands: 0,
     redis_commands: 0,
+    tags: [0; _],
 };
 
 /// A setting. Volatile, or the compiler would take the zeroes above for the truth.

@@ -9,6 +9,7 @@ use crate::{
     picked::{Keyer, Walked},
     protocol::{Walk, redis},
     record::OverflowKey,
+    tags,
 };
 
 /// See the module.
@@ -41,6 +42,8 @@ pub struct Scratch {
     pub parts: redis::Parts,
     /// Completions of Redis' that one send brings.
     pub run: redis::Run,
+    /// The walk over a comment's tags.
+    pub tags: tags::Walk,
     /// Bytes of the operation. Last, so that a short statement lies in the same page as all the rest.
     pub window: Window,
 }

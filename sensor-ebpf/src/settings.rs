@@ -3,6 +3,8 @@
 //! The verifier takes their values as constants, so a switched-off feature costs nothing. What every operation needs
 //! comes first: it shares a cache line.
 
+use crate::tags::Names;
+
 /// Offsets and switches, one `.rodata` global.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +40,8 @@ pub struct Settings {
     pub mysql_commands: u64,
     /// Which speak Redis', likewise.
     pub redis_commands: u64,
+    /// Tags in statements' comments that tell who asks.
+    pub tags: Names,
 }
 
 /// How many command names can be watched.
@@ -133,4 +137,6 @@ pub struct Offsets {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 13 * 8 + COMMANDS * 16 + size_of::<Offsets>());
+const _: () = assert!(
+    size_of::<Settings>() == 13 * 8 + COMMANDS * 16 + size_of::<Offsets>() + size_of::<Names>()
+);

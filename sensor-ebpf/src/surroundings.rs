@@ -17,7 +17,7 @@ use sensor_ebpf::{
     sqlstate,
 };
 #[cfg(not(floor))]
-use sensor_ebpf::{fingerprint::MySql, protocol::redis};
+use sensor_ebpf::{fingerprint::MySql, protocol::redis, tags};
 
 use crate::{
     home::Home,
@@ -99,6 +99,10 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
             hash_mysql_text(start, end, u32::from(dialect.is_plain()), H::PLACE);
         } else {
             hash_text(start, end, H::PLACE);
+        }
+        #[cfg(not(floor))]
+        if setting!(tags[tags::LENGTH as usize]) != 0 && find_tags(start, H::PLACE) != 0 {
+            mark_text(H::PLACE);
         }
         let _ = dialect;
         self.scratch().hashed
@@ -472,6 +476,54 @@ pub extern "C" fn take_redis_head(place: u32) -> u32 {
     let scratch = unsafe { &mut *scratch };
     let keys = [setting!(fingerprint_keys[0]), setting!(fingerprint_keys[1])];
     redis::head(scratch, keys)
+}
+
+/// Looks for tags in the text that was hashed; zero when it ends in no comment of that kind. Global, as [`hash_text`] is, and
+/// apart from that and from [`mark_text`]: together they need more stack than there is.
+#[cfg(not(floor))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_tags(start: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
+    let end = start + scratch.hashed.length;
+    u32::from(tags::find(scratch, start, end, Configured))
+}
+
+/// What they say becomes part of the text's fingerprint. Global, as [`hash_text`] is.
+#[cfg(not(floor))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn mark_text(place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    let scratch = unsafe { &mut *scratch };
+    let key = setting!(fingerprint_keys[0]);
+    scratch.hashed.fingerprint = tags::mark(scratch, scratch.hashed.fingerprint, key);
+    1
+}
+
+/// The configured tags.
+#[cfg(not(floor))]
+#[derive(Clone, Copy)]
+struct Configured;
+
+#[cfg(not(floor))]
+impl tags::Sought for Configured {
+    #[inline(always)]
+    fn number(self, at: u32) -> u64 {
+        // In bounds as far as the verifier can tell, and without a way into a panic.
+        // SAFETY: masked to less than the array's length, a power of two.
+        unsafe {
+            let numbers = (&raw const crate::maps::SETTINGS.tags).cast::<u64>();
+            core::ptr::read_volatile(numbers.add((opaque(at) & tags::LAST) as usize))
+        }
+    }
 }
 
 /// See [`sqlstate::find`]. Global, as [`hash_text`] is.

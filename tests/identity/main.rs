@@ -1,4 +1,4 @@
-//! Who it was: roles, clients on this host, poolers, connections older than the sensor, and clients that lie.
+//! Who it was: roles, clients on this host, poolers, tags in comments, connections older than the sensor, and clients that lie.
 
 mod before_start;
 mod lies;
@@ -8,3 +8,4 @@ mod poolers;
 mod redis;
 mod roles;
 mod scene;
+mod tags;

@@ -133,9 +133,9 @@ impl Lexer {
     }
 }
 
-/// Goes on with `hash` over `length` bytes of a word.
+/// Takes a word of `length` bytes into a hash.
 #[inline(always)]
-pub(crate) fn mix(hash: u64, word: u64, length: u32, key: u64) -> u64 {
+pub fn mix(hash: u64, word: u64, length: u32, key: u64) -> u64 {
     let product = (hash ^ word).wrapping_mul(key);
     (product ^ (product >> 32)).wrapping_add(u64::from(length))
 }
@@ -177,6 +177,15 @@ impl<D> core::ops::DerefMut for Pass<'_, D> {
         &mut self.scratch.lexer
     }
 }
+
+/// The fingerprint that a hash ends as.
+#[inline(always)]
+pub fn finish(hash: u64, key: u64) -> u64 {
+    let product = (hash ^ (hash >> 29)).wrapping_mul(key);
+    // The lowest bit keeps zero free for "no statement"; the next two are free for those who keep fingerprints.
+    (product ^ (product >> 32)) & !6 | 1
+}
+
 /// What stands for a literal, or a list of them.
 const PLACEHOLDER: u64 = 0x3f;
 

@@ -87,6 +87,9 @@ impl Live {
         let exporter = Exporter::start(&telemetry::export_config(&config.export)?)?;
         let seed = monotonic_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
         let mut pipeline = Pipeline::new(&config, seed);
+        if !kernel.family.knows_mysql() {
+            pipeline.tags.turn_off();
+        }
         if exporter.takes_traces() {
             pipeline.tracer = Tracer::new(config.export.spans_per_second, seed);
         }

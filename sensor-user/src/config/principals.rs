@@ -1,7 +1,8 @@
 //! `[principals]`: what tells principals apart.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
+use sensor_ebpf::tags::{LONGEST_NAME, TAGS};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -17,6 +18,8 @@ pub struct Principals {
     pub command_lines: bool,
     /// Addresses of connection poolers on other hosts.
     pub poolers: Vec<IpAddr>,
+    /// Tags in statements' comments that tell who asks.
+    pub tags: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +28,7 @@ pub(super) struct Section {
     identity: Option<Spanned<Vec<Spanned<String>>>>,
     command_lines: bool,
     poolers: Vec<Spanned<String>>,
+    tags: Vec<Spanned<String>>,
 }
 
 impl Section {
@@ -40,15 +44,57 @@ impl Section {
             };
             poolers.push(address.to_canonical());
         }
+        let tags = tags(self.tags)?;
+        let identity = match self.identity {
+            Some(names) => identity(names, warnings)?,
+            None => Identity::default(),
+        };
+        if !tags.is_empty() && identity.has(Field::Tags) {
+            warnings.push(
+                "[principals] tags: they are whatever the application says; where its users can write into its comments, they can be anybody"
+                    .to_owned(),
+            );
+        }
         Ok(Principals {
-            identity: match self.identity {
-                Some(names) => identity(names, warnings)?,
-                None => Identity::default(),
-            },
+            identity,
+            tags,
             command_lines: self.command_lines,
             poolers,
         })
     }
+}
+
+fn tags(names: Vec<Spanned<String>>) -> Result<Vec<Arc<str>>, Problem> {
+    let mut tags: Vec<Arc<str>> = Vec::new();
+    for name in names {
+        let text = name.get_ref().as_str();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if text.is_empty() || text.len() > LONGEST_NAME || !text.bytes().all(is_plain) {
+            return Err(Problem::new(
+                name.span(),
+                format!("`{text}` can't be a tag"),
+                format!(
+                    "write a tag's name as it stands in comments, 1 to {LONGEST_NAME} letters, digits, `_`, `-`, `.`: \"user\""
+                ),
+            ));
+        }
+        if tags.iter().any(|tag| **tag == *text) {
+            return Err(Problem::new(
+                name.span(),
+                format!("`{text}` stands here twice"),
+                "leave one of them out",
+            ));
+        }
+        if tags.len() == TAGS {
+            return Err(Problem::new(
+                name.span(),
+                format!("more than {TAGS} tags"),
+                "leave out those that do not tell who asks",
+            ));
+        }
+        tags.push(text.into());
+    }
+    Ok(tags)
 }
 
 fn identity(

@@ -33,6 +33,9 @@ const LEAST_SPREAD: f32 = 0.3;
 const SPREAD_PRIOR: f32 = 20.0;
 /// So many times the own anchor is a ramp.
 const RAMP: f32 = 2.8;
+/// So many times the own month's rate is what a day or a week must have to be above the own past: on days when the peers
+/// do little, who reads the same every day is far above them.
+const ABOVE_MONTH: f64 = 2.0;
 /// An own past less even than this is none to rely on.
 const OWN_SPREAD: f32 = 0.2;
 
@@ -203,6 +206,7 @@ impl Coverage {
         newcomer: bool,
     ) -> Option<Excess> {
         let anchored = self.days > ANCHOR_DAYS;
+        let of_month = self.rate(MONTH, day);
         let mut found: Option<Excess> = None;
         for window in 0..WINDOWS.len() {
             let Some(peers) = &peers[window] else {
@@ -217,6 +221,7 @@ impl Coverage {
             let worth = records >= LEAST[window].min(size.map_or(f64::MAX, |s| s as f64 / 20.0));
             let expected_of_peers = f64::from(peers.median).exp() - 1.0;
             let own = above - self.anchor;
+            let beyond_month = window >= MONTH || rate >= ABOVE_MONTH * of_month;
             let excess = if !anchored {
                 let enough = window == MONTH && newcomer && active >= 5;
                 (enough && z >= 2.3 && above >= 2.5f32.ln()).then(|| Excess {
@@ -226,7 +231,8 @@ impl Coverage {
                     log_odds: log_odds(z),
                     reason: Reason::Newcomer,
                 })
-            } else if worth && z >= if over { 3.0 } else { 4.5 } && own >= 3f32.ln() {
+            } else if worth && z >= if over { 3.0 } else { 4.5 } && own >= 3f32.ln() && beyond_month
+            {
                 Some(Excess {
                     window,
                     rate,
@@ -253,16 +259,15 @@ impl Coverage {
         }
         if let Some(month) = &peers[MONTH] {
             self.peers = month.median;
-            self.move_anchor((self.rate(MONTH, day) + 1.0).ln() as f32 - month.median);
+            self.move_anchor((of_month + 1.0).ln() as f32 - month.median);
         }
         found
     }
 
     fn move_anchor(&mut self, above: f32) {
         if self.days <= ANCHOR_DAYS {
-            // The second half of the first weeks: the first may have been training.
-            let count = f32::from(self.days.saturating_sub(ANCHOR_DAYS / 2).max(1));
-            self.anchor += (above - self.anchor) / count;
+            // The newest whole month; the first days may have been training.
+            self.anchor = above;
         } else {
             self.anchor = above.clamp(self.anchor - ANCHOR_FALL, self.anchor + ANCHOR_RISE);
         }
@@ -351,6 +356,29 @@ mod tests {
     fn an_even_reader_never_alerts_even_one_with_three_times_the_work() {
         assert_eq!(run(400, |_| 80.0), None);
         assert_eq!(run(400, |day| if day < 50 { 80.0 } else { 120.0 }), None);
+    }
+
+    /// A backup, say, among programs that follow the week.
+    #[test]
+    fn who_reads_the_same_every_day_never_alerts_when_peers_rest_at_weekends() {
+        let mut coverage = Coverage::new((0, 0));
+        for day in 0..200 {
+            coverage.count(1000 + day, 12_000_000);
+            let rest = if day % 7 >= 5 { 2.5 } else { 0.0 };
+            // What peers read again and again is distinct once: their month's rate falls until the month is full.
+            let month = 1.0 / f32::from(u16::try_from(day.min(29)).expect("small") + 1).sqrt();
+            let mut peers = ALL;
+            for (window, peers) in peers.iter_mut().enumerate() {
+                let peers = peers.as_mut().expect("peers");
+                peers.median = [9.0 - rest, 8.5, 8.0 + month, 8.0 + month][window];
+                peers.spread = 1.0;
+            }
+            assert_eq!(
+                coverage.judge(1000 + day, &peers, SIZE, false),
+                None,
+                "{day}"
+            );
+        }
     }
 
     #[test]

@@ -175,6 +175,9 @@ fn who(record: &AlertRecord) -> String {
                 visible(pooler)
             );
         }
+        if let Some(tags) = &session.tags {
+            let _ = write!(text, ", by its application's word {}", visible(tags));
+        }
         if let Some(id) = session.audit_session() {
             let _ = write!(text, ", audit session {id}");
         }

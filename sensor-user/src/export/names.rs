@@ -99,6 +99,8 @@ pub const LOGIN_USER_NAME: &str = "data_access.login_user.name";
 pub const AUDIT_SESSION: &str = "data_access.audit_session";
 /// Own: pooler.
 pub const POOLER: &str = "data_access.pooler";
+/// Own: tags of statements' comments.
+pub const TAGS: &str = "data_access.tags";
 /// Own: server.
 pub const SERVER: &str = "data_access.server";
 /// Own: direction.

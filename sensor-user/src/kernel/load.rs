@@ -330,6 +330,13 @@ fn settings(config: &Config, family: Family) -> Result<Settings> {
         ..Settings::default()
     };
     settings.record_keys = record_keys(config)?;
+    if !config.principals.tags.is_empty() && !family.knows_mysql() {
+        log::warn!(
+            "[principals] tags: none is seen, the hooks {} have no room for looking into comments: all who share a database user count as one",
+            family.name()
+        );
+    }
+    settings.tags = sensor_ebpf::tags::names(config.principals.tags.iter().map(|name| &**name));
     for key in &mut settings.fingerprint_keys {
         *key = random()? | 1;
     }

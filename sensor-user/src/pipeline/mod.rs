@@ -22,6 +22,7 @@ use crate::{
         keys::Plans,
         mysql, redis,
         shapes::{self, Learned, Shapes},
+        tags::Tags,
     },
     time::Timestamp,
     trace::{Detail, OfAlert, Tracer},
@@ -53,6 +54,8 @@ pub struct Pipeline {
     pub resolver: Resolver,
     /// Statement shapes.
     pub shapes: Shapes,
+    /// Who asks, by statements' comments.
+    pub tags: Tags,
     /// Cumulative volumes.
     pub totals: Totals,
     /// What left by the server's own hands.
@@ -141,6 +144,7 @@ impl Pipeline {
         Self {
             resolver: Resolver::new(config.volumes.max_principals, &config.principals),
             shapes: Shapes::new(config.volumes.max_statements),
+            tags: Tags::new(&config.principals.tags),
             totals: Totals::new(config.volumes.max_keys, config.volumes.max_statements),
             egress: EgressTotals::default(),
             live: LiveView::new(config.volumes.max_principals),
@@ -180,8 +184,12 @@ impl Pipeline {
                 if *language != Language::Redis {
                     // Comments, in which applications tell of their traces.
                     self.tracer.text(*connection, *fingerprint, text);
+                    self.tags.learn(*fingerprint, text);
                 }
                 let mut learned = self.shapes.learn(*fingerprint, text, *truncated, *language);
+                if let Some(forgotten) = learned.forget {
+                    self.tags.forget(forgotten);
+                }
                 learned.plan = self
                     .plans
                     .learn(*fingerprint, language.picks(text, *truncated))
@@ -346,6 +354,17 @@ impl Pipeline {
             .unwrap_or_else(|| unreachable!("placeholder"))
     }
 
+    /// The session as of a statement: who asks may stand in its comment.
+    fn session_of(&mut self, connection: u64, fingerprint: u64, time: Timestamp) -> Session {
+        let session = self.session(connection, time);
+        if self.tags.is_off() || session.tags.as_ref() == self.tags.of(fingerprint) {
+            return session;
+        }
+        let tags = self.tags.of(fingerprint).cloned();
+        self.resolver.tagged(connection, tags);
+        self.session(connection, time)
+    }
+
     fn completeness_mut(&mut self, principal: PrincipalId) -> &mut Completeness {
         let at = principal.0 as usize;
         if self.completeness.len() <= at {
@@ -363,7 +382,11 @@ impl Pipeline {
             self.resolver.runs(connection, record.ordinal);
         }
         let names = record.header.link != 0 && self.names_answered(record);
-        let session = self.session(connection, time);
+        let session = if flags & STATEMENT_OVERHEAD == 0 {
+            self.session_of(connection, record.fingerprint, time)
+        } else {
+            self.session(connection, time)
+        };
         let mut shape_id = if flags & STATEMENT_OVERHEAD != 0 {
             shapes::NONE
         } else {
@@ -531,7 +554,7 @@ impl Pipeline {
     fn progress(&mut self, record: &ProgressRecord, clock: Clock) {
         let time = clock.convert(record.time);
         let connection = record.header.connection;
-        let session = self.session(connection, time);
+        let session = self.session_of(connection, record.fingerprint, time);
         let shape_id = self.shapes.lookup(record.fingerprint, 0);
         let flight = self.flights.entry(connection).or_default();
         let shape_id = flight.resolve_cursor(shape_id, &mut self.shapes);

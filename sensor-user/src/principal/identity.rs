@@ -29,11 +29,13 @@ pub enum Field {
     Pod,
     /// That the client is a pooler, and which.
     Pooler,
+    /// Tags in statements' comments, as the application claims.
+    Tags,
 }
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::User,
         Self::Role,
         Self::ClientAddress,
@@ -45,6 +47,7 @@ impl Field {
         Self::Container,
         Self::Pod,
         Self::Pooler,
+        Self::Tags,
     ];
 
     /// As the configuration spells it.
@@ -61,6 +64,7 @@ impl Field {
             Self::Container => "container",
             Self::Pod => "pod",
             Self::Pooler => "pooler",
+            Self::Tags => "tags",
         }
     }
 
@@ -90,6 +94,7 @@ impl Default for Identity {
             Field::OsUser,
             Field::LoginUser,
             Field::Pooler,
+            Field::Tags,
         ])
     }
 }
@@ -123,6 +128,7 @@ impl Identity {
                 | Field::Container
                 | Field::Pod
                 | Field::Pooler
+                | Field::Tags
                     if has =>
                 {
                     if let Some(value) = value(field, session) {
@@ -146,6 +152,7 @@ fn value(field: Field, session: &Session) -> Option<Arc<str>> {
         Field::Container => container?.id.clone(),
         Field::Pod => container?.pod.clone(),
         Field::Pooler => session.pooler.clone(),
+        Field::Tags => session.tags.clone(),
         _ => None,
     }
     .filter(|value| !value.is_empty())

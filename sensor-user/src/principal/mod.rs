@@ -179,6 +179,8 @@ pub struct Session {
     pub database: Arc<str>,
     /// `application_name` as the client claims, control characters escaped, at most 63 bytes; may be empty.
     pub application_name: Arc<str>,
+    /// What the configured tags say in the comment of the statement at hand: `user=ann`.
+    pub tags: Option<Arc<str>>,
     /// Command name of a client process on this host, empty when remote.
     pub program: Arc<str>,
     /// Process id of a client process on this host.
@@ -206,6 +208,7 @@ impl Session {
             pooler: None,
             database: "".into(),
             application_name: "".into(),
+            tags: None,
             program: "".into(),
             client_pid: None,
             client_port: 0,

@@ -435,6 +435,14 @@ impl Resolver {
         }
     }
 
+    /// What follows on a connection is asked by whom these tags tell.
+    pub fn tagged(&mut self, connection: u64, tags: Option<Arc<str>>) {
+        if let Some(mut session) = self.sessions.get(&connection).cloned() {
+            session.tags = tags;
+            self.put(session);
+        }
+    }
+
     /// The server says who it is that a process of its serves. Believed of connections older than the sensor that have no user.
     pub fn identified(&mut self, server: u32, client: &ActiveClient) {
         let Some(name) = self.servers.get(&server).map(|server| server.name.clone()) else {

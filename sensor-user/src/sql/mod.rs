@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod redis;
 pub mod session;
 pub mod shapes;
+pub mod tags;
 
 /// In which language a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

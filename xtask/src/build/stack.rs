@@ -2,7 +2,7 @@
 //! rounded up to 32, and eight calls deep at the most. Kernels from 6.13 on give each function a stack of its own, so that
 //! the machine on which the programs are built may not tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -35,7 +35,11 @@ type Place = (usize, u64);
 #[derive(Debug)]
 struct Function {
     own: u32,
+    /// Registers that hold the frame pointer, one bit each.
+    copies: u16,
     calls: Vec<Place>,
+    /// Addresses that are a function's or data's.
+    addresses: Vec<Place>,
 }
 
 /// The deepest nested calls of an object. Bytes and frames may be those of different calls.
@@ -103,12 +107,14 @@ fn functions(object: &[u8]) -> Result<HashMap<Place, Function>> {
             targets.insert((section.info, offset), usize::try_from(info >> 32)?);
         }
     }
-    let mut functions = HashMap::new();
+    let mut functions: HashMap<Place, Function> = HashMap::new();
     for symbol in symbols.iter().filter(|symbol| symbol.kind == FUNCTION) {
         let section = sections.get(symbol.section).context("no such section")?;
         let mut function = Function {
             own: 0,
+            copies: 0,
             calls: Vec::new(),
+            addresses: Vec::new(),
         };
         let mut at = symbol.value;
         while at < symbol.value + symbol.size {
@@ -125,10 +131,19 @@ fn functions(object: &[u8]) -> Result<HashMap<Place, Function>> {
         }
         functions.insert((symbol.section, symbol.value), function);
     }
+    let places: HashSet<Place> = functions.keys().copied().collect();
+    for function in functions.values_mut() {
+        let addresses = std::mem::take(&mut function.addresses);
+        let is_function = |place: &Place| places.contains(place);
+        function
+            .calls
+            .extend(addresses.into_iter().filter(is_function));
+    }
     Ok(functions)
 }
 
 const CALL: u8 = 0x85;
+const MOVE: u8 = 0xbf;
 const LOAD_64: u8 = 0x18;
 /// `BPF_PSEUDO_CALL`, as a source register.
 const OF_FUNCTION: u8 = 1;
@@ -145,11 +160,17 @@ impl Function {
             1 if from == FRAME_POINTER => self.own = self.own.max(uses(offset)),
             // Stores.
             2 | 3 if to == FRAME_POINTER => self.own = self.own.max(uses(offset)),
-            // An address: `r1 = r10`, then `r1 += -N`. Nothing else in these programs adds less than a page to anything.
-            7 if code == 0x07 && (-512..0).contains(&immediate) => {
+            // An address: `r1 = r10`, then `r1 += -N`.
+            7 if code == 0x07 && self.copies & 1 << to != 0 && (-512..0).contains(&immediate) => {
                 self.own = self.own.max(uses(immediate));
             }
             _ => {}
+        }
+        if code == MOVE && from == FRAME_POINTER {
+            self.copies |= 1 << to;
+        } else if matches!(code & 7, 0 | 1 | 4 | 7) {
+            // Whatever else is put into a register takes the copy's place.
+            self.copies &= !(1 << to);
         }
         let place = |symbol: &Symbol| (symbol.section, symbol.value);
         if code == CALL && from == OF_FUNCTION {
@@ -168,6 +189,13 @@ impl Function {
         {
             // The address of a function: a helper will call it.
             self.calls.push(place(symbol));
+        } else if code == LOAD_64
+            && let Some(symbol) = target
+            && symbol.kind == SECTION
+        {
+            // The same by its distance from the section's begin, or that of data.
+            let offset = u64::try_from(immediate).unwrap_or(0);
+            self.addresses.push((symbol.section, symbol.value + offset));
         }
     }
 }
@@ -175,6 +203,7 @@ impl Function {
 const SYMBOLS: u32 = 2;
 const RELOCATIONS: u32 = 9;
 const FUNCTION: u8 = 2;
+const SECTION: u8 = 3;
 
 struct Section {
     kind: u32,

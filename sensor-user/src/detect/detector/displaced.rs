@@ -26,8 +26,12 @@ const OFF_HOURS_SHARE: f64 = 0.5;
 const NEW_HOST_SHARE: f64 = 1.0;
 /// … while the work went on from the hosts that are known: who has moved to another computer works there only.
 const KNOWN_HOSTS_SHARE: f64 = 0.3;
-/// A day's odds that are told of: what a lane may cost.
-const ONE_DAY: f64 = 10_000.0;
+/// A day's odds that are told of, of rows off the usual hours: people do work late, and a second night says more than a first.
+const ONE_NIGHT: f64 = 30_000.0;
+/// The same by new hosts. Hardly anybody works at two places at once: one who did lately must not hide the next …
+const NEW_HOST: f64 = 2_000.0;
+/// … but those do who share an account, whose hosts are watched one by one (`shared`).
+const NEW_HOST_OF_MANY: f64 = 10_000.0;
 /// A whole day so far above expectation happens to about one in so many.
 const DAYS_ABOVE: f64 = 20.0;
 /// Normal scores are cut here.
@@ -110,7 +114,7 @@ impl Detector {
                 if today.is_above && late >= OFF_HOURS_SHARE * today.usual {
                     log = log.max(one_day(p));
                 }
-                let told = log >= needed || (today.is_above && log >= ONE_DAY.ln() as f32);
+                let told = log >= needed || (today.is_above && log >= ONE_NIGHT.ln() as f32);
                 if told && late >= LEAST {
                     principal.off_hours.reset();
                     found = Some((
@@ -126,7 +130,12 @@ impl Detector {
                 && today.new_hosts >= NEW_HOST_SHARE * today.usual
             {
                 let log = one_day(p);
-                if log >= ONE_DAY.ln() as f32 && found.is_none_or(|(other, ..)| log > other) {
+                let odds = if principal.habits.shared(day) {
+                    NEW_HOST_OF_MANY
+                } else {
+                    NEW_HOST
+                };
+                if log >= odds.ln() as f32 && found.is_none_or(|(other, ..)| log > other) {
                     found = Some((
                         log,
                         today.new_hosts,
