@@ -311,13 +311,5 @@ pub fn fingerprint<D: Dialect>(
     }
 }
 
-/// The fingerprint that a hash ends in. The lowest bit keeps zero free for "no statement"; the next two are free for those who
-/// keep fingerprints.
-#[inline(always)]
-pub(crate) fn finish(hash: u64, key: u64) -> u64 {
-    let product = (hash ^ (hash >> 29)).wrapping_mul(key);
-    (product ^ (product >> 32)) & !6 | 1
-}
-
 #[cfg(test)]
 mod tests;
