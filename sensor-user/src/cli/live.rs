@@ -87,7 +87,7 @@ impl Live {
         let exporter = Exporter::start(&telemetry::export_config(&config.export)?)?;
         let seed = monotonic_time() ^ Timestamp::now().0 ^ u64::from(std::process::id()) << 40;
         let mut pipeline = Pipeline::new(&config, seed);
-        if !kernel.family.knows_mysql() {
+        if !kernel.family.knows_foreign() {
             pipeline.tags.turn_off();
         }
         if exporter.takes_traces() {

@@ -330,7 +330,7 @@ fn settings(config: &Config, family: Family) -> Result<Settings> {
         ..Settings::default()
     };
     settings.record_keys = record_keys(config)?;
-    if !config.principals.tags.is_empty() && !family.knows_mysql() {
+    if !config.principals.tags.is_empty() && !family.knows_foreign() {
         log::warn!(
             "[principals] tags: none is seen, the hooks {} have no room for looking into comments: all who share a database user count as one",
             family.name()
