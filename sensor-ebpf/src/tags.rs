@@ -172,8 +172,7 @@ impl<N: Sought> Pass<'_, N> {
     }
 }
 
-/// Looks for tags in the text from `start` to `end`. True
-/// when the text ends in a comment of that kind.
+/// Looks for tags in the text from `start` to `end`. True when it ends in a comment of that kind.
 #[inline(always)]
 pub fn find<N: Sought>(scratch: &mut Scratch, start: u32, end: u32, names: N) -> bool {
     if end < start + 8 || !link::may_end_in(&mut scratch.window, end) {
