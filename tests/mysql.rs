@@ -10,7 +10,7 @@ use std::{
 };
 
 use harness::{
-    CONFIGURATION, MariaDb, Output, Sensor, Turn, Volume, allowed_rungs, clients::Endpoint,
+    CONFIGURATION, MariaDb, Output, Sensor, Turn, Volume, clients::Endpoint, is_lowest_rung,
     otlp::Series, pause, relay::Relay, workspace,
 };
 use serde_json::Value;
@@ -25,11 +25,7 @@ CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT n
 
 /// Is MariaDB followed on the hooks that are used here? What is promised otherwise, another test says.
 fn is_followed(turn: &Turn) -> bool {
-    let hooks = std::env::var("SENSOR_TEST_HOOKS").ok();
-    hooks
-        .or_else(|| allowed_rungs(turn).into_iter().next())
-        .as_deref()
-        != Some("sys_exit")
+    !is_lowest_rung(turn)
 }
 
 fn server() -> MariaDb {

@@ -22,10 +22,10 @@ pub const LONGEST_VALUE: u32 = 64;
 /// Words of a comment that are walked over at the most.
 const STEPS: u32 = 256;
 
-/// The names that are looked for, [`WORDS`] numbers each: the name with the `='` behind it as the end of three words, masks of
+/// The names that are looked for, eight numbers each: the name with the `='` behind it as the end of three words, masks of
 /// what counts in them, and its length, zero for none.
 pub type Names = [u64; WORDS as usize * TAGS];
-/// See [`Names`]; a power of two.
+/// Numbers of a name; a power of two.
 const WORDS: u32 = 8;
 /// Where a name's length stands among its numbers.
 pub const LENGTH: u32 = 6;
@@ -172,8 +172,7 @@ impl<N: Sought> Pass<'_, N> {
     }
 }
 
-/// Looks for tags in the text from `start` to `end`. True
-/// when the text ends in a comment of that kind.
+/// Looks for tags in the text from `start` to `end`. True when it ends in a comment of that kind.
 #[inline(always)]
 pub fn find<N: Sought>(scratch: &mut Scratch, start: u32, end: u32, names: N) -> bool {
     if end < start + 8 || !link::may_end_in(&mut scratch.window, end) {

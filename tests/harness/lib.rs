@@ -30,6 +30,6 @@ pub use environment::{
 pub use mariadb::MariaDb;
 pub use postgres::{Options, Postgres};
 pub use redis::Redis;
-pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, wait_until};
+pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, is_lowest_rung, wait_until};
 pub use truth::{Statements, statements};
 pub use volume::Volume;

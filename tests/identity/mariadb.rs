@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use harness::{CONFIGURATION, MariaDb, Sensor, Turn, allowed_rungs, pause};
+use harness::{CONFIGURATION, MariaDb, Sensor, Turn, is_lowest_rung, pause};
 
 use crate::scene::{As, rows_by};
 
@@ -21,12 +21,7 @@ const KEYS: [&str; 5] = [
 #[test]
 fn a_login_shows_through_sudo_on_mariadb_and_who_asks_in_comments() {
     let turn = Turn::take();
-    let hooks = std::env::var("SENSOR_TEST_HOOKS").ok();
-    if hooks
-        .or_else(|| allowed_rungs(&turn).into_iter().next())
-        .as_deref()
-        == Some("sys_exit")
-    {
+    if is_lowest_rung(&turn) {
         // No connection of MariaDB's is followed there.
         return;
     }

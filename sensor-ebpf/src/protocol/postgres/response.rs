@@ -307,7 +307,6 @@ impl<S: Surroundings> Messages<'_, S> {
     #[inline(always)]
     fn consume(&mut self, position: u32, bytes: u32) {
         self.s.scratch().walk.position = position + bytes;
-        self.c.sent += u64::from(bytes);
-        self.c.response_bytes += u64::from(bytes);
+        pieces::count(self.c, bytes);
     }
 }
