@@ -3,7 +3,11 @@
 use core::ffi::c_void;
 
 use sensor_ebpf::record::{FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, LocalClientRecord, OpenRecord};
+#[cfg(not(floor))]
+use sensor_ebpf::settings::LISTED;
 
+#[cfg(not(floor))]
+use crate::maps::OLDER;
 use crate::{
     maps::setting,
     task::{self, load, probe},
@@ -189,6 +193,17 @@ pub fn tcp_counts(sk: *mut c_void) -> (u32, u32) {
 #[inline(always)]
 pub fn tcp_has_sent_nothing(sk: *mut c_void) -> bool {
     probe::<u64>(sk as u64, setting!(offsets.tcp_bytes_sent)) == 0
+}
+
+/// Is the server's end of a unix socket younger than the sensor? Not told before userspace has listed those that are older.
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn is_younger_unix(sk: *mut c_void) -> bool {
+    let socket: u64 = probe(sk as u64, setting!(offsets.sk_socket));
+    let file: u64 = probe(socket, setting!(offsets.socket_file));
+    let inode: u64 = probe(file, setting!(offsets.file_inode));
+    let number = probe::<u64>(inode, setting!(offsets.inode_ino)) as u32;
+    number != LISTED && OLDER.get_ptr(&LISTED).is_some() && OLDER.get_ptr(&number).is_none()
 }
 
 /// Did the current process begin before the programs were loaded? Its threads may be younger than what they serve.

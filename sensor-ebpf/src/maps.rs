@@ -117,6 +117,11 @@ pub static LINKS: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static PORTS: Array<u64, 1024> = Array::new();
 
+/// Sockets that servers had when the programs were attached, by inode, and `settings::LISTED` once all of them stand here. Userspace writes.
+#[cfg(not(floor))]
+#[btf_map]
+pub static OLDER: HashMap<u32, u32, 16384> = HashMap::new();
+
 /// The connection that a server process serves, for its last words: see `server::exited`. As many as slots.
 #[btf_map]
 pub static BACKENDS: LruHashMap<u32, Backend, 32768> = LruHashMap::new();

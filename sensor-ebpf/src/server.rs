@@ -222,12 +222,16 @@ fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool)
 
 /// Does a connection begin with this operation, by what it says: a server's greeting, or a client's start-up packet? Then it is new,
 /// however old the process that serves it: servers of many threads, and poolers, are older than most of their connections. Redis'
-/// protocol has no beginning: there, it is when nothing has been sent yet.
+/// protocol has no beginning: there, it is when nothing has been sent yet, or when the socket came after the sensor.
 #[cfg(not(floor))]
 #[inline(always)]
 fn is_beginning(operation: &Operation, family: u16, protocol: Protocol) -> bool {
     if protocol == Protocol::Redis {
-        return family != FAMILY_UNIX && identity::tcp_has_sent_nothing(operation.sk);
+        return if family == FAMILY_UNIX {
+            identity::is_younger_unix(operation.sk)
+        } else {
+            identity::tcp_has_sent_nothing(operation.sk)
+        };
     }
     let Some(word) = first_word() else {
         return false;

@@ -44,6 +44,9 @@ pub struct Settings {
     pub tags: Names,
 }
 
+/// In the map of sockets that are older than the sensor, which have numbers from 1: all of them stand there.
+pub const LISTED: u32 = 0;
+
 /// How many command names can be watched.
 pub const COMMANDS: usize = 12;
 
@@ -133,6 +136,10 @@ pub struct Offsets {
     pub inode_ino: u32,
     /// `tcp_sock.bytes_sent`.
     pub tcp_bytes_sent: u32,
+    /// `sock.sk_socket`.
+    pub sk_socket: u32,
+    /// `socket.file`.
+    pub socket_file: u32,
     /// Keeps the size a multiple of eight.
     pub pad: u32,
 }

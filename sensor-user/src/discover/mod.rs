@@ -16,7 +16,7 @@ use crate::{
     principal::DbSystem,
 };
 
-mod listening;
+pub mod listening;
 mod mysql;
 pub mod pgbouncer;
 mod redis;

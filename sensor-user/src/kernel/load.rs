@@ -12,7 +12,7 @@ use sensor_ebpf::{
     merged::WAYS,
     picked::integer,
     record::{KernelCounters, OverflowKey, OverflowVolume},
-    settings::{COMMANDS, Settings},
+    settings::{COMMANDS, LISTED, Settings},
 };
 
 use super::{
@@ -29,6 +29,7 @@ use crate::{
         kernel::Scope,
     },
     discover::{self, Server},
+    principal::DbSystem,
 };
 
 /// The objects that `build.rs` has compiled, inside the binary.
@@ -58,6 +59,8 @@ pub struct Kernel {
     pub seen: HashMap<MapData, u64, u64>,
     /// Watched TCP ports.
     pub ports: Array<MapData, u64>,
+    /// Sockets that are older than the sensor; the lowest rung has no use for them.
+    older: Option<HashMap<MapData, u32, u32>>,
     /// Which literals of a statement are keys.
     pub plans: Plans,
     /// Stands for the secret of the hashes of records: equal where that is equal, and tells nothing of it.
@@ -165,6 +168,7 @@ impl Kernel {
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
             ports: Array::try_from(take(&mut ebpf, "PORTS")?)?,
+            older: ebpf.take_map("OLDER").map(HashMap::try_from).transpose()?,
             plans: Plans::new(Array::try_from(take(&mut ebpf, "PLANS")?)?),
             records_secret: integer(settings.record_keys, SECRET_LABEL),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
@@ -200,6 +204,25 @@ impl Kernel {
             .with_context(|| format!("cannot attach to {name}"))?;
         }
         Ok(())
+    }
+
+    /// Tells sockets that servers have now from those that will come: where nothing that is said on one tells, it is how a
+    /// connection is known to be seen from its beginning.
+    ///
+    /// # Errors
+    /// When they can't be listed: then connections over unix sockets count as older than the sensor.
+    pub fn list_sockets(&mut self, servers: &[Server]) -> Result<()> {
+        let Some(older) = &mut self.older else {
+            return Ok(());
+        };
+        for server in servers.iter().filter(|server| server.system == DbSystem::Redis) {
+            let sockets = discover::listening::inodes(server.pid)
+                .with_context(|| format!("cannot list the sockets of {} (/proc/{}/fd)", server.name, server.pid))?;
+            for inode in sockets {
+                older.insert(inode, 1, 0).context("cannot note the sockets that are there")?;
+            }
+        }
+        older.insert(LISTED, 1, 0).context("cannot note the sockets that are there")
     }
 
     /// Has probes on the TLS libraries of these servers, and on no others.

@@ -60,6 +60,8 @@ pub fn read() -> Result<Offsets> {
         tcp_write_seq: at("tcp_sock", "write_seq")?,
         tcp_copied_seq: at("tcp_sock", "copied_seq")?,
         tcp_bytes_sent: at("tcp_sock", "bytes_sent")?,
+        sk_socket: at("sock", "sk_socket")?,
+        socket_file: at("socket", "file")?,
         pad: 0,
         socket_sk: at("socket", "sk")?,
         task_files: at("task_struct", "files")?,

@@ -162,20 +162,14 @@ impl Stat {
 
 /// `/proc` counts from boot, the kernel's records leave out the time asleep.
 fn began_as_monotonic(ticks: u64) -> u64 {
-    let asleep = read(ClockId::CLOCK_BOOTTIME).saturating_sub(now());
+    let now = |clock| {
+        clock_gettime(clock).map_or(0, |time| {
+            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+                + u64::try_from(time.tv_nsec()).unwrap_or(0)
+        })
+    };
+    let asleep = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
     (ticks * 10_000_000).saturating_sub(asleep)
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds.
-pub fn now() -> u64 {
-    read(ClockId::CLOCK_MONOTONIC)
-}
-
-fn read(clock: ClockId) -> u64 {
-    clock_gettime(clock).map_or(0, |time| {
-        u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
-            + u64::try_from(time.tv_nsec()).unwrap_or(0)
-    })
 }
 
 /// At most so many bytes, escaped.

@@ -55,8 +55,6 @@ pub struct Resolver {
     titles: Titles,
     /// What clients of Redis say, until the server has answered.
     claims: Claims,
-    /// `CLOCK_MONOTONIC` at which the programs were attached.
-    attached: u64,
 }
 
 /// Names that many sessions have, of databases and applications: kept once.
@@ -94,7 +92,6 @@ impl Resolver {
             pooled: Poolers::default(),
             titles: Titles::default(),
             claims: Claims::default(),
-            attached: u64::MAX,
         }
     }
 
@@ -131,7 +128,6 @@ impl Resolver {
     /// The programs have just been attached: what is older than this moment may be gone before it is looked at.
     pub fn begins(&mut self) {
         self.titles = Titles::gather();
-        self.attached = process::now();
     }
 
     fn poolers_on_this_host(&self) -> HashSet<u32> {
@@ -298,16 +294,9 @@ impl Resolver {
         }
         if let Some(process) = self.local_end(record, client) {
             self.sign(&mut session, &process);
-            if is_redis && client == ClientAddress::Unix && process.began > self.attached {
-                // Nothing that is said on it tells, but its client is younger than the sensor.
-                session.preexisting = false;
-            }
         }
-        let preexisting = session.preexisting;
         if is_redis && !preexisting {
-            let who = Arc::make_mut(&mut session.who);
-            who.user = Some(redis::DEFAULT_USER.into());
-            who.before_start = false;
+            Arc::make_mut(&mut session.who).user = Some(redis::DEFAULT_USER.into());
             session.database = redis::FIRST_DATABASE.into();
         }
         self.beginning.insert(connection, session);

@@ -182,6 +182,7 @@ impl<'a> Request<'a> {
         if text.first() != Some(&b'*') {
             let words = text
                 .split(|byte| *byte == b' ' || *byte == b'\t')
+                .filter(|word| !word.is_empty())
                 .take(WORDS)
                 .collect();
             return Self { words, count: None };

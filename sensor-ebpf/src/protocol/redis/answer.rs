@@ -304,6 +304,11 @@ impl<S: Surroundings> Answers<'_, S> {
         if !has_number(kind) {
             return MALFORMED;
         }
+        if kind == b'$' && self.is_copy() {
+            // Its length may be a mark that will end it: whatever follows is the copy.
+            self.begin(word, position + 1, position, end);
+            return self.element(kind, NULL, position + 1);
+        }
         let (value, behind) = number(self.s.window(), position + 1);
         if behind == 0 || behind > end {
             return self.unread(HEADER, end - position, end);
@@ -320,6 +325,14 @@ impl<S: Surroundings> Answers<'_, S> {
             return self.unread(KIND, end - position, end);
         }
         self.element(kind, value, behind)
+    }
+
+    /// Does the copy begin that a replica asked for?
+    #[inline(always)]
+    fn is_copy(&mut self) -> bool {
+        self.c.answer().pending == 0
+            && self.c.outstanding > 0
+            && self.c.front.limit == Kind::Sync as u32
     }
 
     /// What is at hand of a header does not suffice: it makes no sense when it should.
@@ -352,9 +365,7 @@ impl<S: Surroundings> Answers<'_, S> {
         let available = end - position;
         let kind = word as u8;
         let begins = self.c.answer().pending == 0;
-        if kind == b'\n'
-            && !(begins && self.c.outstanding > 0 && self.c.front.limit == Kind::Sync as u32)
-        {
+        if kind == b'\n' && !self.is_copy() {
             // Only a replica is kept waiting with such.
             return MALFORMED;
         }

@@ -2,7 +2,7 @@
 
 use super::{
     command::{BEHIND_MATCH, BEHIND_STREAMS, Command, Kind},
-    head::{LOOKED_AT, MORE, NONE, OFF, ON, SKIP, Span, TAKEN, bulk, capitals, take_key, token},
+    head::{LOOKED_AT, MORE, NONE, OFF, ON, SKIP, Span, TAKEN, blanks, bulk, capitals, take_key, token},
 };
 use crate::{
     fingerprint::mix,
@@ -154,11 +154,11 @@ impl Pass<'_> {
     #[inline(always)]
     fn word(&mut self) -> Option<Span> {
         let at = self.scratch.head.at;
-        let blank = self.scratch.window.byte(at);
-        if blank != b' ' && blank != b'\t' {
+        let blanks = blanks(&mut self.scratch.window, at);
+        if blanks == 0 {
             return None;
         }
-        let start = at + 1;
+        let start = at + blanks;
         let length = token(&mut self.scratch.window, start);
         let first = self.scratch.window.byte(start);
         if first == b'"' || first == b'\'' {

@@ -36,8 +36,7 @@ impl<S: Surroundings> Answers<'_, S> {
     pub fn element(&mut self, kind: u8, value: u64, behind: u32) -> u32 {
         let Walk { position, end, .. } = self.s.scratch().walk;
         let header = behind - position;
-        if value == NULL || self.c.command == Kind::Sync as u8 {
-            // A replica's copy does not end as a text does.
+        if value == NULL {
             self.consume(position, header);
             self.leaf(kind, true);
             return GOES_ON;

@@ -31,6 +31,8 @@ const MOST: u64 = i32::MAX as u64;
 pub const NAME: u32 = 24;
 /// Arguments that are looked at.
 pub const LOOKED_AT: u32 = 12;
+/// Blanks in front of a word of a line; behind more it is not looked for.
+const BLANKS: u32 = 16;
 /// Sets the fingerprints of requests apart from those of texts.
 const SEED: u64 = u64::from_le_bytes(*b"Redis\0\0\0");
 
@@ -250,6 +252,7 @@ fn line(scratch: &mut Scratch, position: u32, end: u32) -> Result<(u32, u32), u3
         scratch.head.goes_on = true;
     }
     scratch.head.line_end = if at >= end { end } else { at + 1 };
+    let position = position + blanks(&mut scratch.window, position);
     let length = token(&mut scratch.window, position);
     if length == 0 {
         scratch.head.end = scratch.head.line_end;
@@ -258,6 +261,20 @@ fn line(scratch: &mut Scratch, position: u32, end: u32) -> Result<(u32, u32), u3
     // More than there are, perhaps: they end with the line.
     scratch.head.arguments = LOOKED_AT;
     Ok((position, length))
+}
+
+/// How many blanks stand in front of a word of a line, up to [`BLANKS`].
+#[inline(always)]
+pub fn blanks(window: &mut Window, at: u32) -> u32 {
+    let mut blanks = 0;
+    while blanks < BLANKS {
+        let byte = window.byte(at + blanks);
+        if byte != b' ' && byte != b'\t' {
+            break;
+        }
+        blanks += 1;
+    }
+    blanks
 }
 
 /// Looks for the end of a line from `head.at` on.

@@ -216,6 +216,10 @@ fn replicas_are_replication() {
         ),
         (ask(&["SYNC"]), b"\n"),
         (ask(&["sync"]), b"$1000\r\n"),
+        (
+            ask(&["SYNC"]),
+            b"$EOF:8de1787ba490483314a4d30f1c628bc5025eb761\r\n",
+        ),
     ] {
         let mut simulation = Simulation::redis();
         simulation.received(&ask(&["REPLCONF", "capa", "eof"]));
