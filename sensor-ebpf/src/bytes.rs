@@ -14,6 +14,8 @@ const SLACK: usize = 8192 + 64;
 
 /// Lengths of copies into the window are masked with this.
 pub const COPY_MASK: u32 = MASK;
+/// Likewise of copies to where [`Window::part_at`] says.
+pub const PART_MASK: u32 = 0x1fff;
 
 const _: () = assert!(BASE as usize >= TAIL && BASE + PARTIAL as u32 + CHUNK <= MASK);
 
@@ -143,6 +145,14 @@ impl Window {
     pub fn copy_at(&mut self, position: u32) -> *mut u8 {
         let position = opaque(position) & 0x1fff;
         // SAFETY: masked to less than the array's length less what a copy may take.
+        unsafe { self.data.as_mut_ptr().add(position as usize) }
+    }
+
+    /// Pointer to `position`, wherever that is, for copies of up to [`PART_MASK`] bytes.
+    #[inline(always)]
+    pub fn part_at(&mut self, position: u32) -> *mut u8 {
+        let position = opaque(position) & MASK;
+        // SAFETY: likewise: what the one mask has more, the other has less.
         unsafe { self.data.as_mut_ptr().add(position as usize) }
     }
 

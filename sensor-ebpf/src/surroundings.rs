@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 #[cfg(floor)]
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
-    bytes::{COPY_MASK, opaque},
+    bytes::{COPY_MASK, PART_MASK, opaque},
     connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, QUEUE, Queue, REQUEST_SYNC, Request},
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
@@ -43,8 +43,14 @@ const PROGRESS_TICKS: u32 = 25;
 /// A fingerprint is taken for known without asking so many nanoseconds after its first text.
 const SETTLED: u64 = 1_000_000_000;
 
-/// Entries of an `iovec` array that are followed.
+/// Entries of an `iovec` array that are followed: as many as the kernel takes (`UIO_MAXIOV`).
+#[cfg(not(floor))]
+const VECTORS: u32 = 1024;
+/// Likewise; no server that is followed on the lowest rung has more than a few.
+#[cfg(floor)]
 const VECTORS: u32 = 64;
+/// Turns that takes: each is copied from and passed over, and what is more than a copy holds takes another.
+const TURNS: u32 = 2 * VECTORS + 2;
 
 impl<H: Home> Surroundings for KernelSurroundings<H> {
     #[inline(always)]
@@ -614,7 +620,7 @@ fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
         rest: length,
         position,
     };
-    repeat(VECTORS, &mut gather);
+    repeat(TURNS, &mut gather);
     gather.rest == 0
 }
 
@@ -634,7 +640,7 @@ fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
         rest: length,
         position,
     };
-    repeat(VECTORS, gather);
+    repeat(TURNS, gather);
     // SAFETY: a plain load of a map value, which the loop's body has changed.
     unsafe { core::ptr::read_volatile(&raw const gather.rest) == 0 }
 }
@@ -672,27 +678,39 @@ impl Step for Gather {
         let Some([address, length]) = read_user::<[u64; 2]>(self.vector) else {
             return false;
         };
-        self.vector += 16;
-        self.vectors -= 1;
         if u64::from(self.skip) >= length {
             self.skip -= length as u32;
+            self.vector += 16;
+            self.vectors -= 1;
             return true;
         }
         let available = length - u64::from(self.skip);
-        let take = if available > u64::from(self.rest) {
+        let most = if self.rest > PART_MASK {
+            PART_MASK
+        } else {
             self.rest
+        };
+        let take = if available > u64::from(most) {
+            most
         } else {
             available as u32
         };
         let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
             return false;
         };
-        // SAFETY: this CPU's working memory.
-        let destination = unsafe { (*scratch).window.copy_at(self.position) };
-        if !copy(destination, take, address + u64::from(self.skip)) {
+        // SAFETY: this CPU's working memory, and `Window::part_at`, which takes any length below `PART_MASK`.
+        let copied = unsafe {
+            bpf_probe_read_user(
+                (*scratch).window.part_at(self.position).cast(),
+                opaque(take) & PART_MASK,
+                (address + u64::from(self.skip)) as *const c_void,
+            ) == 0
+        };
+        if !copied {
             return false;
         }
-        self.skip = 0;
+        // What is left of a vector, if nothing, is passed over in the next turn.
+        self.skip += take;
         self.rest -= take;
         self.position += take;
         true
