@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// Not looked at yet; zero, as storage begins.
+#[cfg(not(floor))]
 const UNKNOWN: u32 = 0;
 /// Talks to a watched server, or to another at a port that one here has: userspace finds no other end then.
 const LOCAL: u32 = 1;

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::{
 #[cfg(not(floor))]
 use sensor_ebpf::merged::Merged;
 use sensor_ebpf::{
-    bytes::{Window, barrier, opaque},
+    bytes::{PART_MASK, Window, barrier, opaque},
     connection::Connection,
     picked::{KEYS_BOUND, KEYS_CUT, KEYS_FIRST, KEYS_KEY},
     protocol::{Outcome, ROUGHLY},
@@ -336,7 +336,7 @@ pub fn text(
         return false;
     };
     // The verifier wants the bound right in front of the helper.
-    let length = opaque(length) & 0x1fff;
+    let length = opaque(length) & PART_MASK;
     // SAFETY: this CPU's buffer; the length is masked to less than its size.
     unsafe {
         (*buffer).header = TextHeader {
@@ -353,7 +353,7 @@ pub fn text(
         bpf_probe_read_kernel(
             (&raw mut (*buffer).data).cast(),
             length,
-            window.copy_at(start).cast_const().cast(),
+            window.part_at(start).cast_const().cast(),
         );
         bpf_ringbuf_output(
             raw(&RING),

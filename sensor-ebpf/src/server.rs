@@ -168,7 +168,7 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
     let older = identity::is_older_than_sensor()
         && (direction != begins || !is_beginning(operation, family, protocol));
     if !is_client_connection(sk, family, direction == begins, older)
-        || protocol == Protocol::Redis && is_of_cluster()
+        || protocol == Protocol::Redis && is_of_cluster(sk, family)
     {
         ignore(sk);
         return None;
@@ -258,16 +258,18 @@ fn is_beginning(_: &Operation, _: u16, _: Protocol) -> bool {
     false
 }
 
-/// Does another node of a Redis cluster talk here?
+/// Does another node of a Redis cluster talk here? It does so at a port of its own: where clients are served, anybody can say that.
 #[cfg(not(floor))]
 #[inline(always)]
-fn is_of_cluster() -> bool {
-    first_word().is_some_and(redis::is_bus)
+fn is_of_cluster(sk: *mut c_void, family: u16) -> bool {
+    family != FAMILY_UNIX
+        && !client::is_watched_port(identity::local_port(sk))
+        && first_word().is_some_and(redis::is_bus)
 }
 
 #[cfg(floor)]
 #[inline(always)]
-fn is_of_cluster() -> bool {
+fn is_of_cluster(_: *mut c_void, _: u16) -> bool {
     false
 }
 

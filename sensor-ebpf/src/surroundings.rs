@@ -7,17 +7,19 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
     bytes::{COPY_MASK, PART_MASK, opaque},
-    connection::{Connection, MYSQL_PLAIN, NameKey, PARTIAL, QUEUE, Queue, REQUEST_SYNC, Request},
+    connection::{
+        Connection, MYSQL_PLAIN, NameKey, PARTIAL, Protocol, QUEUE, Queue, REQUEST_SYNC, Request,
+    },
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
-    protocol::{Several, Surroundings, postgres::mergeable},
+    protocol::{Several, Surroundings, postgres::mergeable, redis},
     record::{ALWAYS, PhaseRecord, RecordKind, StartupKind, TEXT_PLAIN},
     scratch::Scratch,
     sqlstate,
 };
 #[cfg(not(floor))]
-use sensor_ebpf::{fingerprint::MySql, protocol::redis, tags};
+use sensor_ebpf::{fingerprint::MySql, tags};
 
 use crate::{
     home::Home,
@@ -280,10 +282,11 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
     }
 
     #[inline(always)]
-    fn push(&mut self, c: &mut Connection, request: Request) {
+    fn push(&mut self, c: &mut Connection, request: Request) -> bool {
+        let is_redis = c.protocol == Protocol::Redis as u8;
         let Some(queue) = self.home.queue(CREATE) else {
             count!(merged_pipeline, 1);
-            return;
+            return is_redis && redis::changes(&request);
         };
         if c.outstanding == 1 {
             queue.head = 0;
@@ -293,22 +296,28 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
             let last = slot(queue, queue.head + queue.length - 1);
             if mergeable(last, &request) {
                 last.count += 1;
-                return;
+                return false;
             }
         }
         if queue.length >= QUEUE as u32 {
             // Deeper than what is kept apart: the newest stand for all, under no statement's name.
             count!(merged_pipeline, 1);
             let last = slot(queue, queue.head + queue.length - 1);
+            let lost = is_redis && (redis::changes(last) || redis::changes(&request));
+            if is_redis {
+                // Whatever is answered is data.
+                last.limit = 0;
+            }
             last.fingerprint = 0;
             last.link = 0;
             last.count = last.count.saturating_add(request.count);
             last.flags |= request.flags & REQUEST_SYNC;
-            return;
+            return lost;
         }
         *slot(queue, queue.head + queue.length) = request;
         queue.length += 1;
         c.outstanding += 1;
+        false
     }
 
     #[inline(always)]

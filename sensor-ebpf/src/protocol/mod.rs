@@ -95,8 +95,9 @@ pub trait Surroundings {
     fn remember(&mut self, connection: &Connection, name: u64, fingerprint: u64);
     /// What a named statement or portal stands for, zero when unknown.
     fn recall(&mut self, connection: &Connection, name: u64) -> u64;
-    /// Appends a request to the queue; merges into the last when it is full.
-    fn push(&mut self, connection: &mut Connection, request: Request);
+    /// Appends a request to the queue; merges into the last when it is full. True when by that it is not known any more what one of them
+    /// changes of the connection (Redis').
+    fn push(&mut self, connection: &mut Connection, request: Request) -> bool;
     /// Takes the oldest request from the queue into `front`.
     fn pop(&mut self, connection: &mut Connection);
     /// Marks the newest request in the queue as followed by a `Sync`; false when it is already.

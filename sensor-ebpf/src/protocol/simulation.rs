@@ -426,19 +426,34 @@ impl Surroundings for Memory {
         self.names.get(&name).copied().unwrap_or(0)
     }
 
-    fn push(&mut self, c: &mut Connection, request: Request) {
+    fn push(&mut self, c: &mut Connection, request: Request) -> bool {
         if c.outstanding == 1 {
             self.queue.clear();
         }
-        if let Some(last) = self.queue.back_mut()
-            && postgres::mergeable(last, &request)
-        {
-            last.count += 1;
-            return;
+        let depth = self.queue.len();
+        if let Some(last) = self.queue.back_mut() {
+            if postgres::mergeable(last, &request) {
+                last.count += 1;
+                return false;
+            }
+            if depth == QUEUE {
+                // As the kernel programs do it.
+                let is_redis = c.protocol == Protocol::Redis as u8;
+                let lost = is_redis && (redis::changes(last) || redis::changes(&request));
+                *last = Request {
+                    fingerprint: 0,
+                    link: 0,
+                    limit: if is_redis { 0 } else { last.limit },
+                    count: last.count.saturating_add(request.count),
+                    flags: last.flags | request.flags & REQUEST_SYNC,
+                    ..*last
+                };
+                return lost;
+            }
         }
-        assert!(self.queue.len() < QUEUE, "a test's pipeline is too deep");
         self.queue.push_back(request);
         c.outstanding += 1;
+        false
     }
 
     fn pop(&mut self, c: &mut Connection) {

@@ -23,9 +23,18 @@ pub enum Claim {
     Application(Arc<str>),
 }
 
-/// Claims that wait for the end of their commands, by connection and number.
+/// Claims that wait for the end of their commands, by connection.
 #[derive(Debug, Default)]
-pub struct Claims(HashMap<u64, Vec<(u8, Claim)>>);
+pub struct Claims(HashMap<u64, Waiting>);
+
+/// Those of one connection.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By number.
+    claims: Vec<(u8, Claim)>,
+    /// There were so many at a time that one may be taken for another: nobody is believed any more.
+    crowded: bool,
+}
 
 impl Claims {
     /// Takes a record in. What it says is given back when no answer is waited for.
@@ -44,10 +53,15 @@ impl Claims {
             return Some(claim);
         }
         let waiting = self.0.entry(connection).or_default();
-        if waiting.len() == WAITING {
-            waiting.remove(0);
+        let last = waiting.claims.last().map(|(last, _)| *last);
+        let again = last != Some(*number) && waiting.claims.iter().any(|(other, _)| other == number);
+        if waiting.claims.len() == WAITING || again {
+            waiting.crowded = true;
+            waiting.claims.clear();
         }
-        waiting.push((*number, claim));
+        if !waiting.crowded {
+            waiting.claims.push((*number, claim));
+        }
         None
     }
 
@@ -56,15 +70,19 @@ impl Claims {
         let Some(waiting) = self.0.get_mut(&connection) else {
             return Vec::new();
         };
-        let Some(last) = waiting.iter().rposition(|(other, _)| *other == number) else {
+        if waiting.crowded {
+            return vec![Claim::User(None)];
+        }
+        let Some(last) = waiting.claims.iter().rposition(|(other, _)| *other == number) else {
             return Vec::new();
         };
         let claims = waiting
+            .claims
             .drain(..=last)
             .filter(|(other, _)| *other == number)
             .map(|(_, claim)| claim)
             .collect();
-        if waiting.is_empty() {
+        if waiting.claims.is_empty() {
             self.0.remove(&connection);
         }
         claims
@@ -117,8 +135,21 @@ mod tests {
         for i in 0..200u8 {
             claims.told(1, &[&[i + 1, b'U'][..], b"(other)\x1b"].concat());
         }
-        assert_eq!(claims.0[&1].len(), WAITING);
-        assert_eq!(claims.answered(1, 200), [user("\"(other)\\u{1b}\"")]);
+        assert!(claims.0[&1].claims.is_empty());
+        assert_eq!(claims.answered(1, 200), [Claim::User(None)], "too many to tell them apart");
+        claims.closed(1);
+        claims.told(1, b"\x01U(other)\x1b");
+        assert_eq!(claims.answered(1, 1), [user("\"(other)\\u{1b}\"")]);
         assert!(claims.0.is_empty());
+    }
+
+    /// Numbers have a byte: with 255 log-ins under way the first and the last have the same.
+    #[test]
+    fn nobody_takes_anothers_answer() {
+        let mut claims = Claims::default();
+        claims.told(1, b"\x01Uann");
+        claims.told(1, b"\x02Ux");
+        claims.told(1, b"\x01Ubob");
+        assert_eq!(claims.answered(1, 1), [Claim::User(None)]);
     }
 }

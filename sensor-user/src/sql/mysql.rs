@@ -1,8 +1,8 @@
-//! MySQL's and MariaDB's statements, read from their tokens.
+//! MySQL's and MariaDB's statements.
 //!
-//! As with PostgreSQL's, the normalised text is made of tokens, so that no literal passes. Tables are what follows FROM, JOIN,
-//! INTO, UPDATE and kin (`postgres::guess` knows them for what its grammar refuses): no grammar says so, and shapes are
-//! marked as not parsed.
+//! As with PostgreSQL's, the normalised text is made of tokens, so that no literal passes. Tables of queries and changes are told by
+//! a grammar (`tables`). Of all else, and of what that does not know, they are what follows FROM, JOIN, INTO, UPDATE and kin
+//! (`postgres::guess`), and shapes are marked as not parsed.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use super::{
 use crate::principal::startup::clean;
 
 mod lex;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -44,15 +45,18 @@ pub fn analyse(text: &[u8], truncated: bool, plain: bool) -> Vec<Shape> {
         tokens.pop();
     }
     let is_semicolon = |token: &Token| sql.get(token.start..token.end) == Some(";");
+    let cut = truncated.then(|| tokens.last().map(|token| token.end)).flatten();
     let mut shapes: Vec<Shape> = tokens
         .split(is_semicolon)
         .filter(|tokens| !tokens.is_empty())
         .map(|tokens| {
-            of(Statement {
+            let statement = Statement {
                 sql: &sql,
                 tokens,
                 mysql: true,
-            })
+            };
+            let is_cut = cut.is_some() && tokens.last().map(|token| token.end) == cut;
+            of(statement, (!is_cut).then_some(plain))
         })
         .collect();
     if shapes.is_empty() {
@@ -61,9 +65,16 @@ pub fn analyse(text: &[u8], truncated: bool, plain: bool) -> Vec<Shape> {
     shapes
 }
 
-fn of(statement: Statement<'_>) -> Shape {
-    let operation = statement.operation();
-    let tables = statement.tables(&operation);
+/// `plain`: see [`analyse`]; nothing for a statement that is cut, which no grammar reads.
+fn of(statement: Statement<'_>, plain: Option<bool>) -> Shape {
+    let mut operation = statement.operation();
+    let known = plain.and_then(|plain| known_tables(&statement, plain));
+    let parsed = known.is_some();
+    if parsed && operation.is_empty() {
+        // `TABLE name`, `(SELECT …) UNION …`.
+        operation = "SELECT".to_owned();
+    }
+    let tables = known.unwrap_or_else(|| statement.tables(&operation));
     let style = Style {
         foreign: true,
         backticks: true,
@@ -73,8 +84,17 @@ fn of(statement: Statement<'_>) -> Shape {
     let egress = egress(&statement, &operation);
     Shape {
         egress,
-        ..shape(operation, tables, None, statement, style, false)
+        ..shape(operation, tables, None, statement, style, parsed)
     }
+}
+
+/// Tables by the grammar, which takes a backslash in a literal for an escape.
+fn known_tables(statement: &Statement<'_>, plain: bool) -> Option<Vec<String>> {
+    let (first, last) = (statement.tokens.first()?, statement.tokens.last()?);
+    let sql = statement.sql.get(first.start..last.end)?;
+    (!plain || !sql.contains('\\'))
+        .then(|| tables::tables(sql))
+        .flatten()
 }
 
 /// The database of a `USE`, which takes its name as it stands: so a client's command to change it comes, too.

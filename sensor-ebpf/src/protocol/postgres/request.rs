@@ -4,10 +4,11 @@ use super::{
     messages::{self, HEADER},
     outcome,
 };
+#[cfg(not(floor))]
+use crate::bytes::CHUNK;
 #[cfg(floor)]
 use crate::loops::turns;
 use crate::{
-    bytes::CHUNK,
     connection::{
         CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_APART,
         REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,

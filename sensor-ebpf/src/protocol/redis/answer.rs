@@ -369,6 +369,9 @@ impl<S: Surroundings> Answers<'_, S> {
             // Only a replica is kept waiting with such.
             return MALFORMED;
         }
+        if kind == b'+' && available < 5 && is_beginning_of_done(word, available) {
+            return self.unread(5, available, end);
+        }
         if begins && self.begin(word, 0, position, end) == 0 {
             return self.unread(8, available, end);
         }
@@ -381,7 +384,11 @@ impl<S: Surroundings> Answers<'_, S> {
                 self.c.unmark(SUBSCRIBED);
             }
         }
-        self.c.mysql.header_bytes = kind;
+        // A script can say anything in the place of a word that says that it is done.
+        let says = kind == b'+'
+            && self.c.command == Kind::Script as u8
+            && !(available >= 5 && word & DONE_MASK == DONE);
+        self.c.mysql.header_bytes = if says { b'$' } else { kind };
         self.c.mark(SENT_LINE);
         GOES_ON
     }
@@ -414,6 +421,13 @@ impl<S: Surroundings> Answers<'_, S> {
         self.leaf(kind, kind == b'_');
         true
     }
+}
+
+/// May the word be [`DONE`] when more of it has come?
+#[inline(always)]
+fn is_beginning_of_done(word: u64, available: u32) -> bool {
+    let mask = (1u64 << (available * 8)) - 1;
+    (word ^ DONE) & mask == 0
 }
 
 /// Is it about subscriptions, and no message?

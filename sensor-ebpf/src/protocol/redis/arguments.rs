@@ -2,7 +2,10 @@
 
 use super::{
     command::{BEHIND_MATCH, BEHIND_STREAMS, Command, Kind},
-    head::{LOOKED_AT, MORE, NONE, OFF, ON, SKIP, Span, TAKEN, blanks, bulk, capitals, take_key, token},
+    head::{
+        Head, LOOKED_AT, MORE, NONE, OFF, ON, SILENT, SKIP, Span, TAKEN, blanks, bulk, capitals, line_ends,
+        take_key, token,
+    },
 };
 use crate::{
     fingerprint::mix,
@@ -47,6 +50,8 @@ const STREAMS: u64 = word(b"STREAMS");
 const AUTH: u64 = word(b"AUTH");
 const SETNAME: u64 = word(b"SETNAME");
 const REPLY: u64 = word(b"REPLY");
+const ACK: u64 = word(b"ACK");
+const GETACK: u64 = word(b"GETACK");
 
 /// Looks at as many arguments as matter. [`TAKEN`] when all of them are at hand.
 #[inline(always)]
@@ -87,9 +92,13 @@ pub fn look(scratch: &mut Scratch, command: Command, end: u32, key: u64) -> u32 
         key,
     };
     repeat(LOOKED_AT + 1, &mut pass);
+    let at = scratch.head.at;
+    let whole = !inline || line_ends(&mut scratch.window, at);
     let head = &mut scratch.head;
     if logs_in {
-        head.doubtful |= head.pass.answer != TAKEN;
+        head.doubtful |= head.pass.answer != TAKEN || !whole;
+        // Behind those that were looked at it may say anything.
+        head.doubtful |= kind == Kind::Hello as u8 && !inline && head.arguments > 0;
         // Of a line, only now it is known that another argument followed.
         if kind == Kind::Auth as u8 && inline && head.pass.index < 2 {
             head.user = NONE;
@@ -222,8 +231,11 @@ impl Pass<'_> {
             }
         } else if kind == Kind::Hello as u8 && index > values {
             if word == AUTH {
+                // Of two the server may take the first, and refuse the second.
+                let twice = pass.user != 0;
                 pass.user = index + 1;
                 pass.values = index + 2;
+                self.scratch.head.doubtful |= twice;
             } else if word == SETNAME {
                 pass.name = index + 1;
                 pass.values = index + 1;
@@ -244,22 +256,34 @@ impl Pass<'_> {
         let head = &mut self.scratch.head;
         let hash = mix(head.hash, first, length, self.key);
         head.hash = mix(hash, rest, 8, self.key);
-        if self.command.kind() == Kind::Client as u8 && (word == SETNAME || word == REPLY) {
+        let kind = self.command.kind();
+        if kind == Kind::Client as u8 && (word == SETNAME || word == REPLY) {
             head.pass.last = 2;
             head.pass.name = 2;
             head.reply = if word == REPLY { EXPECTED } else { 0 };
+        } else if kind == Kind::Replconf as u8 && (word == ACK || word == GETACK) {
+            head.reply = SILENT;
         }
     }
 
     /// What comes behind `CLIENT REPLY`, or `CLIENT SETNAME`.
     #[inline(always)]
     fn reply(&mut self, word: u64) {
-        let head = &mut self.scratch.head;
-        if head.reply == 0 {
+        if self.scratch.head.reply == 0 {
             return;
         }
+        // With anything more it is refused.
+        let Head { line_end, at, arguments, .. } = self.scratch.head;
+        let alone = if line_end != 0 {
+            line_ends(&mut self.scratch.window, at)
+        } else {
+            arguments == 0
+        };
+        let head = &mut self.scratch.head;
         head.name = NONE;
-        head.reply = if word == const { self::word(b"OFF") } {
+        head.reply = if !alone {
+            0
+        } else if word == const { self::word(b"OFF") } {
             OFF
         } else if word == const { self::word(b"SKIP") } {
             SKIP

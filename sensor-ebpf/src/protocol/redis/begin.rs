@@ -20,7 +20,7 @@ impl<S: Surroundings> Answers<'_, S> {
                 Some(mode) => mode,
                 None => return 0,
             }
-        } else if kind == b'+' && self.c.marks(MONITORS) {
+        } else if kind == b'+' && (self.c.marks(MONITORS) || self.c.outstanding == 0) {
             if end - position < 2 {
                 return 0;
             }
@@ -30,7 +30,7 @@ impl<S: Surroundings> Answers<'_, S> {
                 self.asked()
             }
         } else {
-            if kind == b'+' && self.c.front.link != 0 && !self.takes(word, end - position) {
+            if (kind == b'+' || kind == b'-') && self.changes() && !self.takes(word, end - position) {
                 return 0;
             }
             self.asked()
@@ -49,7 +49,14 @@ impl<S: Surroundings> Answers<'_, S> {
         1
     }
 
-    /// Does the word say that a name was taken, or that it will be? False when that needs more bytes.
+    /// Does the front request change the connection, if it succeeds?
+    #[inline(always)]
+    fn changes(&mut self) -> bool {
+        self.c.outstanding > 0
+            && (self.c.front.link != 0 || self.c.front.limit > Kind::Client as u32)
+    }
+
+    /// Does the word say whether it did, or that it will be done? False when that needs more bytes.
     #[inline(always)]
     fn takes(&mut self, word: u64, available: u32) -> bool {
         self.c.unmark(QUEUED);
@@ -59,7 +66,11 @@ impl<S: Surroundings> Answers<'_, S> {
         if available < 8 {
             return false;
         }
-        if word == u64::from_le_bytes(*b"+QUEUED\r") {
+        // `HELLO` may have taken the name before it found that something else was wrong.
+        let halfway = word as u8 == b'-'
+            && self.c.front.limit == Kind::Hello as u32
+            && word != u64::from_le_bytes(*b"-WRONGPA");
+        if halfway || word == u64::from_le_bytes(*b"+QUEUED\r") {
             self.c.mark(QUEUED);
         }
         true
@@ -81,10 +92,11 @@ impl<S: Surroundings> Answers<'_, S> {
         self.c.front.limit as u8
     }
 
-    /// May a list be a message? In the second version of the protocol it may where a subscription was confirmed by one, or will be.
+    /// May a list be a message? In the second version of the protocol it may where a subscription was confirmed by one, or will be, and
+    /// where nothing was asked for.
     #[inline(always)]
     fn may_be_message(&mut self) -> bool {
-        self.c.marks(SUBSCRIBED) || self.is_subscribing()
+        self.c.marks(SUBSCRIBED) || self.c.outstanding == 0 || self.is_subscribing()
     }
 
     /// Is the front request one that is confirmed by messages?
@@ -134,6 +146,9 @@ impl<S: Surroundings> Answers<'_, S> {
             || word == const { of(*b"pmessage") }
             || word == const { of(*b"smessage") }
         {
+            if !is_push {
+                self.c.mark(SUBSCRIBED);
+            }
             return Some(MESSAGE);
         }
         let confirms = word == const { of(*b"subscrib") }

@@ -11,6 +11,8 @@ pub enum Kind {
     Exec,
     /// Its answer is a cursor, then a list.
     Scan,
+    /// A script, which may put data into what says elsewhere that something is done, or went wrong.
+    Script,
     /// Its answer says something of the server, and is no data.
     Quiet,
     /// `AUTH`.
@@ -33,16 +35,19 @@ pub enum Kind {
     Reset,
     /// `QUIT`.
     Quit,
+    /// `REPLCONF`: what a replica says of itself; some of it is not answered.
+    Replconf,
 }
 
 impl Kind {
     /// Back from its number.
     #[inline(always)]
     pub fn of(number: u8) -> Self {
-        const ALL: [Kind; 14] = [
+        const ALL: [Kind; 16] = [
             Kind::Data,
             Kind::Exec,
             Kind::Scan,
+            Kind::Script,
             Kind::Quiet,
             Kind::Auth,
             Kind::Hello,
@@ -54,6 +59,7 @@ impl Kind {
             Kind::Select,
             Kind::Reset,
             Kind::Quit,
+            Kind::Replconf,
         ];
         match ALL.get(number as usize) {
             Some(kind) => *kind,
@@ -64,7 +70,7 @@ impl Kind {
     /// Do the elements of its answer count?
     #[inline(always)]
     pub fn is_data(kind: u8) -> bool {
-        kind <= Kind::Scan as u8
+        kind <= Kind::Script as u8
     }
 }
 
@@ -151,6 +157,8 @@ const DATA: Command = Command::new(Kind::Data, 1);
 const NO_KEY: Command = Command::new(Kind::Data, 0);
 const QUIET: Command = Command::new(Kind::Quiet, 0);
 const NAMED_QUIET: Command = QUIET.named();
+/// `NO ONE` is another statement than a server's name, and each server one of its own: userspace wants to see each.
+const TO_A_SERVER: Command = NO_KEY.named().shows(2);
 
 /// Of names of up to eight bytes, all of one length: few comparisons for each.
 macro_rules! short {
@@ -187,7 +195,7 @@ pub fn command(first: u64, rest: u64, length: u32) -> Command {
         4 => short! { first:
             b"EXEC" => Command::new(Kind::Exec, 0),
             b"SCAN" => Command::new(Kind::Scan, BEHIND_MATCH),
-            b"EVAL" => Command::new(Kind::Data, 3).counted(),
+            b"EVAL" => Command::new(Kind::Script, 3).counted(),
             b"SAVE" => NO_KEY,
             b"WAIT" => QUIET,
             b"PING" => QUIET,
@@ -203,7 +211,7 @@ pub fn command(first: u64, rest: u64, length: u32) -> Command {
             b"HSCAN" => Command::new(Kind::Scan, 1),
             b"SSCAN" => Command::new(Kind::Scan, 1),
             b"ZSCAN" => Command::new(Kind::Scan, 1),
-            b"FCALL" => Command::new(Kind::Data, 3).counted(),
+            b"FCALL" => Command::new(Kind::Script, 3).counted(),
             b"ZDIFF" => Command::new(Kind::Data, 2).counted(),
             b"LMPOP" => Command::new(Kind::Data, 2).counted(),
             b"ZMPOP" => Command::new(Kind::Data, 2).counted(),
@@ -237,12 +245,12 @@ pub fn command(first: u64, rest: u64, length: u32) -> Command {
             b"SELECT" => Command::new(Kind::Select, 0).named(),
         },
         7 => short! { first:
-            b"EVALSHA" => Command::new(Kind::Data, 3).counted(),
-            b"EVAL_RO" => Command::new(Kind::Data, 3).counted(),
+            b"EVALSHA" => Command::new(Kind::Script, 3).counted(),
+            b"EVAL_RO" => Command::new(Kind::Script, 3).counted(),
             b"MIGRATE" => Command::new(Kind::Data, 3).shows(2),
             b"SLOWLOG" => NO_KEY.named(),
             b"FLUSHDB" => NO_KEY,
-            b"SLAVEOF" => NO_KEY.shows(2),
+            b"SLAVEOF" => TO_A_SERVER,
             b"DISCARD" => QUIET,
             b"UNWATCH" => QUIET,
             b"WAITAOF" => QUIET,
@@ -252,13 +260,13 @@ pub fn command(first: u64, rest: u64, length: u32) -> Command {
             b"MONITOR" => Command::new(Kind::Monitor, 0),
         },
         8 => short! { first:
-            b"FCALL_RO" => Command::new(Kind::Data, 3).counted(),
+            b"FCALL_RO" => Command::new(Kind::Script, 3).counted(),
             b"FUNCTION" => NO_KEY.named(),
             b"FLUSHALL" => NO_KEY,
             b"SHUTDOWN" => NO_KEY,
             b"FAILOVER" => NO_KEY,
             b"LASTSAVE" => QUIET,
-            b"REPLCONF" => QUIET,
+            b"REPLCONF" => Command::new(Kind::Replconf, 0).named(),
             b"READONLY" => QUIET,
             b"SENTINEL" => NAMED_QUIET,
         },
@@ -276,12 +284,12 @@ fn long(first: u64, rest: u64) -> Command {
         b"UNSUBSCRIBE" => Command::new(Kind::Unsubscribe, 1),
         b"PUNSUBSCRIBE" => Command::new(Kind::Unsubscribe, 1),
         b"SUNSUBSCRIBE" => Command::new(Kind::Unsubscribe, 1),
-        b"EVALSHA_RO" => Command::new(Kind::Data, 3).counted(),
+        b"EVALSHA_RO" => Command::new(Kind::Script, 3).counted(),
         b"ZINTERCARD" => Command::new(Kind::Data, 2).counted(),
         b"SINTERCARD" => Command::new(Kind::Data, 2).counted(),
         b"XREADGROUP" => Command::new(Kind::Data, BEHIND_STREAMS),
         b"RANDOMKEY" => NO_KEY,
-        b"REPLICAOF" => NO_KEY.shows(2),
+        b"REPLICAOF" => TO_A_SERVER,
         b"BGREWRITEAOF" => NO_KEY,
         b"READWRITE" => QUIET,
     }
@@ -327,7 +335,7 @@ mod tests {
 
     #[test]
     fn kinds_come_back_from_their_numbers() {
-        for number in 0..14 {
+        for number in 0..16 {
             assert_eq!(Kind::of(number) as u8, number);
         }
         assert_eq!(Kind::of(200), Kind::Data);

@@ -3,7 +3,7 @@
 use super::{
     answer::Answers,
     command::Kind,
-    follow::{Answer, FAILED, MONITORS, OUTERMOST, QUEUED, SENT_LINE},
+    follow::{Answer, FAILED, MONITORS, OUTERMOST, QUEUED, SENT_LINE, SUBSCRIBED},
     number::NULL,
     run::{self, ENTERED, REPORT},
 };
@@ -122,7 +122,8 @@ impl<S: Surroundings> Answers<'_, S> {
         if !muted {
             let outermost = upper == OUTERMOST;
             let is_upper = upper != 0 && upper == pending;
-            let counts = if null || is_error(kind) {
+            let is_data = mode == Kind::Script as u8 && !outermost;
+            let counts = if null || is_error(kind) && !is_data {
                 false
             } else if outermost || is_upper && mode == Kind::Exec as u8 {
                 is_value(kind)
@@ -164,21 +165,19 @@ impl<S: Surroundings> Answers<'_, S> {
     fn completed(&mut self, mode: u8, bytes: u64) {
         let failed = self.c.marks(FAILED);
         let request = self.c.front;
-        if mode > Kind::Client as u8 && !failed {
+        let queued = self.c.marks(QUEUED);
+        self.c.unmark(QUEUED);
+        if mode > Kind::Client as u8 && !failed && !queued {
             self.succeeded(mode, request.fingerprint);
         }
         let rows = self.c.rows;
         if !failed && request.flags == 0 && request.link == 0 && self.c.rows_reported == 0 {
             return self.completes(rows, bytes);
         }
-        let flags = if failed {
-            STATEMENT_FAILED
-        } else if self.c.marks(QUEUED) {
-            STATEMENT_SUSPENDED
-        } else {
-            0
-        };
-        self.c.unmark(QUEUED);
+        let mut flags = if queued { STATEMENT_SUSPENDED } else { 0 };
+        if failed {
+            flags |= STATEMENT_FAILED;
+        }
         outcome::complete(self.s, self.c, &completion(rows, flags));
         self.s.scratch().run.due |= REPORT;
     }
@@ -197,6 +196,8 @@ impl<S: Surroundings> Answers<'_, S> {
             self.c.front.count = 1;
             self.c.phase = Phase::Replication as u8;
             self.s.scratch().run.due |= ENTERED;
+        } else if mode == Kind::Reset as u8 {
+            self.c.unmark(SUBSCRIBED | MONITORS);
         } else if mode == Kind::Quit as u8 {
             self.s.scratch().walk.pending = true;
         }

@@ -19,6 +19,10 @@ pub const FAILED: u8 = 64;
 /// The answer at hand is no success either: the command waits for `EXEC`.
 pub const QUEUED: u8 = 128;
 
+/// In the place of MySQL's flags: the stream made no sense for a while. Where it does again may be the inside of a value that the client
+/// made up, so nobody's login is believed any more.
+pub const RESUMED: u8 = 1;
+
 /// Where an answer is. No header of it has come where all is zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub const NAME: u32 = 24;
 /// Arguments that are looked at.
 pub const LOOKED_AT: u32 = 12;
 /// Blanks in front of a word of a line; behind more it is not looked for.
-const BLANKS: u32 = 16;
+const BLANKS: u32 = 32;
 /// Sets the fingerprints of requests apart from those of texts.
 const SEED: u64 = u64::from_le_bytes(*b"Redis\0\0\0");
 
@@ -42,6 +42,8 @@ pub const OFF: u8 = 1;
 pub const SKIP: u8 = 2;
 /// All are.
 pub const ON: u8 = 3;
+/// This one is not answered, whatever was wanted: `REPLCONF ACK`.
+pub const SILENT: u8 = 4;
 
 /// A part of the window.
 #[repr(C)]
@@ -81,6 +83,8 @@ pub struct Head {
     pub reply: u8,
     /// Who logs in can't be told.
     pub doubtful: bool,
+    /// Its command is written in a way that is not taken apart: it may be any.
+    pub hidden: bool,
     /// The user who logs in.
     pub user: Span,
     /// The connection's name.
@@ -106,6 +110,7 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
     head.goes_on = false;
     head.reply = 0;
     head.doubtful = false;
+    head.hidden = false;
     head.user = NONE;
     head.name = NONE;
     head.key = NONE;
@@ -134,6 +139,11 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
     let head = &mut scratch.head;
     head.text_end = name + shown;
     let inline = head.line_end != 0;
+    if inline {
+        let hidden = is_quoted(&mut scratch.window, name, shown);
+        scratch.head.hidden = hidden;
+    }
+    let head = &mut scratch.head;
     head.end = name + length + if inline { 0 } else { 2 };
     if length > NAME {
         head.fingerprint = finish(head.hash, keys[0]);
@@ -184,11 +194,13 @@ fn frame(scratch: &mut Scratch, word: u64, position: u32, end: u32) -> Result<(u
         scratch.head.arguments = count as u32 - 1;
         return Ok((position + 8, length as u32));
     }
-    let (count, behind) = number(&mut scratch.window, position + 1);
+    // Below zero nothing follows, as with zero.
+    let sign = u32::from((word >> 8) as u8 == b'-');
+    let (count, behind) = number(&mut scratch.window, position + 1 + sign);
     if behind == 0 || behind > end {
         return Err(unread(available));
     }
-    if count == 0 || count == NULL {
+    if count == 0 || sign != 0 {
         scratch.head.end = behind;
         return Err(NOTHING);
     }
@@ -254,6 +266,10 @@ fn line(scratch: &mut Scratch, position: u32, end: u32) -> Result<(u32, u32), u3
     scratch.head.line_end = if at >= end { end } else { at + 1 };
     let position = position + blanks(&mut scratch.window, position);
     let length = token(&mut scratch.window, position);
+    if length == 0 && position < at {
+        // Who puts so many blanks in front of a word has something to hide.
+        return Err(BAD);
+    }
     if length == 0 {
         scratch.head.end = scratch.head.line_end;
         return Err(if scratch.head.goes_on { BAD } else { NOTHING });
@@ -268,13 +284,40 @@ fn line(scratch: &mut Scratch, position: u32, end: u32) -> Result<(u32, u32), u3
 pub fn blanks(window: &mut Window, at: u32) -> u32 {
     let mut blanks = 0;
     while blanks < BLANKS {
+        // As the server has it: `isspace`, but for the line's end.
         let byte = window.byte(at + blanks);
-        if byte != b' ' && byte != b'\t' {
+        if !matches!(byte, b' ' | b'\t' | b'\r' | 0x0b | 0x0c) {
             break;
         }
         blanks += 1;
     }
     blanks
+}
+
+/// Does nothing but the line's end follow at `at`?
+#[inline(always)]
+pub fn line_ends(window: &mut Window, at: u32) -> bool {
+    let blanks = blanks(window, at);
+    window.byte(at + blanks) == b'\n'
+}
+
+/// Is there a quote or a backslash in a command's name?
+#[inline(always)]
+fn is_quoted(window: &mut Window, at: u32, length: u32) -> bool {
+    let mut found = 0;
+    let mut i = 0;
+    while i < NAME {
+        let word = window.le64(at + i);
+        let quotes = swar::equal(word, b'"') | swar::equal(word, b'\'') | swar::equal(word, b'\\');
+        let left = length.wrapping_sub(i);
+        if i + 8 <= length {
+            found |= quotes;
+        } else if i < length {
+            found |= quotes & ((1 << (left * 8)) - 1);
+        }
+        i += 8;
+    }
+    found != 0
 }
 
 /// Looks for the end of a line from `head.at` on.

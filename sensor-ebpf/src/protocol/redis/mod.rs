@@ -11,7 +11,7 @@ use super::{
     Surroundings, is_parsed,
     outcome::{self, lose_track},
 };
-use crate::connection::Connection;
+use crate::connection::{Connection, Request};
 
 mod answer;
 mod arguments;
@@ -63,6 +63,12 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 #[inline(always)]
 pub fn closed<S: Surroundings>(s: &mut S, c: &mut Connection) {
     outcome::close(s, c);
+}
+
+/// Does a request change the connection, if it succeeds?
+#[inline(always)]
+pub fn changes(request: &Request) -> bool {
+    request.link != 0 || request.limit > command::Kind::Quiet as u32
 }
 
 /// May what begins with these eight bytes be a request? Of those that are lines nobody can tell.

@@ -3,10 +3,16 @@
 
 use super::{
     command::Kind,
+    follow::RESUMED,
     head::{Head, Span},
+    run,
 };
 use crate::{
-    bytes::BASE, connection::Connection, link, protocol::Surroundings, record::StartupKind,
+    bytes::BASE,
+    connection::Connection,
+    link,
+    protocol::{Surroundings, outcome},
+    record::StartupKind,
 };
 
 /// Second byte of such a record, behind the number: the user's name follows.
@@ -28,8 +34,10 @@ pub fn tell<S: Surroundings>(s: &mut S, c: &mut Connection, kind: u8) -> u8 {
         user,
         name,
         doubtful,
+        hidden,
         ..
     } = s.scratch().head;
+    let doubtful = doubtful && (kind == Kind::Auth as u8 || kind == Kind::Hello as u8) || hidden;
     let logs_in = doubtful || user.start != 0 || kind == Kind::Auth as u8;
     if !logs_in && name.start == 0 {
         return 0;
@@ -40,7 +48,7 @@ pub fn tell<S: Surroundings>(s: &mut S, c: &mut Connection, kind: u8) -> u8 {
         record(s, c, number, APPLICATION, name);
     }
     if logs_in {
-        let what = if doubtful || user.length > LONGEST {
+        let what = if doubtful || user.length > LONGEST || c.mysql.flags & RESUMED != 0 {
             DOUBT
         } else if user.start != 0 {
             USER
@@ -59,9 +67,11 @@ const NOBODY: Span = Span {
     length: 0,
 };
 
-/// Somebody may have logged in, and no answer will tell.
-#[inline(always)]
+/// Somebody may have logged in, and no answer will tell. What was done before was done by who it was.
+#[inline(never)]
 pub fn doubt<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    run::flush(s, c);
+    outcome::flush(s, c);
     record(s, c, 0, DOUBT, NOBODY);
 }
 

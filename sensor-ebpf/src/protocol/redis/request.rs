@@ -2,13 +2,13 @@
 
 use super::{
     command::{Command, Kind},
-    follow::{MONITORS, RECEIVED_LINE, SKIPS, SUBSCRIBED, UNANSWERED},
-    head::{BAD, Head, MORE, NOTHING, OFF, ON, SKIP, bulk},
+    follow::{MONITORS, RECEIVED_LINE, SKIPS, UNANSWERED},
+    head::{BAD, Head, MORE, NOTHING, OFF, ON, SILENT, SKIP, bulk},
     names, run,
 };
 use crate::{
     bytes::{CHUNK, swar},
-    connection::{Connection, PARTIAL, REQUEST_APART, Request},
+    connection::{CONNECTION_PREEXISTING, Connection, PARTIAL, Phase, REQUEST_APART, Request},
     fingerprint::CAPTURE,
     loops::{Step, repeat},
     protocol::{
@@ -29,6 +29,13 @@ const CHUNKS: u32 = 1024;
 const STEPS: u32 = CHUNKS * (CHUNK / SHORTEST + 2);
 /// Bytes of the shortest argument, or request.
 const SHORTEST: u32 = 2;
+
+/// What becomes of a request: it is answered.
+const ANSWERED: u32 = 0;
+/// Neither it is, nor the next.
+const NEITHER: u32 = 1;
+/// It alone is not.
+const ALONE: u32 = 2;
 
 /// Takes the client's bytes apart.
 #[inline(always)]
@@ -204,6 +211,8 @@ impl<S: Surroundings> Requests<'_, S> {
         } = self.s.scratch().head;
         self.consume(behind, end);
         if answer == NOTHING {
+            // For the server it was the next one.
+            self.c.unmark(SKIPS);
             return;
         }
         self.c.counts().arguments = arguments;
@@ -234,46 +243,66 @@ impl<S: Surroundings> Requests<'_, S> {
         if self.s.scratch().head.goes_on {
             self.c.mark(RECEIVED_LINE);
         }
-        let answered = kind <= Kind::Quiet as u8 || self.special(kind, &mut request);
-        if !answered || self.c.marks(UNANSWERED | SKIPS) {
-            return self.unanswered(&request, answered);
+        let hidden = self.s.scratch().head.hidden;
+        let answer = if kind <= Kind::Quiet as u8 && !hidden {
+            ANSWERED
+        } else {
+            self.special(kind, &mut request)
+        };
+        if answer != ANSWERED || self.c.marks(UNANSWERED | SKIPS) {
+            return self.unanswered(&request, answer);
         }
         self.enqueue(request);
     }
 
-    /// One that changes the connection; false when it is not answered.
+    /// One that changes the connection, or may do so: `ANSWERED`, `NEITHER` or `ALONE`.
     #[inline(always)]
-    fn special(&mut self, kind: u8, request: &mut Request) -> bool {
-        if kind == Kind::Auth as u8 || kind == Kind::Hello as u8 || kind == Kind::Client as u8 {
+    fn special(&mut self, kind: u8, request: &mut Request) -> u32 {
+        let Head { hidden, reply, .. } = self.s.scratch().head;
+        if hidden || kind == Kind::Auth as u8 || kind == Kind::Hello as u8 || kind == Kind::Client as u8 {
             request.link = names::tell(self.s, self.c, kind);
             if request.link != 0 && self.c.marks(UNANSWERED | SKIPS) {
                 // Whether it succeeds will not be known.
                 names::doubt(self.s, self.c);
             }
-            let reply = self.s.scratch().head.reply;
             if reply == OFF {
                 self.c.mark(UNANSWERED);
             } else if reply == ON {
                 self.c.unmark(UNANSWERED | SKIPS);
             }
-            return reply != SKIP;
+            return if reply == SKIP { NEITHER } else { ANSWERED };
         }
         if kind == Kind::Select as u8 {
             request.flags |= REQUEST_APART;
         } else if kind == Kind::Reset as u8 {
             request.flags |= REQUEST_APART;
-            self.c.unmark(UNANSWERED | SKIPS | SUBSCRIBED | MONITORS);
+            self.c.unmark(UNANSWERED | SKIPS);
+        } else if reply == SILENT {
+            if self.c.has(CONNECTION_PREEXISTING) && self.c.last_fingerprint == 0 {
+                // The first that is seen of it: a replica that is older than the sensor.
+                outcome::enter(self.s, self.c, Phase::Replication);
+            }
+            return ALONE;
+        } else if kind == Kind::Monitor as u8 && self.monitors() {
+            return ALONE;
         }
-        true
+        ANSWERED
+    }
+
+    /// Who sees all commands already, or is about to, gets no answer when it asks again.
+    #[inline(always)]
+    fn monitors(&mut self) -> bool {
+        self.c.marks(MONITORS)
+            || self.c.outstanding > 0 && self.c.front.limit == Kind::Monitor as u32
     }
 
     /// It is over with that it came; so is the next one, unless it is that one.
     #[inline(always)]
-    fn unanswered(&mut self, request: &Request, is_next: bool) {
-        if is_next {
-            self.c.unmark(SKIPS);
-        } else {
+    fn unanswered(&mut self, request: &Request, answer: u32) {
+        if answer == NEITHER {
             self.c.mark(SKIPS);
+        } else {
+            self.c.unmark(SKIPS);
         }
         if run::is_of_another(self.s, request.fingerprint) {
             run::flush(self.s, self.c);
@@ -295,6 +324,8 @@ impl<S: Surroundings> Requests<'_, S> {
             return;
         }
         request.started = self.s.now();
-        self.s.push(self.c, request);
+        if self.s.push(self.c, request) {
+            names::doubt(self.s, self.c);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! How a connection begins, and phases of which only bytes are counted.
 
 use super::{
-    follow::{Answer, Counts},
+    follow::{Answer, Counts, RESUMED},
     is_request,
 };
 use crate::{
     bytes::BASE,
-    connection::{Connection, Phase},
+    connection::{CONNECTION_PREEXISTING, Connection, Phase},
     protocol::{
         Surroundings,
         outcome::{self, forget_bytes, forget_response},
@@ -65,6 +65,9 @@ fn resume<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.carried = 0;
     c.ordinal = 0;
     c.unmark(u8::MAX);
+    if !c.has(CONNECTION_PREEXISTING) || c.last_fingerprint != 0 {
+        c.mysql.flags |= RESUMED;
+    }
     *c.answer() = Answer::default();
     *c.counts() = Counts::default();
     c.phase = Phase::Ready as u8;
@@ -75,9 +78,26 @@ fn resume<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
 #[inline(always)]
 pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.sent += u64::from(length);
+    let encrypted = c.phase == Phase::Encrypted as u8;
+    if encrypted && c.seen_sent == u64::from(length) && !answers_by_tls(s, length) {
+        // The client only said so.
+        outcome::enter(s, c, Phase::Blind);
+        return;
+    }
     if s.progress_due(c.sent, c.reported_at) {
         s.phase(c);
         forget_bytes(c);
         c.reported_at = s.ticks() as u32;
     }
+}
+
+/// Does the server's first word begin like a record of TLS'?
+#[inline(always)]
+fn answers_by_tls<S: Surroundings>(s: &mut S, length: u32) -> bool {
+    let take = if length > 8 { 8 } else { length };
+    if !s.read(0, take, BASE) {
+        return true;
+    }
+    let word = s.window().le64(BASE);
+    matches!(word as u8, 20..=23) && (length < 2 || (word >> 8) as u8 == 3)
 }

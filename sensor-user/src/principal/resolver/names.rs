@@ -15,16 +15,19 @@ impl Resolver {
         if claims.is_empty() {
             return false;
         }
-        if took.is_none() {
+        match took {
+            Some(true) => {}
+            // Of what nobody can tell, a part may have been taken before the rest was refused.
+            Some(false) => claims.retain(|claim| *claim == Claim::User(None)),
             // It will be seen in no answer.
-            claims.retain(|claim| matches!(claim, Claim::User(_)));
-            for claim in &mut claims {
-                *claim = Claim::User(None);
+            None => {
+                claims.retain(|claim| matches!(claim, Claim::User(_)));
+                for claim in &mut claims {
+                    *claim = Claim::User(None);
+                }
             }
         }
-        if took != Some(false) {
-            self.claimed(connection, &claims);
-        }
+        self.claimed(connection, &claims);
         true
     }
 
@@ -41,6 +44,9 @@ impl Resolver {
     }
 
     pub(super) fn claimed(&mut self, connection: u64, claims: &[Claim]) {
+        if claims.is_empty() {
+            return;
+        }
         let Some(mut session) = self
             .beginning
             .remove(&connection)

@@ -1,8 +1,11 @@
 //! Streams that are broken, or made to deceive.
 
-use super::wire::{ask, ask_bytes, bulk, list, many, text};
+use super::wire::{ask, ask_bytes, bulk, list, many, rows, text};
 use crate::{
-    connection::Phase, protocol::simulation::Simulation, random::draws, record::STATEMENT_ESTIMATED,
+    connection::{CONNECTION_PREEXISTING, Phase, QUEUE},
+    protocol::{redis::DOUBT, simulation::Simulation},
+    random::draws,
+    record::STATEMENT_ESTIMATED,
 };
 
 fn total(simulation: &Simulation) -> u64 {
@@ -196,6 +199,7 @@ fn lines_without_an_end() {
 fn a_client_that_begins_tls() {
     let mut simulation = Simulation::redis();
     simulation.received(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03");
+    simulation.sent(b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03");
     simulation.sent(&[3; 1000]);
     simulation.received(&ask(&["GET", "a"]));
     simulation.closed();
@@ -218,4 +222,149 @@ fn connections_that_are_older() {
     simulation.sent(&many('*', 10));
     simulation.closed();
     assert_eq!(total(&simulation), 10);
+}
+
+/// Who only says that TLS begins is answered in clear, and followed.
+#[test]
+fn a_client_that_pretends_to_begin_tls() {
+    let mut simulation = Simulation::redis();
+    simulation.received(b"\x16\x03 x\r\n");
+    simulation.sent(b"-ERR unknown command\r\n");
+    simulation.received(&ask(&["SMEMBERS", "a:1"]));
+    simulation.sent(&many('*', 50));
+    assert_eq!(total(&simulation), 50);
+}
+
+/// No count of arguments hides what follows it.
+#[test]
+fn requests_of_less_than_nothing() {
+    for nothing in ["*-1\r\n", "*-2\r\n", "*0\r\n", "*-10000000\r\n", "\r\n"] {
+        let mut simulation = Simulation::redis();
+        simulation.received(&[nothing.as_bytes(), &ask(&["SMEMBERS", "a:1"])].concat());
+        simulation.sent(&many('*', 50));
+        assert_eq!(rows(&simulation, "SMEMBERS a:1"), (1, 50), "{nothing}");
+    }
+}
+
+/// Deeper than what is kept apart, answers are data, whatever was asked for last.
+#[test]
+fn nobody_hides_in_a_deep_pipeline() {
+    let mut simulation = Simulation::redis();
+    let mut asked = Vec::new();
+    for _ in 0..QUEUE {
+        asked.extend(b"PING\r\nGET a:1\r\n");
+    }
+    asked.extend(b"PING\r\n");
+    for _ in 0..100 {
+        asked.extend(ask(&["LRANGE", "l:1", "0", "-1"]));
+    }
+    asked.extend(ask(&["AUTH", "ann", "x"]));
+    simulation.received(&asked);
+    for _ in 0..QUEUE {
+        simulation.sent(b"+PONG\r\n$1\r\nv\r\n");
+    }
+    simulation.sent(b"+PONG\r\n");
+    for _ in 0..100 {
+        simulation.sent(&many('*', 50));
+    }
+    simulation.sent(b"+OK\r\n");
+    simulation.closed();
+    assert_eq!(total(&simulation), QUEUE as u64 + 5000);
+    let doubts = simulation.emitted().startups;
+    assert!(
+        doubts.iter().any(|record| record[..2] == [0, DOUBT]),
+        "a login that was lost"
+    );
+}
+
+/// What is not answered is not waited for, and what is over is over, so that no answer is taken for another's.
+#[test]
+fn nobody_shifts_answers() {
+    let steps: [(&[&[&str]], &[u8]); 7] = [
+        (&[&["REPLCONF", "ACK", "1"]], b""),
+        (&[&["REPLCONF", "GETACK", "*"]], b""),
+        (&[&["MONITOR"], &["MONITOR"], &["RESET"]], b"+OK\r\n+RESET\r\n"),
+        (
+            &[&["SUBSCRIBE", "c"], &["RESET"]],
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n+RESET\r\n",
+        ),
+        (
+            &[&["MULTI"], &["MONITOR"], &["DISCARD"]],
+            b"+OK\r\n+QUEUED\r\n+OK\r\n",
+        ),
+        (
+            &[&["CLIENT", "REPLY", "SKIP", "x"]],
+            b"-ERR wrong number of arguments\r\n",
+        ),
+        (&[&["CLIENT", "REPLY", "SKIP"], &[]], b""),
+    ];
+    for (requests, answers) in steps {
+        let mut simulation = Simulation::redis();
+        let asked: Vec<u8> = requests.iter().flat_map(|words| ask(words)).collect();
+        simulation.received(&asked);
+        if !answers.is_empty() {
+            simulation.sent(answers);
+        }
+        for _ in 0..3 {
+            simulation.received(&ask(&["PING"]));
+            simulation.sent(b"+PONG\r\n");
+            simulation.received(&ask(&["LRANGE", "l:1", "0", "-1"]));
+            simulation.sent(&list('*', &[b"message", b"a", b"b"]));
+        }
+        simulation.closed();
+        assert_eq!(rows(&simulation, "LRANGE l:1"), (3, 9), "{requests:?}");
+        assert_eq!(rows(&simulation, "PING"), (3, 0), "{requests:?}");
+    }
+}
+
+/// A script can put data into a word, or into errors.
+#[test]
+fn data_in_words_of_a_script() {
+    let script = ["EVAL", "return 1", "1", "user:1"];
+    for (answer, expected) in [
+        (&b"+ann@example.org\r\n"[..], 1),
+        (b"+OK\r\n", 0),
+        (b"*2\r\n-ann\r\n-bob\r\n", 2),
+        (b"-ERR no\r\n", 0),
+        // In a list all that is something counts.
+        (b"*2\r\n+OK\r\n+O\r\n", 2),
+    ] {
+        for cut in 0..answer.len() {
+            let mut simulation = Simulation::redis();
+            simulation.received(&ask(&script));
+            if cut > 0 {
+                simulation.sent(&answer[..cut]);
+            }
+            simulation.sent(&answer[cut..]);
+            assert_eq!(total(&simulation), expected, "{}", answer.escape_ascii());
+        }
+    }
+}
+
+/// A replica that is older than the sensor speaks first of how far it is.
+#[test]
+fn a_replica_that_is_older() {
+    let mut simulation = Simulation::redis();
+    simulation.connection.phase = Phase::Blind as u8;
+    simulation.connection.set(CONNECTION_PREEXISTING);
+    simulation.received(&ask(&["REPLCONF", "ACK", "4711"]));
+    simulation.sent(&ask(&["SET", "user:1:email", "ann@example.org"]));
+    simulation.closed();
+    assert_eq!(simulation.connection.phase, Phase::Replication as u8);
+    assert_eq!(total(&simulation), 0);
+}
+
+/// A subscriber that is older: what nobody asked for is a message.
+#[test]
+fn a_subscriber_that_is_older() {
+    let mut simulation = Simulation::redis();
+    simulation.connection.phase = Phase::Blind as u8;
+    simulation.connection.set(CONNECTION_PREEXISTING);
+    simulation.received(&ask(&["PING"]));
+    simulation.sent(&list('*', &[b"pong", b""]));
+    for _ in 0..5 {
+        simulation.sent(&list('*', &[b"message", b"news", b"text"]));
+    }
+    simulation.closed();
+    assert_eq!(total(&simulation), 5);
 }

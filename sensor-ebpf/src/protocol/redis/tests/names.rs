@@ -87,7 +87,8 @@ fn logins_are_told_with_their_ends() {
             (2, STATEMENT_FAILED),
             (3, 0),
             (4, 0),
-            (5, STATEMENT_FAILED)
+            // It may have been taken before the rest was refused.
+            (5, STATEMENT_FAILED | STATEMENT_SUSPENDED)
         ]
     );
     assert!(
@@ -213,4 +214,57 @@ fn values_never_leave() {
             assert!(simulation.connection.front.count <= 1);
         }
     }
+}
+
+/// Where nobody can tell who logs in, it is said.
+#[test]
+fn doubts() {
+    let many: Vec<&str> = ["HELLO", "3"]
+        .into_iter()
+        .chain(["SETNAME", "a"].into_iter().cycle().take(12))
+        .chain(["AUTH", "bob", "x"])
+        .collect();
+    for request in [
+        ask(&many),
+        ask(&["HELLO", "3", "AUTH", "bob", "x", "AUTH", "carl", "x"]),
+        b"\"AUTH\" bob x\r\n".to_vec(),
+        b"A\"UTH\" bob x\r\n".to_vec(),
+        b"\"\\x41UTH\" bob x\r\n".to_vec(),
+        b"AUTH bob \"x\"\r\n".to_vec(),
+    ] {
+        let simulation = converse(&[request.clone()], &[b"+OK\r\n"]);
+        let (names, ends) = told(&simulation);
+        let what: Vec<u8> = names.iter().map(|(_, what, _)| *what).filter(|what| *what != APPLICATION).collect();
+        assert_eq!(what, [DOUBT], "{}", request.escape_ascii());
+        assert_eq!(ends.len(), 1);
+    }
+    // Blanks are what the server takes for them.
+    for request in [&b"AUTH\rann\rx\r\n"[..], b"\x0bAUTH \x0cann   x\r\n"] {
+        let simulation = converse(&[request.to_vec()], &[b"+OK\r\n"]);
+        assert_eq!(told(&simulation).0, [(1, USER, "ann".to_owned())]);
+    }
+    // Neither is a login.
+    let simulation = converse(&[b"CLIENT SETNAME \"my app\"\r\n".to_vec()], &[b"+OK\r\n"]);
+    assert_eq!(told(&simulation).0, []);
+    // It may have taken the name before something else was wrong.
+    let hello = ask(&["HELLO", "3", "AUTH", "bob", "x"]);
+    for (answer, flags) in [
+        (&b"-WRONGPASS invalid\r\n"[..], STATEMENT_FAILED),
+        (b"-ERR Syntax error\r\n", STATEMENT_FAILED | STATEMENT_SUSPENDED),
+    ] {
+        let simulation = converse(std::slice::from_ref(&hello), &[answer]);
+        assert_eq!(told(&simulation).1, [(1, flags)]);
+    }
+}
+
+/// Once the stream made no sense, what looks like a login may be a value that the client made up.
+#[test]
+fn no_login_is_believed_once_the_stream_was_lost() {
+    let mut simulation = Simulation::redis();
+    simulation.received(b"*1\r\n:1\r\n");
+    simulation.sent(b"-ERR\r\n");
+    simulation.received(&ask(&["AUTH", "bob", "x"]));
+    simulation.sent(b"+OK\r\n");
+    let (names, _) = told(&simulation);
+    assert_eq!(names, [(1, DOUBT, String::new())]);
 }

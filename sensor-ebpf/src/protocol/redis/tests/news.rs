@@ -1,14 +1,7 @@
 //! What nobody asked for by itself: messages, lines of a monitor, news; and answers that do not come.
 
-use super::wire::{ask, bulk, list, many, text};
+use super::wire::{ask, bulk, list, many, text, rows};
 use crate::{connection::Phase, protocol::simulation::Simulation};
-
-fn rows(simulation: &Simulation, statement: &str) -> (u64, u64) {
-    text(simulation)
-        .iter()
-        .filter(|(text, _)| text == statement)
-        .fold((0, 0), |sum, (_, sums)| (sum.0 + sums[0], sum.1 + sums[1]))
-}
 
 fn in_pieces(simulation: &mut Simulation, bytes: &[u8], size: usize) {
     for piece in bytes.chunks(size) {

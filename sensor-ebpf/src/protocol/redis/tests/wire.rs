@@ -78,3 +78,11 @@ pub fn words(text: &str) -> String {
     }
     words.join(" ")
 }
+
+/// Queries and rows of a statement, by its words.
+pub fn rows(simulation: &Simulation, statement: &str) -> (u64, u64) {
+    text(simulation)
+        .iter()
+        .filter(|(text, _)| text == statement)
+        .fold((0, 0), |sum, (_, sums)| (sum.0 + sums[0], sum.1 + sums[1]))
+}
