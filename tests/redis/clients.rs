@@ -284,6 +284,16 @@ fn against_the_server(
             .entry(command.unwrap_or_default().to_owned())
             .or_insert(0) += one.value as u64;
     }
+    for command in seen.keys() {
+        differences.check(
+            &format!(
+                "{}: a command that the server has not run: {command}",
+                kind.name()
+            ),
+            &true,
+            &calls.contains_key(command),
+        );
+    }
     for (command, calls) in calls {
         // Asked for by this test, refused without a count (CLIENT SETINFO before version 7.2), called by scripts.
         if !["INFO", "CLIENT", "STRLEN", "CONFIG"].contains(&command.as_str()) {

@@ -98,6 +98,8 @@ fn copies_and_tls_are_told_by_their_bytes() {
         "{copied} bytes left by one user: {thief:?}, {:?}",
         tally(&series, "thief")
     );
+    differences.check("rows of a copy", &0, &thief.rows_returned);
+    differences.nothing_unseen(&series, &["encrypted", "replication"]);
     differences.check(
         "of clients",
         &Some(&(100, 0)),

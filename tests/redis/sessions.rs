@@ -28,7 +28,7 @@ fn gets(series: &[Series]) -> BTreeMap<(String, String), (u64, u64)> {
             _ => {}
         }
     }
-    found.retain(|_, (queries, _)| *queries > 0);
+    found.retain(|_, (queries, rows)| *queries + *rows > 0);
     found
 }
 

@@ -137,7 +137,9 @@ impl Live {
         self.kernel.attach()?;
         self.pipeline.resolver.begins();
         if let Err(error) = self.kernel.list_sockets(&self.servers) {
-            log::warn!("{error:#}: who asks over a unix socket of Redis' is unknown until it logs in");
+            log::warn!(
+                "{error:#}: who asks over a unix socket of Redis' is unknown until it logs in"
+            );
         }
         log::info!("attached: {}", self.kernel.family.place());
         if let Some(lost) = self.kernel.family.lost() {

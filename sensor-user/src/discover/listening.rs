@@ -44,7 +44,10 @@ pub fn of(pid: u32) -> io::Result<Listening> {
 /// When its descriptors can't be read: it is gone, or another user's.
 pub fn inodes(pid: u32) -> io::Result<Vec<u32>> {
     let sockets = sockets(&PathBuf::from(format!("/proc/{pid}")))?;
-    Ok(sockets.iter().filter_map(|inode| inode.parse().ok()).collect())
+    Ok(sockets
+        .iter()
+        .filter_map(|inode| inode.parse().ok())
+        .collect())
 }
 
 /// Inodes of a process's sockets.

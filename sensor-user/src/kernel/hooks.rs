@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use btf_rs::Btf;
 
-use super::{ask, offsets, privileges};
+use super::{ask, offsets, preemption, privileges};
 use crate::config::kernel::Hooks;
 
 /// A rung of the ladder.
@@ -87,7 +87,11 @@ impl Family {
     /// What is lost with it, compared with the best; nothing when nothing is.
     pub fn lost(self) -> Option<&'static str> {
         match self {
-            Self::TpBtf | Self::Fexit => None,
+            Self::TpBtf => None,
+            Self::Fexit => preemption::is_full().then_some(
+                "as this kernel preempts at any time (preempt=full), two operations may meet on one processor: such are not \
+                 seen (data_access.sensor.bpf.misses), or read wrongly; boot with preempt=voluntary",
+            ),
             Self::SysExit => Some(
                 "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \
                  splice or io_uring are not counted as opaque, but not at all",

@@ -215,14 +215,25 @@ impl Kernel {
         let Some(older) = &mut self.older else {
             return Ok(());
         };
-        for server in servers.iter().filter(|server| server.system == DbSystem::Redis) {
-            let sockets = discover::listening::inodes(server.pid)
-                .with_context(|| format!("cannot list the sockets of {} (/proc/{}/fd)", server.name, server.pid))?;
+        for server in servers
+            .iter()
+            .filter(|server| server.system == DbSystem::Redis)
+        {
+            let sockets = discover::listening::inodes(server.pid).with_context(|| {
+                format!(
+                    "cannot list the sockets of {} (/proc/{}/fd)",
+                    server.name, server.pid
+                )
+            })?;
             for inode in sockets {
-                older.insert(inode, 1, 0).context("cannot note the sockets that are there")?;
+                older
+                    .insert(inode, 1, 0)
+                    .context("cannot note the sockets that are there")?;
             }
         }
-        older.insert(LISTED, 1, 0).context("cannot note the sockets that are there")
+        older
+            .insert(LISTED, 1, 0)
+            .context("cannot note the sockets that are there")
     }
 
     /// Has probes on the TLS libraries of these servers, and on no others.

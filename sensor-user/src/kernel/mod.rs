@@ -7,6 +7,7 @@ pub mod load;
 pub mod offsets;
 pub mod plans;
 pub mod pod;
+mod preemption;
 pub mod privileges;
 mod registers;
 mod test_run;

@@ -54,7 +54,8 @@ impl Claims {
         }
         let waiting = self.0.entry(connection).or_default();
         let last = waiting.claims.last().map(|(last, _)| *last);
-        let again = last != Some(*number) && waiting.claims.iter().any(|(other, _)| other == number);
+        let again =
+            last != Some(*number) && waiting.claims.iter().any(|(other, _)| other == number);
         if waiting.claims.len() == WAITING || again {
             waiting.crowded = true;
             waiting.claims.clear();
@@ -73,7 +74,11 @@ impl Claims {
         if waiting.crowded {
             return vec![Claim::User(None)];
         }
-        let Some(last) = waiting.claims.iter().rposition(|(other, _)| *other == number) else {
+        let Some(last) = waiting
+            .claims
+            .iter()
+            .rposition(|(other, _)| *other == number)
+        else {
             return Vec::new();
         };
         let claims = waiting
@@ -136,7 +141,11 @@ mod tests {
             claims.told(1, &[&[i + 1, b'U'][..], b"(other)\x1b"].concat());
         }
         assert!(claims.0[&1].claims.is_empty());
-        assert_eq!(claims.answered(1, 200), [Claim::User(None)], "too many to tell them apart");
+        assert_eq!(
+            claims.answered(1, 200),
+            [Claim::User(None)],
+            "too many to tell them apart"
+        );
         claims.closed(1);
         claims.told(1, b"\x01U(other)\x1b");
         assert_eq!(claims.answered(1, 1), [user("\"(other)\\u{1b}\"")]);

@@ -45,7 +45,9 @@ pub fn analyse(text: &[u8], truncated: bool, plain: bool) -> Vec<Shape> {
         tokens.pop();
     }
     let is_semicolon = |token: &Token| sql.get(token.start..token.end) == Some(";");
-    let cut = truncated.then(|| tokens.last().map(|token| token.end)).flatten();
+    let cut = truncated
+        .then(|| tokens.last().map(|token| token.end))
+        .flatten();
     let mut shapes: Vec<Shape> = tokens
         .split(is_semicolon)
         .filter(|tokens| !tokens.is_empty())

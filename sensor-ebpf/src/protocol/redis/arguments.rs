@@ -3,8 +3,8 @@
 use super::{
     command::{BEHIND_MATCH, BEHIND_STREAMS, Command, Kind},
     head::{
-        Head, LOOKED_AT, MORE, NONE, OFF, ON, SILENT, SKIP, Span, TAKEN, blanks, bulk, capitals, line_ends,
-        take_key, token,
+        Head, LOOKED_AT, MORE, NONE, OFF, ON, SILENT, SKIP, Span, TAKEN, blanks, bulk, capitals,
+        line_ends, take_key, token,
     },
 };
 use crate::{
@@ -273,7 +273,12 @@ impl Pass<'_> {
             return;
         }
         // With anything more it is refused.
-        let Head { line_end, at, arguments, .. } = self.scratch.head;
+        let Head {
+            line_end,
+            at,
+            arguments,
+            ..
+        } = self.scratch.head;
         let alone = if line_end != 0 {
             line_ends(&mut self.scratch.window, at)
         } else {

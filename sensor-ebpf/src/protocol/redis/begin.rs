@@ -30,7 +30,8 @@ impl<S: Surroundings> Answers<'_, S> {
                 self.asked()
             }
         } else {
-            if (kind == b'+' || kind == b'-') && self.changes() && !self.takes(word, end - position) {
+            if (kind == b'+' || kind == b'-') && self.changes() && !self.takes(word, end - position)
+            {
                 return 0;
             }
             self.asked()

@@ -153,8 +153,7 @@ impl Visitor for Relations {
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Unclear> {
-        let parts: Option<Vec<&Ident>> =
-            relation.0.iter().map(ObjectNamePart::as_ident).collect();
+        let parts: Option<Vec<&Ident>> = relation.0.iter().map(ObjectNamePart::as_ident).collect();
         match parts {
             Some(parts) => self.table(&parts),
             None => ControlFlow::Break(Unclear),
@@ -186,18 +185,42 @@ mod tests {
         for (sql, expected) in [
             ("SELECT * FROM customers WHERE id = 5", "customers"),
             ("SELECT 1 FROM dual", ""),
-            ("SELECT a FROM `it's`.`t` x, u AS y STRAIGHT_JOIN v", "it's.t u v"),
-            ("SELECT a FROM t WHERE b = (SELECT MAX(c) FROM u WHERE u.a = t.a)", "t u"),
-            ("SELECT EXTRACT(YEAR FROM d), TRIM(BOTH 'x' FROM e) FROM t", "t"),
+            (
+                "SELECT a FROM `it's`.`t` x, u AS y STRAIGHT_JOIN v",
+                "it's.t u v",
+            ),
+            (
+                "SELECT a FROM t WHERE b = (SELECT MAX(c) FROM u WHERE u.a = t.a)",
+                "t u",
+            ),
+            (
+                "SELECT EXTRACT(YEAR FROM d), TRIM(BOTH 'x' FROM e) FROM t",
+                "t",
+            ),
             ("SELECT a FROM (SELECT b FROM t) d JOIN u USING (b)", "t u"),
-            ("SELECT a FROM t FORCE INDEX (i) ORDER BY b LIMIT 5, 10", "t"),
-            ("SELECT /*!40001 SQL_NO_CACHE */ * FROM `customers`", "customers"),
+            (
+                "SELECT a FROM t FORCE INDEX (i) ORDER BY b LIMIT 5, 10",
+                "t",
+            ),
+            (
+                "SELECT /*!40001 SQL_NO_CACHE */ * FROM `customers`",
+                "customers",
+            ),
             ("SELECT a FROM t /*! JOIN secret ON 1 = 1 */", "t secret"),
             ("(SELECT a FROM t) UNION ALL (SELECT b FROM u)", "t u"),
-            ("INSERT INTO t (a) SELECT b FROM u ON DUPLICATE KEY UPDATE a = 1", "t u"),
+            (
+                "INSERT INTO t (a) SELECT b FROM u ON DUPLICATE KEY UPDATE a = 1",
+                "t u",
+            ),
             ("REPLACE INTO t VALUES (1)", "t"),
-            ("UPDATE t JOIN u ON t.a = u.a SET t.b = 1 WHERE u.c = 'x'", "t u"),
-            ("DELETE c FROM customers c JOIN u ON c.a = u.a", "customers u"),
+            (
+                "UPDATE t JOIN u ON t.a = u.a SET t.b = 1 WHERE u.c = 'x'",
+                "t u",
+            ),
+            (
+                "DELETE c FROM customers c JOIN u ON c.a = u.a",
+                "customers u",
+            ),
             ("SELECT a FROM t WHERE b IN (?, ?) AND c = ?", "t"),
             ("TABLE customers", "customers"),
             ("SELECT 1 UNION TABLE customers", "customers"),
@@ -212,9 +235,18 @@ mod tests {
         for (sql, expected) in [
             ("WITH x AS (SELECT * FROM t) SELECT * FROM x", "t"),
             ("WITH t AS (SELECT * FROM t) SELECT * FROM t", "t"),
-            ("WITH a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT * FROM A, b", "b"),
-            ("WITH RECURSIVE r AS (SELECT 1 UNION SELECT a FROM r JOIN t) SELECT * FROM r", "t"),
-            ("SELECT * FROM t WHERE a IN (WITH t AS (SELECT * FROM u) SELECT * FROM t)", "t u"),
+            (
+                "WITH a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT * FROM A, b",
+                "b",
+            ),
+            (
+                "WITH RECURSIVE r AS (SELECT 1 UNION SELECT a FROM r JOIN t) SELECT * FROM r",
+                "t",
+            ),
+            (
+                "SELECT * FROM t WHERE a IN (WITH t AS (SELECT * FROM u) SELECT * FROM t)",
+                "t u",
+            ),
             ("WITH x AS (SELECT 1) SELECT * FROM crm.x", "crm.x"),
         ] {
             check(sql, expected);

@@ -563,7 +563,11 @@ fn large_ones_in_a_pipeline() {
         simulation.received(&asked);
         let mut rest = &answered[..];
         while !rest.is_empty() {
-            let most = if round == 0 { 65_536 } else { 1 + draw(150_000) };
+            let most = if round == 0 {
+                65_536
+            } else {
+                1 + draw(150_000)
+            };
             let (piece, behind) = rest.split_at(most.min(rest.len()));
             simulation.sent(piece);
             rest = behind;

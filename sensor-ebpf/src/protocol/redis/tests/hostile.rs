@@ -283,7 +283,10 @@ fn nobody_shifts_answers() {
     let steps: [(&[&[&str]], &[u8]); 7] = [
         (&[&["REPLCONF", "ACK", "1"]], b""),
         (&[&["REPLCONF", "GETACK", "*"]], b""),
-        (&[&["MONITOR"], &["MONITOR"], &["RESET"]], b"+OK\r\n+RESET\r\n"),
+        (
+            &[&["MONITOR"], &["MONITOR"], &["RESET"]],
+            b"+OK\r\n+RESET\r\n",
+        ),
         (
             &[&["SUBSCRIBE", "c"], &["RESET"]],
             b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n+RESET\r\n",

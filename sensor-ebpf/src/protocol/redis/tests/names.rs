@@ -234,7 +234,11 @@ fn doubts() {
     ] {
         let simulation = converse(&[request.clone()], &[b"+OK\r\n"]);
         let (names, ends) = told(&simulation);
-        let what: Vec<u8> = names.iter().map(|(_, what, _)| *what).filter(|what| *what != APPLICATION).collect();
+        let what: Vec<u8> = names
+            .iter()
+            .map(|(_, what, _)| *what)
+            .filter(|what| *what != APPLICATION)
+            .collect();
         assert_eq!(what, [DOUBT], "{}", request.escape_ascii());
         assert_eq!(ends.len(), 1);
     }
@@ -250,7 +254,10 @@ fn doubts() {
     let hello = ask(&["HELLO", "3", "AUTH", "bob", "x"]);
     for (answer, flags) in [
         (&b"-WRONGPASS invalid\r\n"[..], STATEMENT_FAILED),
-        (b"-ERR Syntax error\r\n", STATEMENT_FAILED | STATEMENT_SUSPENDED),
+        (
+            b"-ERR Syntax error\r\n",
+            STATEMENT_FAILED | STATEMENT_SUSPENDED,
+        ),
     ] {
         let simulation = converse(std::slice::from_ref(&hello), &[answer]);
         assert_eq!(told(&simulation).1, [(1, flags)]);

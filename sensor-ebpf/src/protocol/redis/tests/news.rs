@@ -1,6 +1,6 @@
 //! What nobody asked for by itself: messages, lines of a monitor, news; and answers that do not come.
 
-use super::wire::{ask, bulk, list, many, text, rows};
+use super::wire::{ask, bulk, list, many, rows, text};
 use crate::{connection::Phase, protocol::simulation::Simulation};
 
 fn in_pieces(simulation: &mut Simulation, bytes: &[u8], size: usize) {
