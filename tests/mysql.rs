@@ -23,13 +23,29 @@ DELIMITER //
 CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END//
 ";
 
+/// Programs and drivers.
+const CLIENTS: [&str; 6] = [
+    "mysql.py",
+    "mysql.js",
+    "mysql_connector.py",
+    "Mariadb.java",
+    "mariadb",
+    "dump",
+];
+/// Of these, what asks for much besides when it connects: it keeps count of statements on `items`.
+const TALKATIVE: [&str; 2] = ["mysql_connector.py", "Mariadb.java"];
+
 /// Is MariaDB followed on the hooks that are used here? What is promised otherwise, another test says.
 fn is_followed(turn: &Turn) -> bool {
     !is_lowest_rung(turn)
 }
 
 fn server() -> MariaDb {
-    let server = MariaDb::start(&["--userstat=1"]);
+    server_with(&[])
+}
+
+fn server_with(arguments: &[&str]) -> MariaDb {
+    let server = MariaDb::start(&[&["--userstat=1"], arguments].concat());
     server.sql(SCHEMA);
     server
 }
@@ -70,6 +86,11 @@ fn script(name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume 
         let mut node = Command::new("node");
         node.env("NODE_PATH", tools.join("node/node_modules"));
         node
+    } else if name.ends_with(".java") {
+        let mut java = Command::new("java");
+        java.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg("/usr/share/java/mariadb-java-client.jar");
+        java
     } else {
         Command::new(tools.join("venv/bin/python"))
     };
@@ -144,20 +165,22 @@ fn every_client_over_every_socket() {
     }
     let server = server();
     let transports = [("unix", unix(&server)), ("ipv4", server.ipv4())];
-    let clients = ["mysql.py", "mysql.js", "mariadb", "dump"];
-    for client in clients {
+    let name = |client: &str, transport: &str| {
+        format!("{}_{transport}", client.replace('.', "_")).to_lowercase()
+    };
+    for client in CLIENTS {
         for (transport, _) in &transports {
-            user(
-                &server,
-                &format!("{}_{transport}", client.replace('.', "_")),
-            );
+            user(&server, &name(client, transport));
         }
     }
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let mut runs = Vec::new();
-    for client in clients {
+    for client in CLIENTS {
         for (transport, endpoint) in &transports {
-            let user = format!("{}_{transport}", client.replace('.', "_"));
+            if client == "Mariadb.java" && *transport == "unix" {
+                continue;
+            }
+            let user = name(client, transport);
             let relay = (*transport == "ipv4").then(|| Relay::start(endpoint));
             let endpoint = relay.as_ref().map_or(endpoint, Relay::endpoint);
             let mut counted = match client {
@@ -210,6 +233,19 @@ fn every_client_over_every_socket() {
             if (table.rows_returned, counted.rows_returned) != (5000, 5000) {
                 writeln!(differences, "{user}: {by_statement:#?}").expect("write");
             }
+        } else if TALKATIVE.contains(&client) {
+            let by_statement = Volume::by_statement(&series, "shop", &user);
+            let own = by_statement
+                .get("SELECT items")
+                .copied()
+                .unwrap_or_default();
+            if (own.queries, own.rows_returned) != (counted.queries, counted.rows_returned) {
+                writeln!(
+                    differences,
+                    "{user}: counted {counted:?}, got {by_statement:#?}"
+                )
+                .expect("write");
+            }
         } else if got != counted {
             writeln!(differences, "{user}: counted {counted:?}, got {got:?}").expect("write");
         }
@@ -248,25 +284,38 @@ fn every_client_over_every_socket() {
     );
 }
 
+/// A thread for each connection, or a few for all, which hand connections on to each other.
 #[test]
 fn many_connections_of_one_process_at_once() {
     let turn = Turn::take();
     if !is_followed(&turn) {
         return;
     }
-    let server = server();
-    user(&server, "crowd");
-    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
-    let counted = script("mysql.py", &server.ipv4(), "crowd", &["100"]);
-    let left = script("mysql.py", &unix(&server), "crowd", &["50"]);
-    let output = finish(&server, sensor);
-    let got = counts(&output.metrics(), "crowd");
+    let pool = ["--thread-handling=pool-of-threads", "--thread-pool-size=2"];
+    let servers = [("crowd", server()), ("pool", server_with(&pool))];
+    for (name, server) in &servers {
+        user(server, name);
+    }
     assert_eq!(
-        got.rows_returned,
-        counted.rows_returned + left.rows_returned
+        servers[1].1.sql("SELECT @@thread_handling"),
+        "pool-of-threads"
     );
-    assert_eq!(got.rows_returned, rows_sent(&server, "crowd"));
-    assert_eq!(got.queries, counted.queries + left.queries);
+    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
+    let counted = servers.each_ref().map(|(name, server)| {
+        let counted = script("mysql.py", &server.ipv4(), name, &["100"]);
+        let more = script("mysql.py", &unix(server), name, &["50"]);
+        server.wait_until_idle();
+        (
+            counted.rows_returned + more.rows_returned,
+            counted.queries + more.queries,
+        )
+    });
+    let series = finish(&servers[0].1, sensor).metrics();
+    for ((name, server), counted) in servers.iter().zip(counted) {
+        let got = counts(&series, name);
+        assert_eq!((got.rows_returned, got.queries), counted, "{name}");
+        assert_eq!(got.rows_returned, rows_sent(server, name), "{name}");
+    }
 }
 
 #[test]

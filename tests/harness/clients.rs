@@ -3,10 +3,10 @@
 //! What `cargo xtask setup` installs for them (exact versions; the tests fail, naming this, when one is missing):
 //!
 //! - Debian packages: postgresql, postgresql-contrib, openssl, python3-venv, nodejs, npm, default-jdk-headless (11 or
-//!   newer), libpostgresql-jdbc-java; for MariaDB mariadb-server and mariadb-client; for
-//!   Redis redis-server and redis-tools
+//!   newer), libpostgresql-jdbc-java; for MariaDB mariadb-server, mariadb-client and
+//!   libmariadb-java; for Redis redis-server and redis-tools
 //! - `target/tools/venv` (`python3 -m venv`): psycopg and psycopg-binary 3.3.9 (with typing_extensions 4.16.0), PyMySQL 1.2.4,
-//!   redis 8.1.0
+//!   mysql-connector-python 26.10.0, redis 8.1.0
 //! - `target/tools/node` (`npm install --prefix`): pg@8.23.1 pg-cursor@2.22.0 pg-query-stream@4.17.0 mysql2@3.24.6 ioredis@5.11.1
 //! - `target/tools/valkey`: valkey-server and valkey-tools of Debian 12's backports, unpacked
 

@@ -99,6 +99,7 @@ pub const CLIENTS: &[Need] = &[
     program("npm", "npm"),
     program("default-jdk-headless", "javac"),
     installed("libpostgresql-jdbc-java"),
+    installed("libmariadb-java"),
     // Stands between clients and servers.
     program("pgbouncer", "pgbouncer"),
     // In which `sensor top` is tried.
@@ -123,6 +124,7 @@ pub const PYTHON: &[(&str, &str)] = &[
     ("psycopg-binary", "3.3.9"),
     ("typing_extensions", "4.16.0"),
     ("PyMySQL", "1.2.4"),
+    ("mysql-connector-python", "26.10.0"),
     ("redis", "8.1.0"),
     // Receivers of telemetry: one on the official protobuf definitions, and a collector.
     ("oteltest", "0.49.0"),

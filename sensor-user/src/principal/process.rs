@@ -162,14 +162,16 @@ impl Stat {
 
 /// `/proc` counts from boot, the kernel's records leave out the time asleep.
 fn began_as_monotonic(ticks: u64) -> u64 {
-    let now = |clock| {
-        clock_gettime(clock).map_or(0, |time| {
-            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
-                + u64::try_from(time.tv_nsec()).unwrap_or(0)
-        })
-    };
     let asleep = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
     (ticks * 10_000_000).saturating_sub(asleep)
+}
+
+/// In nanoseconds.
+fn now(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |time| {
+        u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+            + u64::try_from(time.tv_nsec()).unwrap_or(0)
+    })
 }
 
 /// At most so many bytes, escaped.
@@ -222,7 +224,7 @@ mod tests {
         let gone = peer(u32::MAX, 5, Until::Process(1), true);
         assert_eq!((gone.uid, gone.login_uid), (5, UNSET));
         let own = |time| peer(std::process::id(), 5, Until::Moment(time), true).pid;
-        assert_eq!(own(now()), std::process::id());
+        assert_eq!(own(now(ClockId::CLOCK_MONOTONIC)), std::process::id());
         assert_eq!(own(own_beginning().saturating_sub(1_000_000_000)), 0);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     arguments,
     command::{self, Command, UPPER},
-    number::{self, NULL, number},
+    number::{self, number},
     pattern,
 };
 use crate::{

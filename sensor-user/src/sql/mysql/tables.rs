@@ -112,12 +112,11 @@ impl Relations {
     fn named(&mut self, body: &SetExpr) -> ControlFlow<Unclear> {
         match body {
             SetExpr::Table(table) => {
-                let parts: Vec<Ident> = [&table.schema_name, &table.table_name]
+                let parts: Vec<&Ident> = [&table.schema_name, &table.table_name]
                     .into_iter()
                     .flatten()
-                    .map(|name| Ident::new(name.clone()))
                     .collect();
-                self.table(&parts.iter().collect::<Vec<_>>())
+                self.table(&parts)
             }
             SetExpr::SetOperation { left, right, .. } => {
                 self.named(left)?;
