@@ -72,8 +72,8 @@ fn of(statement: Statement<'_>, plain: Option<bool>) -> Shape {
     let mut operation = statement.operation();
     let known = plain.and_then(|plain| known_tables(&statement, plain));
     let parsed = known.is_some();
-    if parsed && operation.is_empty() {
-        // `TABLE name`, `(SELECT …) UNION …`.
+    if operation.is_empty() && (parsed || statement.is(0, &["TABLE"])) {
+        // `(SELECT …) UNION …`, `TABLE name`.
         operation = "SELECT".to_owned();
     }
     let tables = known.unwrap_or_else(|| statement.tables(&operation));
@@ -90,8 +90,20 @@ fn of(statement: Statement<'_>, plain: Option<bool>) -> Shape {
     }
 }
 
+/// What may stand between a verb and its table; the grammar takes it for one.
+const MODIFIERS: [&str; 5] = [
+    "LOW_PRIORITY",
+    "HIGH_PRIORITY",
+    "DELAYED",
+    "QUICK",
+    "IGNORE",
+];
+
 /// Tables by the grammar, which takes a backslash in a literal for an escape.
 fn known_tables(statement: &Statement<'_>, plain: bool) -> Option<Vec<String>> {
+    if statement.is(1, &MODIFIERS) {
+        return None;
+    }
     let (first, last) = (statement.tokens.first()?, statement.tokens.last()?);
     let sql = statement.sql.get(first.start..last.end)?;
     (!plain || !sql.contains('\\'))
