@@ -2,7 +2,7 @@
 //!
 //! A reply that is a string counts one row, a status, a number, an error and a null none; of a reply that is an array, a set
 //! or a map, each leaf that is no null and no error is a row. The cursor in front of what the SCAN family returns is none; each element
-//! of an EXEC's reply counts as a reply of its own. A message that a subscriber is sent, and a line of MONITOR, is a
+//! of an EXEC's reply counts as a reply of its own; of a script's any status but `OK` is a row, and each error in an array. A message that a subscriber is sent, and a line of MONITOR, is a
 //! query and a row.
 
 use std::{
@@ -47,7 +47,14 @@ impl Reply {
         if QUIET.contains(&command) {
             return 0;
         }
+        let is_script = matches!(
+            command,
+            "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL"
+        );
         match self {
+            // A script can put data into any of these.
+            Self::Many(parts) if is_script => parts.iter().map(Self::of_script).sum(),
+            Self::Status(text) if is_script => u64::from(text != "OK"),
             Self::Many(parts) => match command {
                 "EXEC" => parts.iter().map(|part| part.rows("")).sum(),
                 "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" => parts[1..].iter().map(Self::leaves).sum(),
@@ -55,6 +62,14 @@ impl Reply {
             },
             Self::Text(_) | Self::Other(_) => 1,
             _ => 0,
+        }
+    }
+
+    fn of_script(&self) -> u64 {
+        match self {
+            Self::Error(_) => 1,
+            Self::Many(parts) | Self::Push(parts) => parts.iter().map(Self::of_script).sum(),
+            _ => self.leaves(),
         }
     }
 

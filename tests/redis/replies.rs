@@ -270,6 +270,8 @@ fn script(_: &Redis, endpoint: &Endpoint, user: &str) -> Tally {
     client.command(&["EVAL", "return 'text'", "0"]);
     client.command(&["EVAL", "return {}", "0"]);
     client.command(&["EVAL", "return {ok='fine'}", "0"]);
+    client.command(&["EVAL", "return {ok='OK'}", "0"]);
+    client.command(&["EVAL", "return {{err='a'}, {err='b'}, {ok='c'}}", "0"]);
     client.command(&["EVAL", "return redis.call('GET', KEYS[1])", "1", &list]);
     let sha = client.command(&["SCRIPT", "LOAD", nested]).text();
     client.command(&["EVALSHA", &sha, "1", &list, CANARY]);

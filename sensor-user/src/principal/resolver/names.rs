@@ -22,9 +22,7 @@ impl Resolver {
             // It will be seen in no answer.
             None => {
                 claims.retain(|claim| matches!(claim, Claim::User(_)));
-                for claim in &mut claims {
-                    *claim = Claim::User(None);
-                }
+                claims.fill(Claim::User(None));
             }
         }
         self.claimed(connection, &claims);

@@ -232,7 +232,7 @@ fn doubts() {
         b"\"\\x41UTH\" bob x\r\n".to_vec(),
         b"AUTH bob \"x\"\r\n".to_vec(),
     ] {
-        let simulation = converse(&[request.clone()], &[b"+OK\r\n"]);
+        let simulation = converse(std::slice::from_ref(&request), &[b"+OK\r\n"]);
         let (names, ends) = told(&simulation);
         let what: Vec<u8> = names
             .iter()
