@@ -144,11 +144,6 @@ fn with_postgres_canaries(text: &str) -> Option<String> {
 /// The text without quotes of its own, and with literals where it says. Such a text can't hide that they are literals, only leave
 /// them in a comment.
 fn with_mysql_canaries(text: &[u8], plain: bool) -> Vec<u8> {
-    // A database's name is taken as it stands, and shown.
-    let text = match text {
-        [b'u' | b'U', rest @ ..] => rest,
-        text => text,
-    };
     let literals = [
         format!("'{CANARY}'"),
         format!("'it''s {CANARY}'"),
@@ -169,6 +164,13 @@ fn with_mysql_canaries(text: &[u8], plain: bool) -> Vec<u8> {
             with.push(b' ');
         }
         with.extend(piece.iter().filter(|byte| !b"'\"`\\".contains(byte)));
+    }
+    // A database's name is taken as it stands, and shown.
+    if with
+        .get(..4)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"USE "))
+    {
+        with.insert(0, b' ');
     }
     with
 }
