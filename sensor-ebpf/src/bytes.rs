@@ -132,9 +132,23 @@ impl Window {
         })
     }
 
+    /// Fills all from `position` on, so that what is read beyond a copy's end makes a difference.
+    #[cfg(all(not(target_arch = "bpf"), any(test, feature = "simulation")))]
+    pub fn spoil(&mut self, position: u32, byte: u8) {
+        self.data[position as usize..].fill(byte);
+    }
+
     /// Pointer to `position`, with at least 64 readable bytes behind it.
     #[inline(always)]
     pub fn at(&mut self, position: u32) -> *mut u8 {
+        // The mask is for the verifier: nobody counts on it.
+        #[cfg(all(not(target_arch = "bpf"), any(test, feature = "simulation")))]
+        assert!(position <= MASK, "outside of the window: {position}");
+        self.somewhere(position)
+    }
+
+    #[inline(always)]
+    fn somewhere(&mut self, position: u32) -> *mut u8 {
         let position = opaque(position) & MASK;
         // SAFETY: masked to less than the array's length less the slack.
         unsafe { self.data.as_mut_ptr().add(position as usize) }
@@ -182,6 +196,27 @@ impl Window {
     pub fn le64(&mut self, position: u32) -> u64 {
         // SAFETY: eight bytes lie within the slack.
         unsafe { load64(self.at(position)) }
+    }
+
+    /// Like [`Self::byte`], of a position that may lie outside of the window: then any byte of it.
+    #[inline(always)]
+    pub fn byte_or_any(&mut self, position: u32) -> u8 {
+        // SAFETY: `somewhere` gives readable memory.
+        unsafe { self.somewhere(position).read() }
+    }
+
+    /// Like [`Self::be32`], of such a position.
+    #[inline(always)]
+    pub fn be32_or_any(&mut self, position: u32) -> u32 {
+        // SAFETY: eight bytes lie within the slack.
+        u32::from_be(unsafe { load64(self.somewhere(position)) } as u32)
+    }
+
+    /// Like [`Self::le64`], of such a position.
+    #[inline(always)]
+    pub fn le64_or_any(&mut self, position: u32) -> u64 {
+        // SAFETY: eight bytes lie within the slack.
+        unsafe { load64(self.somewhere(position)) }
     }
 
     /// Writes eight bytes.

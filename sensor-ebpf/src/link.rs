@@ -38,7 +38,7 @@ pub fn find(window: &mut Window, start: u32, end: u32) -> u32 {
     let mut quote = end - last;
     if !is_traceparent(window, quote) {
         let opened = opening(window, quote);
-        if window.le64(opened.wrapping_sub(8)) != ESTATE {
+        if window.le64_or_any(opened.wrapping_sub(8)) != ESTATE {
             return 0;
         }
         quote = opened.wrapping_sub(BETWEEN);
@@ -61,9 +61,9 @@ pub fn find(window: &mut Window, start: u32, end: u32) -> u32 {
 #[inline(always)]
 fn is_traceparent(window: &mut Window, quote: u32) -> bool {
     let value = quote.wrapping_sub(LENGTH);
-    window.le64(value.wrapping_sub(13)) == TRACEPAR
-        && window.le64(value.wrapping_sub(8)) == PARENT
-        && window.byte(quote) == b'\''
+    window.le64_or_any(value.wrapping_sub(13)) == TRACEPAR
+        && window.le64_or_any(value.wrapping_sub(8)) == PARENT
+        && window.byte_or_any(quote) == b'\''
 }
 
 /// Behind the quote that opens the value which ends at `quote`.
@@ -72,7 +72,7 @@ fn opening(window: &mut Window, quote: u32) -> u32 {
     let mut at = quote;
     let mut passed = 0;
     while passed < TRACESTATE {
-        let word = window.le64(at.wrapping_sub(8)).swap_bytes();
+        let word = window.le64_or_any(at.wrapping_sub(8)).swap_bytes();
         let length = swar::length(swar::mask_before(swar::equal(word, b'\'')));
         at = at.wrapping_sub(length);
         if length < 8 {

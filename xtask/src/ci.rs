@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use crate::test;
+use crate::{fuzz, test};
 
-/// The same as `cargo xtask test`.
+/// `cargo xtask test`, then `cargo xtask fuzz`.
 pub fn ci() -> Result<()> {
-    test::test(&test::Arguments::default())
+    test::test(&test::Arguments::default())?;
+    fuzz::fuzz(&fuzz::Arguments::default())
 }

@@ -12,6 +12,7 @@ mod command;
 mod cross;
 mod demo;
 mod eval;
+mod fuzz;
 mod look;
 mod mariadb;
 mod packages;
@@ -59,7 +60,9 @@ enum Verb {
     Look,
     /// Run the integration tests on other kernels, in a virtual machine.
     Vm(vm::Arguments),
-    /// What continuous integration runs: the same as `test`.
+    /// Feed made-up input to every parser, two at a time, and fail on the first that does something wrong.
+    Fuzz(fuzz::Arguments),
+    /// What continuous integration runs: `test`, then `fuzz`.
     Ci,
 }
 
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Eval(arguments) => eval::eval(&arguments),
         Verb::Look => look::look(),
         Verb::Vm(arguments) => vm::vm(&arguments),
+        Verb::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Verb::Ci => ci::ci(),
     };
     match result {

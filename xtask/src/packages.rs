@@ -33,7 +33,10 @@ pub const BUILD: &[Need] = &[
     installed("libclang-dev"),
 ];
 
-/// The same for aarch64: headers and libraries come with the compiler.
+/// To build fuzzers: libFuzzer is written in C++.
+pub const FUZZ: &[Need] = &[program("g++", "g++")];
+
+/// The same as [`BUILD`] for aarch64: headers and libraries come with the compiler.
 pub const CROSS: &[Need] = &[
     program("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
     installed("libc6-dev-arm64-cross"),
@@ -152,6 +155,8 @@ pub const NODE: &[(&str, &str)] = &[
     ("ioredis", "5.11.1"),
 ];
 
+/// Builds fuzzers.
+pub const CARGO_FUZZ: &str = "0.13.2";
 /// The linker of the kernel programs. Later versions need a system LLVM with headers.
 pub const BPF_LINKER: &str = "0.10.3";
 /// Major version of LLVM that it is made for; compiler and linker of the kernel programs must agree on it.

@@ -9,7 +9,9 @@ use crate::{packages, progress::Progress};
 mod clients;
 pub mod cross;
 mod debian;
+pub mod fuzz;
 mod linker;
+mod program;
 mod toolchain;
 
 pub use toolchain::chosen as kernel_toolchain;
@@ -47,6 +49,14 @@ pub fn setup(arguments: &Arguments) -> Result<()> {
     install(&progress, arguments.purpose)?;
     eprintln!("everything is there {}", progress.total());
     Ok(())
+}
+
+/// Installs what fuzzers are built with.
+pub fn fuzzers(progress: &Progress) -> Result<()> {
+    let needs = [packages::BUILD, packages::FUZZ].concat();
+    progress.quiet("Debian packages", || debian::install(&needs))?;
+    progress.quiet("Rust toolchain for the kernel programs", toolchain::install)?;
+    progress.quiet("cargo-fuzz", fuzz::install)
 }
 
 /// Installs a trace page and a browser; returns the Python that has the page.

@@ -34,6 +34,8 @@ pub fn test(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
     setup::install(&progress, For::Test)?;
     cargo(&progress, &["fmt", "--all", "--check"], &[])?;
+    let fuzzers = ["fmt", "--check", "--manifest-path", "tests/fuzz/Cargo.toml"];
+    cargo(&progress, &fuzzers, &[])?;
     cargo(
         &progress,
         &[

@@ -33,6 +33,11 @@ pub fn eval() -> PathBuf {
     root().join("target/eval")
 }
 
+/// What fuzzers are built to, and what they find.
+pub fn fuzz() -> PathBuf {
+    root().join("target/fuzz")
+}
+
 /// Logs of commands whose output is not shown.
 pub fn logs() -> PathBuf {
     root().join("target/xtask/logs")

@@ -31,7 +31,8 @@ pub fn parameters<P: Picker>(picker: &mut P, plan: u64, start: u32, end: u32, ke
     keyer.begin(counted + 2, end, keys);
     keyer.formats = start + 2;
     keyer.formats_count = formats;
-    keyer.count = window.be32(counted) >> 16;
+    // So many formats may lie beyond the message: then nothing is picked below.
+    keyer.count = window.be32_or_any(counted) >> 16;
     let behind = u32::from(plan.tail);
     keyer.from = u32::from(plan.param);
     keyer.to = keyer.count.wrapping_sub(behind);
@@ -99,7 +100,8 @@ impl<P: Picker> Step for Bound<'_, P> {
         let format = if keyer.formats_count == 0 {
             0
         } else {
-            let place = if keyer.formats_count == 1 { 0 } else { at };
+            // One is for all; a server refuses any other number that is not that of the parameters.
+            let place = if at < keyer.formats_count { at } else { 0 };
             window.be32(keyer.formats + place * 2) >> 16
         };
         if format == 1 && (length == 2 || length == 4 || length == 8) {

@@ -13,8 +13,8 @@ pub mod outcome;
 mod pieces;
 pub mod postgres;
 pub mod redis;
-#[cfg(test)]
-mod simulation;
+#[cfg(all(not(target_arch = "bpf"), any(test, feature = "simulation")))]
+pub mod simulation;
 mod tail;
 mod text;
 

@@ -2,8 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
+mod script;
+
+pub use script::Script;
+
 use crate::{
-    bytes::BASE,
+    bytes::{BASE, CHUNK},
     connection::{Connection, PARTIAL, Phase, Protocol, QUEUE, REQUEST_SYNC, Request},
     fingerprint::{Dialect, Hashed, fingerprint},
     link,
@@ -13,6 +17,7 @@ use crate::{
     record::StartupKind,
     scratch::Scratch,
     sqlstate,
+    tags::{self, Names},
 };
 
 /// What left the parser.
@@ -40,21 +45,34 @@ pub struct Emitted {
 
 /// One simulated connection.
 pub struct Simulation {
+    /// Its state.
     pub connection: Connection,
     surroundings: Memory,
+    /// Bytes sent, bytes received.
+    given: (u64, u64),
+    #[cfg(test)]
+    kept: script::Kept,
 }
 
 /// Where the server's buffer lies.
 const ADDRESS: u64 = 0x7f00_0000_0000;
 
+/// Last place of the window that bytes are copied to.
+const LAST_COPIED: u32 = 0x1fff;
+
 struct Memory {
     scratch: Box<Scratch>,
+    /// What the working memory holds that no operation put there.
+    garbage: u8,
     operation: Vec<u8>,
     /// The server's buffer, which each send fills from the front.
     buffer: Vec<u8>,
     clock: u64,
     names: HashMap<u64, u64>,
     plans: HashMap<u64, u64>,
+    /// That of all other statements, zero for none.
+    plan: u64,
+    tags: Names,
     queue: VecDeque<Request>,
     partial: Vec<u8>,
     skim_after: u64,
@@ -70,11 +88,14 @@ impl Simulation {
             connection: Connection::NEW,
             surroundings: Memory {
                 scratch: Scratch::boxed(),
+                garbage: 0xaa,
                 operation: Vec::new(),
                 buffer: Vec::new(),
                 clock: 0,
                 names: HashMap::new(),
                 plans: HashMap::new(),
+                plan: 0,
+                tags: Names::default(),
                 queue: VecDeque::new(),
                 partial: Vec::new(),
                 skim_after,
@@ -82,6 +103,9 @@ impl Simulation {
                 merged: <[Merged; merged::WAYS as usize]>::default(),
                 emitted: Emitted::default(),
             },
+            given: (0, 0),
+            #[cfg(test)]
+            kept: script::Kept::default(),
         }
     }
 
@@ -116,44 +140,96 @@ impl Simulation {
         self.surroundings.plans.insert(fingerprint, plan.pack());
     }
 
+    /// The same for every fingerprint.
+    pub fn plan_for_all(&mut self, plan: Plan) {
+        self.surroundings.plan = plan.pack();
+    }
+
+    /// These tags are looked for.
+    pub fn tags(&mut self, names: Names) {
+        self.surroundings.tags = names;
+    }
+
+    /// What other operations have left in the working memory, which all connections share: no result may hang on it.
+    pub fn garbage(&mut self, byte: u8) {
+        self.surroundings.garbage = byte;
+    }
+
     /// The server reads these bytes.
     pub fn received(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        self.keep(false, bytes);
         self.surroundings.operation = bytes.to_vec();
-        let (s, c) = (&mut self.surroundings, &mut self.connection);
-        if c.protocol == Protocol::MySql as u8 {
-            mysql::received(s, c, bytes.len() as u32);
-        } else if c.protocol == Protocol::Redis as u8 {
-            redis::received(s, c, bytes.len() as u32);
-        } else {
-            postgres::received(s, c, bytes.len() as u32);
-        }
+        self.operation(bytes.len() as u32, false);
     }
 
     /// The server writes these bytes.
     pub fn sent(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        self.keep(true, bytes);
         self.surroundings.operation = bytes.to_vec();
         let buffer = &mut self.surroundings.buffer;
         buffer.resize(buffer.len().max(bytes.len()), 0);
         buffer[..bytes.len()].copy_from_slice(bytes);
+        self.operation(bytes.len() as u32, true);
+    }
+
+    /// The server reads or writes so many bytes, which can't be looked at: their page is not in memory.
+    pub fn unreadable(&mut self, length: u32, is_sent: bool) {
+        self.surroundings.operation.clear();
+        self.operation(length, is_sent);
+    }
+
+    fn operation(&mut self, length: u32, is_sent: bool) {
+        let given = &mut self.given;
+        *(if is_sent { &mut given.0 } else { &mut given.1 }) += u64::from(length);
+        let garbage = self.surroundings.garbage;
+        self.surroundings.scratch.window.spoil(0, garbage);
         let (s, c) = (&mut self.surroundings, &mut self.connection);
         if c.protocol == Protocol::MySql as u8 {
-            mysql::sent(s, c, bytes.len() as u32);
+            let take = if is_sent {
+                mysql::sent
+            } else {
+                mysql::received
+            };
+            take(s, c, length);
         } else if c.protocol == Protocol::Redis as u8 {
-            redis::sent(s, c, bytes.len() as u32);
+            let take = if is_sent {
+                redis::sent
+            } else {
+                redis::received
+            };
+            take(s, c, length);
+        } else if is_sent {
+            postgres::sent(s, c, length);
         } else {
-            postgres::sent(s, c, bytes.len() as u32);
+            postgres::received(s, c, length);
         }
     }
 
     /// The server finds nothing to read.
     pub fn wants_input(&mut self) {
-        self.surroundings.operation.clear();
+        #[cfg(test)]
+        self.keep(false, &[]);
+        self.without_data();
         postgres::wants_input(&mut self.surroundings, &mut self.connection);
+    }
+
+    #[cfg(test)]
+    fn keep(&mut self, is_sent: bool, bytes: &[u8]) {
+        let simulated = (&self.connection, self.surroundings.skim_after);
+        self.kept.operation(simulated, is_sent, bytes);
+    }
+
+    fn without_data(&mut self) {
+        let garbage = self.surroundings.garbage;
+        self.surroundings.scratch.window.spoil(0, garbage);
+        self.surroundings.operation.clear();
     }
 
     /// The connection ends.
     pub fn closed(&mut self) {
-        self.surroundings.operation.clear();
+        self.without_data();
         let (s, c) = (&mut self.surroundings, &mut self.connection);
         if c.protocol == Protocol::MySql as u8 {
             mysql::closed(s, c);
@@ -200,6 +276,11 @@ impl Simulation {
         }
         totals.sort();
         totals
+    }
+
+    /// All bytes that were sent and received.
+    pub fn given(&self) -> (u64, u64) {
+        self.given
     }
 
     /// All bytes that records account for: sent, received.
@@ -273,9 +354,11 @@ impl Surroundings for Memory {
     }
 
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool {
+        // As `Window::copy_at` wants it.
+        assert!(position <= LAST_COPIED && length <= CHUNK);
         let Some(bytes) = self
             .operation
-            .get(offset as usize..(offset + length) as usize)
+            .get(offset as usize..offset as usize + length as usize)
         else {
             return false;
         };
@@ -283,7 +366,7 @@ impl Surroundings for Memory {
             self.scratch.window.set(position + i as u32, *byte);
         }
         // What lies behind must not matter.
-        self.scratch.window.set(position + length, 0xaa);
+        self.scratch.window.spoil(position + length, self.garbage);
         true
     }
 
@@ -292,8 +375,10 @@ impl Surroundings for Memory {
     }
 
     fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool {
-        let start = (address - ADDRESS) as usize;
-        let Some(bytes) = self.buffer.get(start..start + length as usize) else {
+        assert!(position <= LAST_COPIED && length <= CHUNK);
+        let start = address.wrapping_sub(ADDRESS) as usize;
+        let end = start.wrapping_add(length as usize);
+        let Some(bytes) = self.buffer.get(start..end) else {
             return false;
         };
         for (i, byte) in bytes.iter().enumerate() {
@@ -319,6 +404,10 @@ impl Surroundings for Memory {
         let keys = self.keys();
         let scratch = &mut self.scratch;
         scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
+        let end = start + scratch.hashed.length;
+        if self.tags[tags::LENGTH as usize] != 0 && tags::find(scratch, start, end, &self.tags) {
+            scratch.hashed.fingerprint = tags::mark(scratch, scratch.hashed.fingerprint, keys[0]);
+        }
         scratch.hashed
     }
 
@@ -488,7 +577,7 @@ impl Surroundings for Memory {
     }
 
     fn restore_partial(&mut self, position: u32, length: u32) -> bool {
-        assert!(position >= BASE);
+        assert!((BASE..=LAST_COPIED).contains(&position));
         assert_eq!(self.partial.len(), length as usize);
         for (i, byte) in self.partial.iter().enumerate() {
             self.scratch.window.set(position + i as u32, *byte);
@@ -501,7 +590,7 @@ impl Surroundings for Memory {
     }
 
     fn plan(&mut self, fingerprint: u64) -> u64 {
-        self.plans.get(&fingerprint).copied().unwrap_or(0)
+        self.plans.get(&fingerprint).copied().unwrap_or(self.plan)
     }
 
     fn pick(

@@ -69,7 +69,7 @@ fn sockets(process: &Path) -> io::Result<HashSet<String>> {
 }
 
 /// Ports of those sockets that listen, from a table such as `/proc/net/tcp`.
-fn tcp_ports(table: &str, sockets: &HashSet<String>) -> Vec<u16> {
+pub fn tcp_ports(table: &str, sockets: &HashSet<String>) -> Vec<u16> {
     let mut ports = Vec::new();
     for line in table.lines().skip(1) {
         // number, local address:port, remote, state, queues, timer, retransmissions, uid, timeout, inode …
@@ -86,7 +86,7 @@ fn tcp_ports(table: &str, sockets: &HashSet<String>) -> Vec<u16> {
 }
 
 /// Paths of those sockets that listen, from `/proc/net/unix`.
-fn unix_sockets(table: &str, sockets: &HashSet<String>) -> Vec<PathBuf> {
+pub fn unix_sockets(table: &str, sockets: &HashSet<String>) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for line in table.lines().skip(1) {
         // address, references, protocol, flags, type, state, inode, path

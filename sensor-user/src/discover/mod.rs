@@ -130,7 +130,11 @@ fn postmasters(commands: &[String]) -> impl Iterator<Item = u32> {
 
 /// Command name and parent of a process.
 pub fn command_and_parent(pid: u32) -> Option<(String, u32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    of_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same from `/proc/PID/stat`.
+pub fn of_stat(stat: &str) -> Option<(String, u32)> {
     // pid (comm) state ppid …: the name may hold blanks and parentheses.
     let open = stat.find('(')?;
     let close = stat.rfind(')')?;

@@ -59,7 +59,7 @@ fn library(pid: u32, maps: &str) -> Tls {
 }
 
 /// Path of the first executable mapping of an OpenSSL library.
-fn mapped(maps: &str) -> Option<&str> {
+pub fn mapped(maps: &str) -> Option<&str> {
     maps.lines().find_map(|line| {
         // address perms offset dev inode path
         let mut rest = line;

@@ -101,7 +101,7 @@ extern "C" fn crossing(value: u64) -> u64 {
 }
 
 /// Where in its file an address lies, by `/proc/PID/maps`.
-fn offset(maps: &str, address: u64) -> Option<u64> {
+pub fn offset(maps: &str, address: u64) -> Option<u64> {
     maps.lines().find_map(|line| {
         // begin-end rights offset device inode path
         let mut fields = line.split_ascii_whitespace();
@@ -110,7 +110,9 @@ fn offset(maps: &str, address: u64) -> Option<u64> {
         let (begin, end) = (hexadecimal(begin)?, hexadecimal(end)?);
         let offset = hexadecimal(fields.nth(1)?)?;
         let path = fields.nth(2)?;
-        ((begin..end).contains(&address) && path.starts_with('/')).then(|| address - begin + offset)
+        ((begin..end).contains(&address) && path.starts_with('/'))
+            .then(|| (address - begin).checked_add(offset))
+            .flatten()
     })
 }
 

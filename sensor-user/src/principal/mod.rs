@@ -11,11 +11,11 @@ mod local;
 mod mysql;
 mod pooler;
 pub mod process;
-mod redis;
+pub mod redis;
 pub mod resolver;
 pub mod role;
 pub mod startup;
-mod title;
+pub mod title;
 pub mod users;
 
 use identity::Field;

@@ -140,16 +140,22 @@ pub fn peer(pid: u32, uid: u32, until: Until, command_lines: bool) -> Process {
 }
 
 /// Fields of `/proc/PID/stat`.
-struct Stat {
-    command: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Command name.
+    pub command: String,
     /// Ticks of a hundredth since boot.
-    began: u64,
+    pub began: u64,
 }
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let stat = String::from_utf8_lossy(&stat);
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Reads the table; `None` when it is none.
+    pub fn parse(stat: &[u8]) -> Option<Self> {
+        let stat = String::from_utf8_lossy(stat);
         // pid (comm) state …: the name may hold blanks and parentheses.
         let (open, close) = (stat.find('(')?, stat.rfind(')')?);
         let began = stat.get(close + 1..)?.split_whitespace().nth(19)?;

@@ -47,7 +47,7 @@ fn title(pid: u32) -> Option<Vec<u8>> {
 const BEGIN: &[u8] = b"postgres: ";
 
 /// `None` unless the title is of this connection and says one thing only: with blanks in names it may say several.
-fn parse(title: &[u8], client: ClientAddress, port: u16) -> Option<Named> {
+pub fn parse(title: &[u8], client: ClientAddress, port: u16) -> Option<Named> {
     let rest = title.strip_prefix(BEGIN)?;
     let mut words: Vec<&[u8]> = rest.split(|byte| *byte == b' ').collect();
     // cluster_name ends with a colon.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     Egress, EgressRoute, Shape,
     postgres::{
-        LONGEST_NORMALISED, LONGEST_TEXT,
+        LONGEST_NORMALISED, LONGEST_SUMMARY, LONGEST_TEXT,
         lex::{Kind, Token},
         render::Style,
         scan::Statement,
@@ -31,7 +31,12 @@ pub fn analyse(text: &[u8], truncated: bool, plain: bool) -> Vec<Shape> {
         let text: Arc<str> = format!("USE {}", clean(database)).into();
         return vec![Shape {
             operation: "USE".into(),
-            summary: text.clone(),
+            // A name of nothing but escapes is several times as long as it was.
+            summary: if text.len() > LONGEST_SUMMARY {
+                "USE".into()
+            } else {
+                text.clone()
+            },
             text,
             parsed: true,
             ..Shape::default()

@@ -43,7 +43,7 @@ pub(super) const LONGEST_NORMALISED: usize = 4 * 1024;
 /// Longest normalised text of what did not parse.
 const LONGEST_FALLBACK: usize = 1024;
 /// Longest `db.query.summary`, from OpenTelemetry's semantic conventions.
-const LONGEST_SUMMARY: usize = 255;
+pub(super) const LONGEST_SUMMARY: usize = 255;
 
 /// Analyses the text of one simple-query message or one Parse message. Returns one [`Shape`] per statement, in order
 /// (several for `SELECT 1; SELECT 2`), at least one always.

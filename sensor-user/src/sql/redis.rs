@@ -161,7 +161,9 @@ fn egress(operation: &str, arguments: &[&[u8]]) -> Option<Egress> {
 
 /// The database that follows, when the shape is that of a `SELECT`.
 pub fn uses(shape: &Shape) -> Option<Arc<str>> {
-    let number = shape.text.strip_prefix("SELECT ")?;
+    let behind = shape.text.strip_prefix("SELECT ")?;
+    // Of a line nobody knows how much of it there is, so that it seems to go on.
+    let number = behind.split(' ').next()?;
     (&*shape.operation == "SELECT").then(|| number.into())
 }
 

@@ -74,7 +74,7 @@ impl Tags {
     }
 }
 
-/// Without percent-encoding. What is none stands for itself, as does a comma: two pairs must not look like one.
+/// Without percent-encoding. What is none stands for itself. A comma is encoded, or stays so: one pair must not look like two.
 fn decoded(value: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(value.len());
     let mut rest = value;
@@ -90,6 +90,10 @@ fn decoded(value: &[u8]) -> Vec<u8> {
             Some(byte) => {
                 decoded.push(byte);
                 rest = &behind[2..];
+            }
+            None if *first == b',' => {
+                decoded.extend(b"%2C");
+                rest = behind;
             }
             None => {
                 decoded.push(*first);
@@ -123,6 +127,10 @@ mod tests {
             // One value is not two.
             (
                 "application='a%2Cuser=boss'",
+                Some("application=a%2Cuser=boss"),
+            ),
+            (
+                "application='a,user=boss'",
                 Some("application=a%2Cuser=boss"),
             ),
             ("route='/x'", None),

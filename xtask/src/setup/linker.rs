@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::toolchain::Toolchain;
+use super::{program, toolchain::Toolchain};
 use crate::{
     command::{self, command},
     packages::{BPF_LINKER, LLVM, PINNED_RUST},
@@ -20,28 +20,7 @@ use crate::{
 pub fn install() -> Result<String> {
     let root = workspace::tools().join("linker");
     let binary = root.join("bin/bpf-linker");
-    let present = is_present(&root, &binary);
-    if !present {
-        let mut cargo = command("cargo");
-        cargo
-            // Not in the workspace, whose settings are none of its business.
-            .current_dir("/")
-            .args([
-                "install",
-                "bpf-linker",
-                "--locked",
-                "--force",
-                "--version",
-                BPF_LINKER,
-                "--root",
-            ])
-            .arg(&root)
-            .arg("--target-dir")
-            .arg(root.join("build"));
-        command::logged(&mut cargo, "bpf-linker")?;
-        // Only the binary is needed further on.
-        let _ = fs::remove_dir_all(root.join("build"));
-    }
+    let present = program::install("bpf-linker", BPF_LINKER, &root)?;
     let library = library()?;
     let script = write_script(&binary, &library)?;
     let version = command::output(command(&script).arg("--version")).with_context(|| {
@@ -56,13 +35,6 @@ pub fn install() -> Result<String> {
         version.trim(),
         if present { "all there" } else { "installed" }
     ))
-}
-
-/// Whether cargo has put this very version there.
-fn is_present(root: &Path, binary: &Path) -> bool {
-    let wanted = format!("\"bpf-linker {BPF_LINKER} ");
-    binary.is_file()
-        && fs::read_to_string(root.join(".crates.toml")).is_ok_and(|list| list.contains(&wanted))
 }
 
 /// The folder of a rustup toolchain that has the linker's LLVM as a shared library.

@@ -1,6 +1,6 @@
 //! Packets: framing, commands, numbers, and what the server's answers begin with.
 
-use crate::bytes::Window;
+use crate::{bytes::Window, protocol::Surroundings};
 
 /// Length of a packet's header: three bytes of length, one that counts packets.
 pub const HEADER: u32 = 4;
@@ -27,6 +27,20 @@ pub mod command {
     pub const CLONE: u8 = 0x20;
     pub const GROUP_REPLICATION: u8 = 0x21;
     pub const STMT_BULK_EXECUTE: u8 = 0xfa;
+}
+
+/// Bytes that are read of a packet at the most, whatever its length, without a look at where it ends.
+const SHORT: u32 = 32;
+
+/// What lies behind a piece is of other operations: nothing of it gets into a packet that is shorter than it says.
+#[inline(always)]
+pub fn end_piece<S: Surroundings>(s: &mut S) {
+    let end = s.scratch().walk.end;
+    let mut at = 0;
+    while at < SHORT {
+        s.window().set_le64(end + at, 0);
+        at += 8;
+    }
 }
 
 /// Is there such a command?

@@ -95,7 +95,11 @@ impl<S: Surroundings> Packets<'_, S> {
         }
         self.c.received_skip = 0;
         let (offset, rest) = (offset + skip, rest - skip);
-        pieces::received(self.s, self.c, offset, rest)
+        if !pieces::received(self.s, self.c, offset, rest) {
+            return false;
+        }
+        packets::end_piece(self.s);
+        true
     }
 
     /// A header, or a body; false when nothing is left to do.

@@ -95,7 +95,11 @@ impl<S: Surroundings> Step for Packets<'_, S> {
                 return true;
             }
         }
-        pieces::next_sent(self.s, self.c)
+        if !pieces::next_sent(self.s, self.c) {
+            return false;
+        }
+        packets::end_piece(self.s);
+        true
     }
 }
 

@@ -147,6 +147,10 @@ fn a_change_of_database_is_known() {
         assert_eq!(uses(&one(sql)).as_deref(), Some(database), "{sql}");
     }
     assert_eq!(uses(&one("SELECT 1")), None);
+    // However long the name is when it can be shown, a summary has a longest.
+    let odd = one(&format!("USE {}", "\u{1}".repeat(64)));
+    assert!(uses(&odd).is_some_and(|name| name.len() > LONGEST_SUMMARY));
+    assert_eq!(&*odd.summary, "USE");
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn ways_out() {
 fn databases_and_writes() {
     assert_eq!(uses(&of(&["SELECT", "3"])).as_deref(), Some("3"));
     assert_eq!(uses(&of(&["SELECT", "abc"])).as_deref(), Some("?"));
+    assert_eq!(uses(&analyse(b"SELECT 3")).as_deref(), Some("3"));
     assert_eq!(uses(&of(&["GET", "a"])), None);
     assert!(writes(&of(&["SET", "a", "b"])) && writes(&of(&["lpop", "a"])));
     assert!(!writes(&of(&["GET", "a"])) && !writes(&of(&["nothing"])));

@@ -548,3 +548,38 @@ fn random_bytes_are_all_accounted_for() {
         assert_eq!(simulation.emitted().closed, 1);
     }
 }
+
+/// Packets that are shorter than what they say are read on in what follows them, or in nothing: never in what was there before.
+#[test]
+fn short_packets_end_where_they_end() {
+    let answers = [
+        answer(&[vec![]]),
+        answer(&[vec![0]]),
+        answer(&[vec![0, 0xfe]]),
+        answer(&[vec![0xff, 0x28, 4, b'#']]),
+        answer(&[vec![0xfe, 0, 0, 0, 0, 0]]),
+        answer(&[vec![0xfd]]),
+    ];
+    let requests = [
+        query("SELECT 1"),
+        query("us"),
+        command(0x16, b"SELECT ?"),
+        command(0x17, b"\x01"),
+        command(0x1c, b""),
+    ];
+    for answer in &answers {
+        for request in &requests {
+            let told = [0, b'\'', 0xff].map(|garbage| {
+                let mut simulation = ready(0);
+                simulation.garbage(garbage);
+                simulation.received(request);
+                simulation.sent(answer);
+                simulation.received(&query("SELECT 2"));
+                simulation.closed();
+                simulation.emitted()
+            });
+            assert_eq!(told[0], told[1], "{request:?} {answer:?}");
+            assert_eq!(told[0], told[2], "{request:?} {answer:?}");
+        }
+    }
+}

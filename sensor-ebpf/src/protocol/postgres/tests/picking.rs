@@ -1,7 +1,7 @@
 //! Keys of statements in every way that they reach the server.
 
 use super::{
-    conversation::{bind, columns, complete, execute, parse, query, ready, rows, sync},
+    conversation::{bind, columns, complete, execute, message, parse, query, ready, rows, sync},
     simulation::Simulation,
 };
 use crate::picked::{KEYS_FIRST, KEYS_KEY, Plan};
@@ -56,5 +56,36 @@ fn a_split_message_is_read_whole() {
         simulation.sent(&[columns(), rows(1), complete("SELECT 1"), ready()].concat());
         let picks = simulation.emitted().picks;
         assert_eq!((picks.len(), picks[at].1), (at + 1, whole), "split at {at}");
+    }
+}
+
+/// A server refuses such a `Bind`: what it seems to pick must at least hang on nothing that lies behind it.
+#[test]
+fn formats_that_are_none_are_not_looked_for() {
+    let formats = |count: u16, parameters: u16| {
+        let mut body = b"\0\0".to_vec();
+        body.extend(count.to_be_bytes());
+        body.extend(parameters.to_be_bytes());
+        for _ in 0..parameters {
+            body.extend(b"\0\0\0\x0277");
+        }
+        message(b'B', &body)
+    };
+    let last = Plan {
+        param: 19,
+        ..Plan::EMPTY
+    };
+    // More of them than the message is long, and fewer than parameters.
+    for (count, parameters) in [(u16::MAX, 20), (0x3000, 0), (2, 20)] {
+        let picks = [0, 1, 0xff].map(|garbage| {
+            let mut simulation = Simulation::ready(u64::MAX);
+            simulation.plan_for_all(last);
+            simulation.garbage(garbage);
+            simulation.received(&parse("", "SELECT a FROM t WHERE id = $1"));
+            simulation.received(&formats(count, parameters));
+            simulation.emitted().picks
+        });
+        assert_eq!(picks[0], picks[1], "{count} formats");
+        assert_eq!(picks[0], picks[2], "{count} formats");
     }
 }
