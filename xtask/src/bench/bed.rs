@@ -129,13 +129,17 @@ impl Bed {
         copy_rows: u64,
     ) -> Result<Done> {
         if load.is_mariadb() {
-            let server = self.mariadb.as_ref().context("no MariaDB")?;
-            return sysbench::run(load, server, slice);
+            return sysbench::run(load, self.mariadb()?, slice);
         }
         if load.is_redis() {
             return redis_benchmark::run(load, self.redis()?, slice);
         }
         load::run(load, self.server(variant)?, slice, copy_rows)
+    }
+
+    /// The MariaDB server.
+    pub fn mariadb(&self) -> Result<&mariadb::Server> {
+        self.mariadb.as_ref().context("no MariaDB")
     }
 
     /// The Redis server.

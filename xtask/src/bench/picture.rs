@@ -32,7 +32,9 @@ fn colour(variant: Variant) -> &'static str {
         Variant::Sensor | Variant::SensorBytes => "#1769aa",
         Variant::Nothing | Variant::Floor => "#c3ccd5",
         Variant::Naive | Variant::Bpftrace => "#e0a458",
-        Variant::LogStatement | Variant::Pgaudit | Variant::Monitor => "#c8643c",
+        Variant::LogStatement | Variant::Pgaudit | Variant::ServerAudit | Variant::Monitor => {
+            "#c8643c"
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     load::Load,
     tool::{Attached, Tool},
 };
-use crate::postgresql::Server;
+use crate::{mariadb, postgresql::Server};
 
 /// A variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +26,8 @@ pub enum Variant {
     Bpftrace,
     /// The server's own log: every statement and its duration.
     LogStatement,
+    /// MariaDB's own plugin `server_audit`: connections and every statement, to a file.
+    ServerAudit,
     /// Redis's own `MONITOR`: a client that is sent every command of all others.
     Monitor,
     /// pgaudit, everything with row counts: a second server, with the same data, that has its library; compared with
@@ -35,7 +37,7 @@ pub enum Variant {
 
 impl Variant {
     /// Those of a whole run: the others are asked for by name.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Nothing,
         Self::Floor,
         Self::Sensor,
@@ -43,6 +45,7 @@ impl Variant {
         Self::Bpftrace,
         Self::LogStatement,
         Self::Pgaudit,
+        Self::ServerAudit,
         Self::Monitor,
     ];
 
@@ -57,6 +60,7 @@ impl Variant {
             Self::Bpftrace => "bpftrace",
             Self::LogStatement => "log_statement = all",
             Self::Pgaudit => "pgaudit",
+            Self::ServerAudit => "server_audit",
             Self::Monitor => "MONITOR",
         }
     }
@@ -68,10 +72,10 @@ impl Variant {
 
     /// Of what others do: whether this database has it.
     pub fn suits(self, load: Load) -> bool {
-        if self == Self::Monitor {
-            load.is_redis()
-        } else {
-            load.is_postgresql()
+        match self {
+            Self::Monitor => load.is_redis(),
+            Self::ServerAudit => load.is_mariadb(),
+            _ => load.is_postgresql(),
         }
     }
 
@@ -105,7 +109,9 @@ impl Variant {
     pub fn switching(self) -> f64 {
         match self {
             Self::Nothing | Self::Pgaudit => 0.0,
-            Self::Floor | Self::Naive | Self::LogStatement | Self::Monitor => 0.3,
+            Self::Floor | Self::Naive | Self::LogStatement | Self::ServerAudit | Self::Monitor => {
+                0.3
+            }
             Self::Bpftrace => 1.0,
             Self::Sensor | Self::SensorBytes => 4.0,
         }
@@ -125,6 +131,7 @@ impl Variant {
 pub struct On<'a> {
     settings: &'static [(&'static str, &'static str)],
     server: &'a Server,
+    audited: Option<&'a mariadb::Server>,
     tool: Option<Tool>,
 }
 
@@ -143,7 +150,9 @@ impl<'a> On<'a> {
         let server = bed.server(variant)?;
         let fixture = |object| Tool::fixture(bed.fixtures()?, object, attached);
         let tool = match variant {
-            Variant::Nothing | Variant::LogStatement | Variant::Pgaudit => None,
+            Variant::Nothing | Variant::LogStatement | Variant::Pgaudit | Variant::ServerAudit => {
+                None
+            }
             Variant::Floor => Some(fixture(&bed.fixtures()?.floor)?),
             Variant::Naive => Some(fixture(&bed.fixtures()?.naive)?),
             Variant::Sensor => Some(Tool::sensor_with(
@@ -159,9 +168,21 @@ impl<'a> On<'a> {
             Variant::Bpftrace => Some(Tool::bpftrace(server)?),
             Variant::Monitor => Some(Tool::monitor(bed.redis()?)?),
         };
+        let audited = if variant == Variant::ServerAudit {
+            let server = bed.mariadb()?;
+            server.sql(
+                "INSTALL PLUGIN IF NOT EXISTS server_audit SONAME 'server_audit';
+                 SET GLOBAL server_audit_events = 'CONNECT,QUERY';
+                 SET GLOBAL server_audit_logging = ON",
+            )?;
+            Some(server)
+        } else {
+            None
+        };
         let on = Self {
             settings: variant.settings(),
             server,
+            audited,
             tool,
         };
         on.set(|key, value| format!("ALTER SYSTEM SET {key} = '{value}'"))?;
@@ -181,6 +202,9 @@ impl<'a> On<'a> {
     fn end(&mut self) -> Result<()> {
         if let Some(tool) = self.tool.take() {
             tool.end()?;
+        }
+        if let Some(server) = self.audited.take() {
+            server.sql("SET GLOBAL server_audit_logging = OFF")?;
         }
         self.set(|key, _| format!("ALTER SYSTEM RESET {key}"))?;
         self.settings = &[];
