@@ -37,15 +37,6 @@ pub struct Arguments {
     targets: Vec<String>,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        Self {
-            seconds: 60,
-            targets: Vec::new(),
-        }
-    }
-}
-
 /// Sets up what it takes, builds, and runs.
 pub fn fuzz(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
