@@ -77,6 +77,14 @@ impl Desk {
         client
     }
 
+    /// One that reads its commands. It asks what commands there are, to help who types them.
+    fn typing(&self, user: &str, unix: bool) -> Command {
+        self.add(user, 1, 0);
+        let mut client = self.client(user, unix);
+        client.stdin(Stdio::piped());
+        client
+    }
+
     /// All keys of a kind, as a client gets them that asks page by page.
     fn keys(&self, user: &str, kind: &str, mut row: impl FnMut()) -> Result<Vec<String>> {
         let pages = self.server.calls("scan")?;
@@ -158,9 +166,7 @@ impl Database for Desk {
     }
 
     fn agent(&self, name: &str, unix: bool) -> Result<Box<dyn Agent + '_>> {
-        let mut client = self.client(name, unix);
-        client.stdin(Stdio::piped());
-        let (child, answers) = reading(&mut client)?;
+        let (child, answers) = reading(&mut self.typing(name, unix))?;
         Ok(Box::new(AtDesk {
             desk: self,
             name: name.to_owned(),
@@ -235,8 +241,7 @@ impl Database for Desk {
 
     fn steal(&self, row: &mut dyn FnMut()) -> Result<()> {
         let keys = self.keys(INSIDER, "customer", &mut *row)?;
-        let mut client = self.client(INSIDER, false);
-        let (mut child, output) = reading(client.stdin(Stdio::piped()))?;
+        let (mut child, output) = reading(&mut self.typing(INSIDER, false))?;
         let commands = child.stdin.take().context("no way to the client")?;
         let records = keys.len() as u64;
         let feeder = std::thread::spawn(move || -> Result<()> {
@@ -276,7 +281,16 @@ impl Database for Desk {
             .clone();
         let asked: u64 = counted.values().map(|count| count.queries).sum();
         let mut ran = 0;
-        for name in ["auth", "hget", "hmget", "hgetall", "hset", "scan", "eval"] {
+        for name in [
+            "auth",
+            "command|docs",
+            "hget",
+            "hmget",
+            "hgetall",
+            "hset",
+            "scan",
+            "eval",
+        ] {
             ran += self.server.calls(name)?;
         }
         if asked != ran {
