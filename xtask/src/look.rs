@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use crate::{
     command::command,
     progress::Progress,
     setup::{self, For},
+    throwaway::free_port,
     workspace,
 };
 
@@ -154,11 +155,6 @@ fn shoot(url: &str, picture: &Path) -> Result<()> {
     fs::remove_dir_all(&profile).ok();
     ensure!(picture.is_file(), "the browser took no picture of {url}");
     Ok(())
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// The body of an answer with status 200.

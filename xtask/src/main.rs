@@ -23,6 +23,7 @@ mod run;
 mod setup;
 mod signal;
 mod test;
+mod throwaway;
 mod vm;
 mod workspace;
 

@@ -2,11 +2,10 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    net::TcpListener,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -14,13 +13,11 @@ use postgres::{Client, Config, NoTls};
 
 use crate::{
     command::{self, command},
-    signal, workspace,
+    throwaway::{self, Process, free_port},
 };
 
 /// Owner of the server's processes and files.
 const OWNER: &str = "postgres";
-/// How long it may take to start or stop.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest folder for which `FOLDER/.s.PGSQL.65535` is a valid unix socket address.
 const LONGEST_FOLDER: usize = 90;
 
@@ -50,7 +47,7 @@ pub fn newest_postgresql() -> Result<PathBuf> {
 pub struct Server {
     folder: PathBuf,
     log: PathBuf,
-    child: Child,
+    process: Process,
     /// TCP port on 127.0.0.1, also in the unix socket's name.
     pub port: u16,
 }
@@ -59,8 +56,7 @@ impl Server {
     /// Makes a cluster under `place` and starts it with these settings (`name=value`). Its log is named for the place.
     pub fn start(place: &Path, settings: &[&str]) -> Result<Self> {
         let bin = newest_postgresql()?;
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let log = workspace::directory(&workspace::logs())?.join(format!("postgresql-{name}.log"));
+        let log = throwaway::log("postgresql", place)?;
         let folder = folder(place)?;
         let result = Self::start_in(&bin, &folder, &log, settings);
         if result.is_err() {
@@ -102,49 +98,27 @@ impl Server {
         let output = File::create(log)
             .and_then(|_| OpenOptions::new().append(true).open(log))
             .with_context(|| format!("cannot create {}", log.display()))?;
-        let errors = output
-            .try_clone()
-            .context("cannot share the server's log")?;
-        let child = postgres
-            // Ctrl-C is for this process, which then stops the server in its turn.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .context("cannot start postgres")?;
+        // Fast shutdown; immediate when that takes too long.
+        let process = Process::start(
+            "PostgreSQL",
+            &mut postgres,
+            folder,
+            output,
+            [libc::SIGINT, libc::SIGQUIT],
+        )?;
         let mut server = Self {
             folder: folder.to_owned(),
             log: log.to_owned(),
-            child,
+            process,
             port,
         };
-        server.wait_ready()?;
+        throwaway::wait_ready(
+            &mut server,
+            |server| &mut server.process,
+            log,
+            |server| server.connect(OWNER, "postgres", true).map(drop),
+        )?;
         Ok(server)
-    }
-
-    fn wait_ready(&mut self) -> Result<()> {
-        let log = &self.log;
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().context("cannot wait for postgres")? {
-                bail!(
-                    "PostgreSQL did not start ({status}):\n{}the whole log: {}",
-                    command::tail(log),
-                    log.display()
-                );
-            }
-            let Err(error) = self.connect(OWNER, "postgres", true) else {
-                return Ok(());
-            };
-            if began.elapsed() > PATIENCE {
-                bail!(
-                    "PostgreSQL does not answer within {PATIENCE:?}: {error:#}\nits log: {}",
-                    log.display()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 
     /// A connection over the unix socket, or over TCP.
@@ -171,29 +145,7 @@ impl Server {
 
     /// The server's process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Fast shutdown; immediate when that takes too long.
-        for signal in [libc::SIGINT, libc::SIGQUIT] {
-            signal::send(self.child.id(), signal);
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_secs(10) {
-                if !matches!(self.child.try_wait(), Ok(None)) {
-                    let _ = fs::remove_dir_all(&self.folder);
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        eprintln!(
-            "xtask: PostgreSQL (pid {}) does not stop; its files stay in {}",
-            self.child.id(),
-            self.folder.display()
-        );
+        self.process.pid()
     }
 }
 
@@ -289,36 +241,20 @@ fn as_owner(program: &Path) -> Command {
 /// A new, empty folder that belongs to the owner: under `place`, or in /tmp where the owner can't get there or its name
 /// is too long for a unix socket.
 fn folder(place: &Path) -> Result<PathBuf> {
-    let wanted = place.join("postgresql");
-    let folder = if wanted.as_os_str().len() <= LONGEST_FOLDER && all_may_enter(place) {
+    let wanted = throwaway::folder(place, "postgresql");
+    let folder = if wanted.as_os_str().len() <= LONGEST_FOLDER {
         wanted
     } else {
-        PathBuf::from(format!("/tmp/sensor-postgresql-{}", std::process::id()))
+        throwaway::in_tmp("postgresql")
     };
-    if folder.exists() {
-        if let Some(pid) = running_in(&folder) {
-            bail!(
-                "a PostgreSQL server still runs in {} (pid {pid}): is another demo or benchmark running?",
-                folder.display()
-            );
-        }
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {} of an earlier run", folder.display()))?;
+    if let Some(pid) = running_in(&folder) {
+        bail!(
+            "a PostgreSQL server still runs in {} (pid {pid}): is another demo or benchmark running?",
+            folder.display()
+        );
     }
-    workspace::directory(&folder)?;
-    let uid = owner_id("-u")?;
-    let gid = owner_id("-g")?;
-    std::os::unix::fs::chown(&folder, Some(uid), Some(gid))
-        .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)))
-        .with_context(|| format!("cannot give {} to {OWNER}", folder.display()))?;
+    throwaway::make(&folder, OWNER)?;
     Ok(folder)
-}
-
-fn owner_id(which: &str) -> Result<u32> {
-    command::output(command("id").args([which, OWNER]))?
-        .trim()
-        .parse()
-        .with_context(|| format!("cannot find out the id of user {OWNER}"))
 }
 
 /// The server whose data is in there, if it still runs.
@@ -327,20 +263,4 @@ fn running_in(folder: &Path) -> Option<u32> {
     let pid = file.lines().next()?.trim().parse().ok()?;
     let data = folder.join("data").canonicalize().ok()?;
     (fs::read_link(format!("/proc/{pid}/cwd")).ok()? == data).then_some(pid)
-}
-
-/// May any user get there?
-pub fn all_may_enter(folder: &Path) -> bool {
-    folder.ancestors().all(|folder| {
-        fs::metadata(folder).map_or(true, |metadata| metadata.permissions().mode() & 0o001 != 0)
-    })
-}
-
-/// A TCP port that was free a moment ago.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot find a free port")?;
-    Ok(listener
-        .local_addr()
-        .context("cannot find a free port")?
-        .port())
 }

@@ -1,22 +1,16 @@
 //! The throwaway Redis.
 
 use std::{
-    fs::{self, File, Permissions},
-    os::unix::{
-        fs::{PermissionsExt as _, chown},
-        process::CommandExt as _,
-    },
+    fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{
     command::{self, command},
-    postgresql::{all_may_enter, free_port},
-    signal, workspace,
+    throwaway::{self, Process, free_port},
 };
 
 mod resp;
@@ -25,14 +19,12 @@ pub use resp::{Reply, Resp};
 
 /// Owner of the server's process and files.
 const OWNER: &str = "redis";
-/// How long it may take to start or stop.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. Stopped, and its files removed, when dropped.
 #[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
-    child: Child,
+    process: Process,
     /// TCP port on 127.0.0.1.
     pub port: u16,
 }
@@ -40,9 +32,9 @@ pub struct Server {
 impl Server {
     /// Makes one under `place`, and starts it. Its log is named for the place.
     pub fn start(place: &Path) -> Result<Self> {
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let log = workspace::directory(&workspace::logs())?.join(format!("redis-{name}.log"));
-        let folder = folder(place)?;
+        let log = throwaway::log("redis", place)?;
+        let folder = throwaway::folder(place, "redis");
+        throwaway::make(&folder, OWNER)?;
         let result = Self::start_in(&folder, &log);
         if result.is_err() {
             let _ = fs::remove_dir_all(&folder);
@@ -54,10 +46,8 @@ impl Server {
         let port = free_port()?;
         let output =
             File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-        let errors = output
-            .try_clone()
-            .context("cannot share the server's log")?;
-        let child = command("setpriv")
+        let mut server = command("setpriv");
+        server
             .args(["--reuid", OWNER, "--regid", OWNER, "--clear-groups"])
             .args(["--pdeathsig", "TERM", "--", "redis-server"])
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
@@ -66,48 +56,26 @@ impl Server {
             // Nothing is kept, and nothing is copied meanwhile.
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(folder)
-            .current_dir(folder)
-            // Ctrl-C is for this process, which then stops the server in its turn.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .context("cannot start redis-server")?;
+            .current_dir(folder);
+        let process = Process::start(
+            "Redis",
+            &mut server,
+            folder,
+            output,
+            [libc::SIGTERM, libc::SIGKILL],
+        )?;
         let mut server = Self {
             folder: folder.to_owned(),
-            child,
+            process,
             port,
         };
-        server.wait_ready(log)?;
+        throwaway::wait_ready(
+            &mut server,
+            |server| &mut server.process,
+            log,
+            |server| server.command(&["PING"]).map(drop),
+        )?;
         Ok(server)
-    }
-
-    fn wait_ready(&mut self, log: &Path) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .context("cannot wait for redis-server")?
-            {
-                bail!(
-                    "Redis did not start ({status}):\n{}the whole log: {}",
-                    command::tail(log),
-                    log.display()
-                );
-            }
-            let Err(error) = self.command(&["PING"]) else {
-                return Ok(());
-            };
-            if began.elapsed() > PATIENCE {
-                bail!(
-                    "Redis does not answer within {PATIENCE:?}: {error:#}\nits log: {}",
-                    log.display()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 
     /// Its unix socket.
@@ -151,28 +119,7 @@ impl Server {
 
     /// The server's process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        for signal in [libc::SIGTERM, libc::SIGKILL] {
-            signal::send(self.child.id(), signal);
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_secs(10) {
-                if !matches!(self.child.try_wait(), Ok(None)) {
-                    let _ = fs::remove_dir_all(&self.folder);
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        eprintln!(
-            "xtask: Redis (pid {}) does not stop; its files stay in {}",
-            self.child.id(),
-            self.folder.display()
-        );
+        self.process.pid()
     }
 }
 
@@ -185,31 +132,6 @@ fn number(text: &str, label: &str) -> Result<u64> {
     digits
         .parse()
         .with_context(|| format!("the server says no number behind {label}"))
-}
-
-/// A new, empty folder that belongs to the owner: under `place`, or in /tmp where the owner can't get there.
-fn folder(place: &Path) -> Result<PathBuf> {
-    let wanted = place.join("redis");
-    let folder = if all_may_enter(place) {
-        wanted
-    } else {
-        PathBuf::from(format!("/tmp/sensor-redis-{}", std::process::id()))
-    };
-    if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {} of an earlier run", folder.display()))?;
-    }
-    workspace::directory(&folder)?;
-    let id = |which| -> Result<u32> {
-        command::output(command("id").args([which, OWNER]))?
-            .trim()
-            .parse()
-            .with_context(|| format!("cannot find out the id of user {OWNER}"))
-    };
-    chown(&folder, Some(id("-u")?), Some(id("-g")?))
-        .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)))
-        .with_context(|| format!("cannot give {} to {OWNER}", folder.display()))?;
-    Ok(folder)
 }
 
 #[cfg(test)]
