@@ -65,6 +65,25 @@ pub fn carry<S: Surroundings>(s: &mut S, c: &mut Connection, end: u32, available
     s.scratch().walk.position = end;
 }
 
+/// Copies the next piece of a read to the window; false when there is none, or it can't be read.
+#[inline(always)]
+pub fn next_received<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    let Walk { offset, length, .. } = s.scratch().walk;
+    let rest = length.wrapping_sub(offset);
+    if offset >= length {
+        return false;
+    }
+    // What a long message still covers need not be read.
+    let skip = c.received_skip;
+    if skip >= rest {
+        c.received_skip = skip - rest;
+        s.scratch().walk.offset = length;
+        return false;
+    }
+    c.received_skip = 0;
+    received(s, c, offset + skip, rest - skip)
+}
+
 /// Copies the piece of a read at `offset`, with `rest` bytes up to its end, to the window, behind what was saved of the one before; false
 /// when it can't be read.
 #[inline(always)]

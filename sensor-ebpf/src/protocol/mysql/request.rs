@@ -81,21 +81,7 @@ impl<S: Surroundings> Packets<'_, S> {
     /// Copies the next piece to the window; false when there is none, or it can't be read.
     #[inline(always)]
     fn piece(&mut self) -> bool {
-        let Walk { offset, length, .. } = self.s.scratch().walk;
-        let rest = length.wrapping_sub(offset);
-        if offset >= length {
-            return false;
-        }
-        // What a long packet still covers need not be read.
-        let skip = self.c.received_skip;
-        if skip >= rest {
-            self.c.received_skip = skip - rest;
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        self.c.received_skip = 0;
-        let (offset, rest) = (offset + skip, rest - skip);
-        if !pieces::received(self.s, self.c, offset, rest) {
+        if !pieces::next_received(self.s, self.c) {
             return false;
         }
         packets::end_piece(self.s);

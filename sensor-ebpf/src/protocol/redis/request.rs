@@ -96,20 +96,7 @@ impl<S: Surroundings> Requests<'_, S> {
     /// Copies the next piece to the window; false when there is none, or it can't be read.
     #[inline(always)]
     fn piece(&mut self) -> bool {
-        let Walk { offset, length, .. } = self.s.scratch().walk;
-        let rest = length.wrapping_sub(offset);
-        if offset >= length {
-            return false;
-        }
-        // What a long argument still covers need not be read.
-        let skip = self.c.received_skip;
-        if skip >= rest {
-            self.c.received_skip = skip - rest;
-            self.s.scratch().walk.offset = length;
-            return false;
-        }
-        self.c.received_skip = 0;
-        pieces::received(self.s, self.c, offset + skip, rest - skip)
+        pieces::next_received(self.s, self.c)
     }
 
     /// The beginning of a request, or another argument; false when nothing is left to do.
