@@ -4,13 +4,12 @@
 //! counted (`pg_stat_statements`; how it maps: `harness/truth.rs`), and the bytes that crossed a relay.
 
 use std::{
-    fmt::Write,
     thread,
     time::{Duration, Instant},
 };
 
 use harness::{
-    CONFIGURATION, Options, Postgres, Sensor, Turn, Volume, allowed_rungs,
+    CONFIGURATION, Differences, Options, Postgres, Sensor, Turn, Volume, allowed_rungs,
     clients::{Client, Counted, Endpoint, SCHEMA, role},
     pause,
     raw::{self, Raw},
@@ -39,26 +38,6 @@ fn finish(server: &Postgres, sensor: Sensor) -> harness::Output {
     // The last backends' sockets close after they have left pg_stat_activity.
     pause(Duration::from_millis(300));
     sensor.stop()
-}
-
-/// Collects differences so that one run shows all of them.
-#[derive(Default)]
-struct Differences(String);
-
-impl Differences {
-    fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: &T, got: &T) {
-        if expected != got {
-            writeln!(
-                self.0,
-                "{what}:\n  expected {expected:?}\n  got      {got:?}"
-            )
-            .expect("write");
-        }
-    }
-
-    fn none(self) {
-        assert!(self.0.is_empty(), "\n{}", self.0);
-    }
 }
 
 /// One client on one kind of socket.
@@ -310,9 +289,7 @@ fn every_statement_under_its_own_fingerprint() {
             &calls,
         );
     }
-    if !differences.0.is_empty() {
-        writeln!(differences.0, "all statements: {by_statement:#?}").expect("write");
-    }
+    differences.explain(|| format!("all statements: {by_statement:#?}"));
     differences.none();
 }
 

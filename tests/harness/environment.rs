@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
+    process::Child,
     time::Duration,
 };
 
@@ -151,4 +152,11 @@ fn bpf_map() -> std::io::Result<()> {
         }
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// Ends a child with a signal.
+pub fn end(mut child: Child, signal: libc::c_int) {
+    // SAFETY: a child that was not waited for.
+    unsafe { libc::kill(child.id().cast_signed(), signal) };
+    let _ = child.wait();
 }

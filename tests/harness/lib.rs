@@ -3,6 +3,7 @@
 //! A test takes its [`Turn`] first (one sensor under test at a time on a machine), then starts a [`Postgres`] and a
 //! [`Sensor`], runs clients, stops the sensor and compares [`Volume`]s.
 
+mod differences;
 mod environment;
 mod mariadb;
 mod postgres;
@@ -24,6 +25,7 @@ pub mod relay;
 pub mod resp;
 pub mod tls;
 
+pub use differences::Differences;
 pub use environment::{
     Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,
 };

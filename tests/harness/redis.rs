@@ -274,10 +274,8 @@ impl Redis {
 
     /// Ends the server with a signal.
     pub fn stop(&mut self, signal: libc::c_int) {
-        if let Some(mut server) = self.server.take() {
-            // SAFETY: a child that was not waited for.
-            unsafe { libc::kill(server.id().cast_signed(), signal) };
-            let _ = server.wait();
+        if let Some(server) = self.server.take() {
+            crate::environment::end(server, signal);
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness::{
-    Redis, Sensor, Turn, Volume,
+    Differences, Redis, Sensor, Turn, Volume,
     clients::Endpoint,
     otlp::Series,
     redis::{CANARY, Kind, password, unix},
@@ -17,7 +17,9 @@ use harness::{
 };
 use serde_json::Value;
 
-use crate::{CONFIGURATION, Differences, email, finish, is_followed, key, server, tally};
+use crate::{
+    CONFIGURATION, email, finish, is_followed, key, nothing_unseen, server, tallies, tally,
+};
 
 /// What clients ask for by themselves when they connect: they keep no count of it, but the server does.
 const BY_THEMSELVES: [&str; 6] = ["AUTH", "HELLO", "CLIENT", "INFO", "CONFIG", "COMMAND"];
@@ -236,7 +238,7 @@ fn every_client_over_every_socket() {
         got.retain(|what, _| !BY_THEMSELVES.contains(&what.split(' ').next().unwrap_or_default()));
         let rows: u64 = counted.values().map(|(_, rows)| rows).sum();
         eprintln!("{user}: {rows} rows");
-        differences.tallies(user, counted, &got);
+        tallies(&mut differences, user, counted, &got);
     }
     for ((kind, server), calls) in servers.iter().zip(calls) {
         against_the_server(&mut differences, *kind, server, calls, &series);
@@ -259,7 +261,7 @@ fn every_client_over_every_socket() {
         &bytes,
         &(tcp.bytes_sent, tcp.bytes_received),
     );
-    differences.nothing_unseen(&series, &[]);
+    nothing_unseen(&mut differences, &series, &[]);
     differences.none();
 }
 

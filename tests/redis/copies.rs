@@ -1,13 +1,13 @@
 //! All data at once, as a replica and redis-cli take it; and TLS, of which only bytes are seen.
 
 use harness::{
-    Redis, Sensor, Turn, Volume,
+    Differences, Redis, Sensor, Turn, Volume,
     redis::{CANARY, Kind, unix},
     relay::Relay,
     resp::Resp,
 };
 
-use crate::{CONFIGURATION, Differences, blind, fill, finish, is_followed, key, tally};
+use crate::{CONFIGURATION, blind, fill, finish, is_followed, key, nothing_unseen, tally};
 
 #[test]
 fn copies_and_tls_are_told_by_their_bytes() {
@@ -99,7 +99,7 @@ fn copies_and_tls_are_told_by_their_bytes() {
         tally(&series, "thief")
     );
     differences.check("rows of a copy", &0, &thief.rows_returned);
-    differences.nothing_unseen(&series, &["encrypted", "replication"]);
+    nothing_unseen(&mut differences, &series, &["encrypted", "replication"]);
     differences.check(
         "of clients",
         &Some(&(100, 0)),

@@ -10,10 +10,10 @@ mod replies;
 mod sessions;
 mod unasked;
 
-use std::{collections::BTreeMap, fmt::Write, fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use harness::{
-    CONFIGURATION, Output, Redis, Sensor, Turn, allowed_rungs,
+    CONFIGURATION, Differences, Output, Redis, Sensor, Turn, allowed_rungs,
     otlp::Series,
     pause,
     redis::{CANARY, Kind, unix},
@@ -174,41 +174,21 @@ fn blind(series: &[Series]) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Collects differences so that one run shows all of them.
-#[derive(Default)]
-struct Differences(String);
-
-impl Differences {
-    fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: &T, got: &T) {
-        if expected != got {
-            writeln!(
-                self.0,
-                "{what}:\n  expected {expected:?}\n  got      {got:?}"
-            )
-            .expect("write");
-        }
+/// Line by line, those that differ only.
+fn tallies(differences: &mut Differences, what: &str, expected: &Tally, got: &Tally) {
+    let names: std::collections::BTreeSet<_> = expected.keys().chain(got.keys()).collect();
+    for name in names {
+        differences.check(
+            &format!("{what}: {name} (queries, rows)"),
+            &expected.get(name).copied().unwrap_or_default(),
+            &got.get(name).copied().unwrap_or_default(),
+        );
     }
+}
 
-    /// Line by line, those that differ only.
-    fn tallies(&mut self, what: &str, expected: &Tally, got: &Tally) {
-        let names: std::collections::BTreeSet<_> = expected.keys().chain(got.keys()).collect();
-        for name in names {
-            self.check(
-                &format!("{what}: {name} (queries, rows)"),
-                &expected.get(name).copied().unwrap_or_default(),
-                &got.get(name).copied().unwrap_or_default(),
-            );
-        }
-    }
-
-    /// Nothing was taken for anything but the protocol.
-    fn nothing_unseen(&mut self, series: &[Series], but: &[&str]) {
-        let mut blind = blind(series);
-        blind.retain(|cause, _| !but.contains(&cause.as_str()));
-        self.check("bytes unseen", &BTreeMap::new(), &blind);
-    }
-
-    fn none(self) {
-        assert!(self.0.is_empty(), "\n{}", self.0);
-    }
+/// Nothing was taken for anything but the protocol.
+fn nothing_unseen(differences: &mut Differences, series: &[Series], but: &[&str]) {
+    let mut blind = blind(series);
+    blind.retain(|cause, _| !but.contains(&cause.as_str()));
+    differences.check("bytes unseen", &BTreeMap::new(), &blind);
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use harness::{
-    Sensor, Turn, allowed_rungs,
+    Differences, Sensor, Turn, allowed_rungs,
     otlp::Series,
     redis::{Kind, password, unix},
     resp::{Reply, Resp},
 };
 
-use crate::{CONFIGURATION, Differences, email, finish, is_followed, key, server, tally};
+use crate::{CONFIGURATION, email, finish, is_followed, key, server, tally};
 
 /// Queries and rows of GET by user and database.
 fn gets(series: &[Series]) -> BTreeMap<(String, String), (u64, u64)> {

@@ -3,13 +3,13 @@
 use std::{process::Command, thread};
 
 use harness::{
-    Options, Sensor, Volume,
+    Differences, Options, Sensor, Volume,
     clients::{Client, Counted},
     statements,
     tls::{Tunnel, Version},
 };
 
-use crate::{Differences, Scene, plaintext};
+use crate::{Scene, nothing_unseen, plaintext};
 
 /// A client, by which version, and as whom; `None`: by its own TLS.
 const PLAN: [(Client, Option<Version>, &str); 8] = [
@@ -82,7 +82,7 @@ fn every_client_by_tls() {
             &by_statement,
         );
     }
-    differences.nothing_unseen(&series);
+    nothing_unseen(&mut differences, &series);
     differences.none();
 }
 
@@ -203,6 +203,6 @@ fn logins_by_scram_and_by_certificate() {
             .unwrap_or_default();
         differences.check(role, &(1, 40), &(items.queries, items.rows_returned));
     }
-    differences.nothing_unseen(&output.metrics());
+    nothing_unseen(&mut differences, &output.metrics());
     differences.none();
 }

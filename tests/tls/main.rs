@@ -5,13 +5,10 @@ mod exact;
 mod life;
 mod mariadb;
 
-use std::{
-    fmt::{Debug, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use harness::{
-    CONFIGURATION, Options, Output, Postgres, Sensor, Turn,
+    CONFIGURATION, Differences, Options, Output, Postgres, Sensor, Turn,
     clients::{SCHEMA, role},
     otlp::Series,
     pause,
@@ -85,38 +82,19 @@ fn blind(series: &[Series], cause: &str) -> f64 {
         .sum()
 }
 
-/// Collects differences so that one run shows all of them.
-#[derive(Default)]
-struct Differences(String);
-
-impl Differences {
-    fn check<T: PartialEq + Debug>(&mut self, what: &str, expected: &T, got: &T) {
-        if expected != got {
-            writeln!(
-                self.0,
-                "{what}:\n  expected {expected:?}\n  got      {got:?}"
-            )
-            .expect("write");
+/// Nothing was taken for anything but the protocol.
+fn nothing_unseen(differences: &mut Differences, series: &[Series]) {
+    for cause in [
+        "encrypted",
+        "unparsable",
+        "missed",
+        "fault",
+        "opaque",
+        "unattributed",
+    ] {
+        let bytes = blind(series, cause);
+        if bytes != 0.0 {
+            differences.note(&format!("{bytes} bytes unseen: {cause}"));
         }
-    }
-
-    fn nothing_unseen(&mut self, series: &[Series]) {
-        for cause in [
-            "encrypted",
-            "unparsable",
-            "missed",
-            "fault",
-            "opaque",
-            "unattributed",
-        ] {
-            let bytes = blind(series, cause);
-            if bytes != 0.0 {
-                writeln!(self.0, "{bytes} bytes unseen: {cause}").expect("write");
-            }
-        }
-    }
-
-    fn none(self) {
-        assert!(self.0.is_empty(), "\n{}", self.0);
     }
 }

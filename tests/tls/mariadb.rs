@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use harness::{MariaDb, Options, Sensor, Volume, relay::Relay};
+use harness::{Differences, MariaDb, Options, Sensor, Volume, relay::Relay};
 
-use crate::{Differences, Scene, blind, plaintext};
+use crate::{Scene, blind, plaintext};
 
 #[test]
 fn bytes_alone_beside_a_postgresql_whose_plaintext_is_seen() {
