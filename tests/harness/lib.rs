@@ -14,6 +14,7 @@ mod volume;
 
 pub mod clients;
 pub mod login;
+pub mod mysql_clients;
 pub mod network;
 pub mod otlp;
 pub mod pgbouncer;
