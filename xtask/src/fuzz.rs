@@ -49,9 +49,9 @@ pub fn fuzz(arguments: &Arguments) -> Result<()> {
     setup::fuzzers(&progress)?;
     let turns = targets.len().div_ceil(AT_A_TIME);
     let run_time = Duration::from_secs(turns as u64 * u64::from(arguments.seconds));
-    let patience = arguments.within.map(|within| {
-        Duration::from_secs(within).saturating_sub(began.elapsed() + run_time)
-    });
+    let patience = arguments
+        .within
+        .map(|within| Duration::from_secs(within).saturating_sub(began.elapsed() + run_time));
     let Some(binaries) = build(&progress, &targets, patience)? else {
         progress.loud("fuzz", || {
             Ok("NOT RUN: building took longer than there was time for it".to_owned())
