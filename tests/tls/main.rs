@@ -1,6 +1,7 @@
 //! What TLS connections say is seen as exactly as what others say, and what can't be seen is told.
 
 mod blind;
+mod certificates;
 mod exact;
 mod life;
 mod mariadb;

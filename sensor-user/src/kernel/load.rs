@@ -16,6 +16,7 @@ use sensor_ebpf::{
 };
 
 use super::{
+    certificates,
     hooks::{self, Family},
     offsets,
     plans::Plans,
@@ -73,6 +74,8 @@ pub struct Kernel {
     pub family: Family,
     /// Probes on libraries for TLS, or why there are none.
     tls: Result<tls::Probes, String>,
+    /// Those for clients' certificates, likewise.
+    certificates: Result<certificates::Probes, String>,
     ebpf: Ebpf,
 }
 
@@ -156,6 +159,10 @@ impl Kernel {
                 Some(drain.fd()?.try_clone()?)
             }
         };
+        let certificates = match tls::no_probes(config, Some(family)) {
+            Some(why) => Err(why),
+            None => certificates::Probes::load(&mut ebpf).map_err(|error| format!("{error:#}")),
+        };
         let tls = match no_tls {
             Some(why) => Err(why),
             // Without it all else is seen as before.
@@ -164,6 +171,7 @@ impl Kernel {
         Ok(Self {
             drain,
             tls,
+            certificates,
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
@@ -241,11 +249,16 @@ impl Kernel {
         if let Ok(probes) = &mut self.tls {
             probes.follow(&mut self.ebpf, servers);
         }
+        if let Ok(probes) = &mut self.certificates {
+            probes.follow(&mut self.ebpf, servers);
+        }
     }
 
     /// What putting probes on the libraries of servers takes, now and later.
     pub fn right_to_probe(&self) -> Option<caps::Capability> {
-        self.tls.as_ref().ok().map(tls::Probes::right)
+        let plaintext = self.tls.as_ref().ok().map(tls::Probes::right);
+        let certificates = self.certificates.as_ref().ok();
+        plaintext.or_else(|| certificates.map(certificates::Probes::right))
     }
 
     /// Why the plaintext of TLS connections to a server is not seen; nothing when it is.
