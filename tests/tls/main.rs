@@ -3,6 +3,7 @@
 mod blind;
 mod certificates;
 mod exact;
+mod gssapi;
 mod life;
 mod mariadb;
 
