@@ -13,6 +13,7 @@ mod truth;
 mod volume;
 
 pub mod clients;
+pub mod container;
 pub mod kerberos;
 pub mod login;
 pub mod network;
