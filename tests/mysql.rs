@@ -3,25 +3,17 @@
 //! Truth comes from what each client counted itself, from the server's own count of rows that it sent to each user (`userstat`),
 //! and from the bytes that crossed a relay.
 
-use std::{
-    fmt::Write,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fmt::Write, process::Stdio, time::Duration};
 
 use harness::{
-    CONFIGURATION, MariaDb, Output, Sensor, Turn, Volume, clients::Endpoint, is_lowest_rung,
-    otlp::Series, pause, relay::Relay, workspace,
+    CONFIGURATION, MariaDb, Output, Sensor, Turn, Volume,
+    clients::Endpoint,
+    is_lowest_rung,
+    mysql_clients::{SCHEMA, TALKATIVE, command, lines, rows_sent, script},
+    otlp::Series,
+    pause,
+    relay::Relay,
 };
-use serde_json::Value;
-
-const SCHEMA: &str = "
-CREATE DATABASE shop; USE shop;
-CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
-INSERT INTO items SELECT seq, CONCAT('item ', seq), REPEAT('x', seq % 300) FROM seq_1_to_5000;
-DELIMITER //
-CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END//
-";
 
 /// Programs and drivers.
 const CLIENTS: [&str; 6] = [
@@ -32,9 +24,6 @@ const CLIENTS: [&str; 6] = [
     "mariadb",
     "dump",
 ];
-/// Of these, what asks for much besides when it connects: it keeps count of statements on `items`.
-const TALKATIVE: [&str; 2] = ["mysql_connector.py", "Mariadb.java"];
-
 /// Is MariaDB followed on the hooks that are used here? What is promised otherwise, another test says.
 fn is_followed(turn: &Turn) -> bool {
     !is_lowest_rung(turn)
@@ -56,14 +45,6 @@ fn user(server: &MariaDb, name: &str) {
     ));
 }
 
-/// Rows that the server says it sent to a user.
-fn rows_sent(server: &MariaDb, user: &str) -> u64 {
-    let sent = server.sql(&format!(
-        "SELECT rows_sent FROM information_schema.user_statistics WHERE user = '{user}'"
-    ));
-    sent.parse().unwrap_or_else(|_| panic!("{user}: {sent:?}"))
-}
-
 fn finish(server: &MariaDb, sensor: Sensor) -> Output {
     server.wait_until_idle();
     pause(Duration::from_millis(300));
@@ -76,76 +57,6 @@ fn unix(server: &MariaDb) -> Endpoint {
         host: server.socket().display().to_string(),
         port: server.port,
     }
-}
-
-/// Runs a script and reads what it counted.
-fn script(name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume {
-    let path = workspace().join("tests/clients").join(name);
-    let tools = workspace().join("target/tools");
-    let mut command = if name.ends_with(".js") {
-        let mut node = Command::new("node");
-        node.env("NODE_PATH", tools.join("node/node_modules"));
-        node
-    } else if name.ends_with(".java") {
-        let mut java = Command::new("java");
-        java.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg("/usr/share/java/mariadb-java-client.jar");
-        java
-    } else {
-        Command::new(tools.join("venv/bin/python"))
-    };
-    command
-        .arg(path)
-        .args([&endpoint.host, &endpoint.port.to_string(), user, "shop"])
-        .args(more);
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{stdout}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let counted: Value = serde_json::from_str(stdout.lines().last().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{command:?}: {error}: {stdout}"));
-    let number = |key: &str| counted[key].as_u64().expect("a number");
-    Volume {
-        queries: number("queries"),
-        rows_returned: number("returned"),
-        rows_written: number("written"),
-        ..Volume::default()
-    }
-}
-
-fn command(program: &str, endpoint: &Endpoint, user: &str) -> Command {
-    let mut command = Command::new(program);
-    command.arg("--no-defaults").arg(format!("--user={user}"));
-    if endpoint.host.starts_with('/') {
-        command.arg(format!("--socket={}", endpoint.host));
-    } else {
-        command.args(["--protocol=tcp", "--host", &endpoint.host]);
-        command.arg(format!("--port={}", endpoint.port));
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Lines that the client printed for these statements.
-fn lines(endpoint: &Endpoint, user: &str, more: &[&str], sql: &str) -> u64 {
-    let output = command("mariadb", endpoint, user)
-        .args(["--batch", "--skip-column-names", "--database=shop"])
-        .args(more)
-        .args(["-e", sql])
-        .output()
-        .expect("run mariadb");
-    assert!(
-        output.status.success(),
-        "{sql}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// The sums of a user without bytes.

@@ -1,7 +1,8 @@
 # PyMySQL: text protocol, several statements and results, errors, unbuffered and large results, a client's file.
 #
-# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; prints one line of JSON.
+# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; prints one line of JSON. With CLIENT_TLS in the environment by TLS.
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -24,6 +25,9 @@ def connect():
         autocommit=True,
         local_infile=True,
         client_flag=CLIENT.MULTI_STATEMENTS,
+        # It takes what the server offers, unless it is told not to.
+        ssl_disabled="CLIENT_TLS" not in os.environ,
+        ssl_verify_cert=False,
         **where,
     )
 

@@ -16,6 +16,7 @@ pub mod clients;
 pub mod container;
 pub mod kerberos;
 pub mod login;
+pub mod mysql_clients;
 pub mod network;
 pub mod otlp;
 pub mod pgbouncer;

@@ -398,7 +398,7 @@ pub fn capitals(window: &mut Window, at: u32, length: u32) -> u64 {
 #[inline(always)]
 fn look(scratch: &mut Scratch, command: Command, end: u32, key: u64) -> u32 {
     // The common case in one go.
-    if scratch.head.line_end == 0 && command.key() == 1 && !command.is_named() {
+    if scratch.head.line_end == 0 && command.is_of_first_key() {
         let at = scratch.head.end;
         return match bulk(&mut scratch.window, at, end) {
             Ok(argument) => take_key(scratch, argument, end),
