@@ -74,8 +74,8 @@ pub struct Kernel {
     pub family: Family,
     /// Probes on libraries for TLS, or why there are none.
     tls: Result<tls::Probes, String>,
-    /// Those for clients' certificates, likewise.
-    certificates: Result<certificates::Probes, String>,
+    /// Those for clients' certificates, where probes are put on libraries at all.
+    certificates: Option<certificates::Probes>,
     ebpf: Ebpf,
 }
 
@@ -159,10 +159,16 @@ impl Kernel {
                 Some(drain.fd()?.try_clone()?)
             }
         };
-        let certificates = match tls::no_probes(config, Some(family)) {
-            Some(why) => Err(why),
-            None => certificates::Probes::load(&mut ebpf).map_err(|error| format!("{error:#}")),
-        };
+        let certificates = tls::no_probes(config, Some(family))
+            .is_none()
+            .then(|| certificates::Probes::load(&mut ebpf))
+            .and_then(|loaded| {
+                loaded
+                    .inspect_err(|error| {
+                        log::warn!("clients are not known by their certificates: {error:#}");
+                    })
+                    .ok()
+            });
         let tls = match no_tls {
             Some(why) => Err(why),
             // Without it all else is seen as before.
@@ -249,7 +255,7 @@ impl Kernel {
         if let Ok(probes) = &mut self.tls {
             probes.follow(&mut self.ebpf, servers);
         }
-        if let Ok(probes) = &mut self.certificates {
+        if let Some(probes) = &mut self.certificates {
             probes.follow(&mut self.ebpf, servers);
         }
     }
@@ -257,7 +263,7 @@ impl Kernel {
     /// What putting probes on the libraries of servers takes, now and later.
     pub fn right_to_probe(&self) -> Option<caps::Capability> {
         let plaintext = self.tls.as_ref().ok().map(tls::Probes::right);
-        let certificates = self.certificates.as_ref().ok();
+        let certificates = self.certificates.as_ref();
         plaintext.or_else(|| certificates.map(certificates::Probes::right))
     }
 
