@@ -1,34 +1,34 @@
-//! A request that is like the one before it: nearly all of a pipeline. Its statement is the same, so nothing of it is taken apart.
+//! A request that is like the one before it on this processor: nearly all of a pipeline, and of what an application asks for again and
+//! again. Its statement is the same, so nothing of it is taken apart.
 //!
-//! Alike are two in one piece whose commands, numbers of arguments and lengths are the same, and whose first keys differ in digits
+//! Alike are two whose commands, numbers of arguments and lengths are the same, and whose first keys differ in digits
 //! alone: a digit makes a part of a key vary, whichever it is ([`super::pattern`]).
 
 use super::head::Head;
-use crate::scratch::Scratch;
+use crate::{protocol::Walk, scratch::Scratch};
 
 /// Bytes of a request, up to and with its key, that are compared.
 const LONGEST: u32 = 96;
+const WORDS: usize = LONGEST as usize / 8;
 
 /// See the module. Lives in [`Scratch`], see there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Before {
     /// Statement.
-    pub fingerprint: u64,
-    /// Where in the window it begins.
-    position: u32,
-    /// Where its key begins, from there.
+    fingerprint: u64,
+    /// Command.
+    command: u32,
+    /// Its bytes.
+    words: [u64; WORDS],
+    /// Where its key begins.
     key: u32,
-    /// Bytes up to behind its key; zero for no request.
-    pub length: u32,
+    /// Bytes up to behind its key, and what follows that; zero for no request.
+    length: u32,
     /// Arguments that follow there.
-    pub arguments: u32,
-}
-
-/// What comes next is like none.
-#[inline(always)]
-pub fn forget(scratch: &mut Scratch) {
-    scratch.before.length = 0;
+    arguments: u32,
+    /// Bytes of what userspace needs.
+    text: u32,
 }
 
 /// The request that begins at `position`, whose first argument is a key, may have others like it.
@@ -36,44 +36,67 @@ pub fn forget(scratch: &mut Scratch) {
 pub fn remember(scratch: &mut Scratch, position: u32) {
     let Head {
         fingerprint,
+        command,
         end,
         arguments,
+        text_end,
         key,
         ..
     } = scratch.head;
     let length = end - position;
-    if length <= LONGEST {
-        scratch.before = Before {
-            fingerprint,
-            position,
-            key: key.start - position,
-            length,
-            arguments,
-        };
+    if length > LONGEST {
+        return;
     }
+    // All of them, whatever the length: the verifier follows each way out of a loop to the end of all that comes behind.
+    let mut word = 0;
+    while word < WORDS {
+        scratch.before.words[word] = scratch.window.le64(position + word as u32 * 8);
+        word += 1;
+    }
+    let before = &mut scratch.before;
+    before.fingerprint = fingerprint;
+    before.command = command;
+    before.text = text_end - position;
+    before.key = key.start - position;
+    before.length = length;
+    before.arguments = arguments;
 }
 
-/// Is the request at `position` like it? All of `before.length` is at hand. A call of its own: what it keeps on the stack does not lie
-/// there while others are taken apart.
+/// Takes the request at `walk.position` as that; false when it is another.
+#[inline(always)]
+pub fn take(scratch: &mut Scratch) -> bool {
+    let Walk { position, end, .. } = scratch.walk;
+    let length = scratch.before.length;
+    if length == 0 || length > end - position || !is_like(scratch, position) {
+        return false;
+    }
+    let before = &scratch.before;
+    let head = &mut scratch.head;
+    head.fingerprint = before.fingerprint;
+    head.command = before.command;
+    head.end = position + length;
+    head.arguments = before.arguments;
+    head.text_end = position + before.text;
+    true
+}
+
+/// Is the request at `position`, of which enough is at hand, like it? A call of its own: what it keeps on the stack does not lie there
+/// while others are taken apart.
 #[inline(never)]
-pub fn is_like(scratch: &mut Scratch, position: u32) -> bool {
-    let Before {
-        position: before,
-        key,
-        length,
-        ..
-    } = scratch.before;
-    let mut at = 0;
-    while at < LONGEST {
+fn is_like(scratch: &mut Scratch, position: u32) -> bool {
+    let (key, length) = (scratch.before.key, scratch.before.length);
+    let mut word = 0;
+    while word < WORDS {
+        let at = word as u32 * 8;
         if at >= length {
             break;
         }
-        let one = scratch.window.le64(before + at);
+        let one = scratch.before.words[word];
         let other = scratch.window.le64(position + at);
         if one != other && !differs_in_digits(one, other, at, key, length) {
             return false;
         }
-        at += 8;
+        word += 1;
     }
     true
 }
@@ -111,10 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         bytes::BASE,
-        protocol::{
-            Walk,
-            redis::head::{TAKEN, head},
-        },
+        protocol::redis::head::{TAKEN, head},
         random::draws,
     };
 
@@ -139,12 +159,11 @@ mod tests {
         BASE + one.len() as u32
     }
 
-    fn take(scratch: &mut Scratch, position: u32, end: u32) -> u64 {
-        scratch.walk = Walk {
-            position,
-            end,
-            ..scratch.walk
-        };
+    /// Takes the request between these apart, whether or not it is like the one before; its statement, and whether others may be like it.
+    fn statement(scratch: &mut Scratch, position: u32, end: u32) -> u64 {
+        scratch.before.length = 0;
+        scratch.walk.position = position;
+        scratch.walk.end = end;
         scratch.head.forced = false;
         assert_eq!(head(scratch, KEYS), TAKEN);
         scratch.head.fingerprint
@@ -154,12 +173,10 @@ mod tests {
         let mut scratch = Scratch::boxed();
         let (one, other) = (request(one), request(other));
         let second = put(&mut scratch, &one, &other);
-        take(&mut scratch, BASE, second);
-        forget(&mut scratch);
-        remember(&mut scratch, BASE);
-        scratch.before.length != 0
-            && scratch.before.length as usize <= other.len()
-            && is_like(&mut scratch, second)
+        statement(&mut scratch, BASE, second);
+        scratch.walk.position = second;
+        scratch.walk.end = second + other.len() as u32;
+        take(&mut scratch)
     }
 
     #[test]
@@ -219,19 +236,22 @@ mod tests {
             );
             let mut scratch = Scratch::boxed();
             let second = put(&mut scratch, &one, &other);
-            let first = take(&mut scratch, BASE, second);
-            remember(&mut scratch, BASE);
+            let first = statement(&mut scratch, BASE, second);
             let end = second + other.len() as u32;
-            if scratch.before.length == other.len() as u32 && is_like(&mut scratch, second) {
+            scratch.walk.position = second;
+            scratch.walk.end = end;
+            if take(&mut scratch) {
                 found += 1;
+                let same = scratch.head;
                 assert_eq!(
-                    take(&mut scratch, second, end),
+                    statement(&mut scratch, second, end),
                     first,
                     "{} {}",
                     one.escape_ascii(),
                     other.escape_ascii()
                 );
-                assert_eq!(scratch.head.end, end);
+                let told = |head: &Head| (head.command, head.end, head.arguments, head.text_end);
+                assert_eq!(told(&same), told(&scratch.head));
             }
         }
         assert!(found > 10_000, "{found}");

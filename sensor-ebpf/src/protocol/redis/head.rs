@@ -1,8 +1,8 @@
 //! What a request begins with: how many arguments, the command, and of those arguments the few that matter.
 
 use super::{
-    arguments,
-    command::{self, Command, UPPER},
+    again, arguments,
+    command::{self, Command, Kind, UPPER},
     number::{self, number},
     pattern,
 };
@@ -115,6 +115,9 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
     head.name = NONE;
     head.key = NONE;
     head.line_end = 0;
+    if again::take(scratch) {
+        return TAKEN;
+    }
     let word = scratch.window.le64(position);
     let (name, length) = if word as u8 == b'*' {
         match frame(scratch, word, position, end) {
@@ -162,6 +165,10 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
         hash
     };
     scratch.head.fingerprint = finish(hash, keys[0]);
+    if key.start != 0 && !inline && command.is_of_first_key() && command.kind() == Kind::Data as u8
+    {
+        again::remember(scratch, position);
+    }
     taken(scratch)
 }
 

@@ -1,7 +1,6 @@
 //! What the client asks for.
 
 use super::{
-    again::{self, Before},
     command::{Command, Kind},
     follow::{MONITORS, RECEIVED_LINE, SKIPS, UNANSWERED},
     head::{BAD, Head, MORE, NOTHING, OFF, ON, SILENT, SKIP, bulk},
@@ -97,7 +96,6 @@ impl<S: Surroundings> Requests<'_, S> {
     /// Copies the next piece to the window; false when there is none, or it can't be read.
     #[inline(always)]
     fn piece(&mut self) -> bool {
-        again::forget(self.s.scratch());
         pieces::next_received(self.s, self.c)
     }
 
@@ -188,10 +186,6 @@ impl<S: Surroundings> Requests<'_, S> {
 
     #[inline(always)]
     fn request(&mut self, position: u32, end: u32) {
-        if self.is_one_more(position, end) {
-            return;
-        }
-        again::forget(self.s.scratch());
         self.s.scratch().head.forced = end - position >= ENOUGH;
         let answer = self.s.redis_head();
         if answer == MORE || answer == BAD {
@@ -210,36 +204,6 @@ impl<S: Surroundings> Requests<'_, S> {
         }
         self.c.counts().arguments = arguments;
         self.take(position);
-    }
-
-    /// Is it one more of those that the server is asked? Then it counts as such.
-    #[inline(always)]
-    fn is_one_more(&mut self, position: u32, end: u32) -> bool {
-        let Before {
-            fingerprint,
-            length,
-            arguments,
-            ..
-        } = self.s.scratch().before;
-        let front = Request {
-            fingerprint,
-            limit: Kind::Data as u32,
-            count: 1,
-            ..Request::NONE
-        };
-        if length == 0
-            || length > end - position
-            || self.c.outstanding != 1
-            || self.c.marks(UNANSWERED | SKIPS)
-            || !mergeable(&self.c.front, &front)
-            || !again::is_like(self.s.scratch(), position)
-        {
-            return false;
-        }
-        self.c.front.count += 1;
-        self.c.counts().arguments = arguments;
-        self.s.scratch().walk.position = position + length;
-        true
     }
 
     /// The request that begins at `position`.
@@ -275,19 +239,7 @@ impl<S: Surroundings> Requests<'_, S> {
         if answer != ANSWERED || self.c.marks(UNANSWERED | SKIPS) {
             return self.unanswered(&request, answer);
         }
-        if Command(command).is_of_first_key() && kind == Kind::Data as u8 && !apart {
-            self.remember(position);
-        }
         self.enqueue(request);
-    }
-
-    /// Others like it may follow.
-    #[inline(always)]
-    fn remember(&mut self, position: u32) {
-        let scratch = self.s.scratch();
-        if scratch.head.line_end == 0 && scratch.head.key.start != 0 {
-            again::remember(scratch, position);
-        }
     }
 
     /// One that changes the connection, or may do so: `ANSWERED`, `NEITHER` or `ALONE`.
