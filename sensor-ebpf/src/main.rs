@@ -10,6 +10,8 @@ fn main() {
     std::process::exit(2);
 }
 
+#[cfg(all(target_arch = "bpf", not(floor)))]
+mod certificate;
 #[cfg(target_arch = "bpf")]
 mod client;
 #[cfg(floor)]
@@ -50,7 +52,7 @@ mod programs {
     };
 
     use crate::{
-        client,
+        certificate, client,
         hook::{self, Direction, Operation, tp_btf},
         merge, server, task, tls,
     };
@@ -170,6 +172,26 @@ mod programs {
             && let Some(ssl) = ctx.arg(0)
         {
             tls::freed(ssl);
+        }
+        0
+    }
+
+    /// `X509_NAME_get_text_by_NID(name, nid, buffer, length)` of a server's library.
+    #[uprobe]
+    pub fn certificate_name(ctx: ProbeContext) -> u32 {
+        if certificate::concerns()
+            && let (Some(kind), Some(buffer)) = (ctx.arg(1), ctx.arg(2))
+        {
+            certificate::begins(ctx.regs.cast_const().cast(), kind, buffer);
+        }
+        0
+    }
+
+    /// Its end.
+    #[uretprobe]
+    pub fn certificate_name_ends(ctx: RetProbeContext) -> u32 {
+        if certificate::concerns() {
+            certificate::ends(ctx.ret());
         }
         0
     }

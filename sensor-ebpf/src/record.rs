@@ -31,6 +31,8 @@ pub enum RecordKind {
     Keys = 11,
     /// [`LinkRecord`].
     Link = 12,
+    /// [`CertificateRecord`].
+    Certificate = 13,
 }
 
 /// First 16 bytes of every record.
@@ -351,6 +353,19 @@ pub struct LinkRecord {
     pub traceparent: [u64; 7],
 }
 
+/// The common name in a client's certificate, which the server has verified.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateRecord {
+    /// `flags`: [`TEXT_TRUNCATED`]; `detail`: bytes of the name.
+    pub header: RecordHeader,
+    /// The name; what lies behind it is nothing.
+    pub name: [u8; CERTIFICATE_NAME],
+}
+
+/// Bytes of a name that are kept, less one.
+pub const CERTIFICATE_NAME: usize = 256;
+
 /// Key of the overflow map: volumes whose record found the ring full.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -435,6 +450,7 @@ assert_size! {
     LocalClientRecord = 128,
     KeysRecord = 32,
     LinkRecord = 80,
+    CertificateRecord = 272,
     OverflowKey = 16,
     OverflowVolume = 64,
     KernelCounters = 112,

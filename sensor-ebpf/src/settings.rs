@@ -140,8 +140,12 @@ pub struct Offsets {
     pub sk_socket: u32,
     /// `socket.file`.
     pub socket_file: u32,
-    /// Keeps the size a multiple of eight.
-    pub pad: u32,
+    /// `task_struct.mm`.
+    pub task_mm: u32,
+    /// `mm_struct.start_code`.
+    pub mm_start_code: u32,
+    /// `mm_struct.end_code`.
+    pub mm_end_code: u32,
 }
 
 const _: () = assert!(

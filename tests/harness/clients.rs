@@ -4,7 +4,8 @@
 //!
 //! - Debian packages: postgresql, postgresql-contrib, openssl, python3-venv, nodejs, npm, default-jdk-headless (11 or
 //!   newer), libpostgresql-jdbc-java; for MariaDB mariadb-server, mariadb-client and
-//!   libmariadb-java; for Redis redis-server and redis-tools
+//!   libmariadb-java; for Redis redis-server and redis-tools; for Kerberos krb5-kdc, krb5-admin-server and krb5-user; for
+//!   containers runc
 //! - `target/tools/venv` (`python3 -m venv`): psycopg and psycopg-binary 3.3.9 (with typing_extensions 4.16.0), PyMySQL 1.2.4,
 //!   mysql-connector-python 26.10.0, redis 8.1.0
 //! - `target/tools/node` (`npm install --prefix`): pg@8.23.1 pg-cursor@2.22.0 pg-query-stream@4.17.0 mysql2@3.24.6 ioredis@5.11.1

@@ -13,6 +13,8 @@ mod truth;
 mod volume;
 
 pub mod clients;
+pub mod container;
+pub mod kerberos;
 pub mod login;
 pub mod mysql_clients;
 pub mod network;

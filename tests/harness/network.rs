@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     os::fd::AsRawFd,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -79,13 +80,19 @@ impl Network {
 }
 
 impl Host {
+    /// Its namespace, for who enters by itself.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
     /// Runs something there: its sockets and processes are of this host.
     ///
     /// # Panics
     /// When the namespace can't be entered, or what runs panics.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.name);
-        let namespace = File::open(&path).unwrap_or_else(|error| panic!("open {path}: {error}"));
+        let path = self.path();
+        let namespace =
+            File::open(&path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 // SAFETY: changes the namespace of this thread only, which ends below.

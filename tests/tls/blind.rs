@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{PLAINTEXT, blind, plaintext};
 
 /// What `sensor check` says of the server on this port.
-fn checked(port: u16, configuration: &str) -> Value {
+pub fn checked(port: u16, configuration: &str) -> Value {
     let path = std::env::temp_dir().join(format!("dst-tls-{}.toml", std::process::id()));
     fs::write(&path, configuration).expect("write the configuration");
     let output = Command::new(sensor_binary())

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use harness::{
 use crate::{Scene, nothing_unseen, plaintext};
 
 /// psql on one connection, asked line by line.
-struct Session {
+pub struct Session {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -21,10 +21,13 @@ struct Session {
 
 impl Session {
     fn start(scene: &Scene, user: &str) -> Self {
-        let mut child = scene
-            .server
-            .command("psql")
-            .args(["-X", "-At", &scene.conninfo(user)])
+        Self::by(scene.server.command("psql"), &scene.conninfo(user))
+    }
+
+    /// By this psql, connected as that says.
+    pub fn by(mut psql: Command, conninfo: &str) -> Self {
+        let mut child = psql
+            .args(["-X", "-At", conninfo])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -37,7 +40,7 @@ impl Session {
     }
 
     /// Asks for so many rows and reads them.
-    fn rows(&mut self, rows: u64) {
+    pub fn rows(&mut self, rows: u64) {
         writeln!(
             self.input,
             "SELECT repeat('x', 1000) FROM generate_series(1, {rows}) i;"
@@ -50,7 +53,7 @@ impl Session {
         }
     }
 
-    fn end(self) {
+    pub fn end(self) {
         let Self {
             mut child, input, ..
         } = self;
@@ -60,7 +63,7 @@ impl Session {
 }
 
 /// Queries and rows of all that is not known to be the superuser's.
-fn of_others(series: &[Series]) -> (f64, f64) {
+pub fn of_others(series: &[Series]) -> (f64, f64) {
     let sum = |name: &str, direction: Option<&str>| {
         series
             .iter()

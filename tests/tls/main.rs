@@ -1,7 +1,9 @@
 //! What TLS connections say is seen as exactly as what others say, and what can't be seen is told.
 
 mod blind;
+mod certificates;
 mod exact;
+mod gssapi;
 mod life;
 mod mariadb;
 

@@ -105,6 +105,12 @@ pub const CLIENTS: &[Need] = &[
     installed("libmariadb-java"),
     // Stands between clients and servers.
     program("pgbouncer", "pgbouncer"),
+    // A domain of its own, for logins by Kerberos.
+    program("krb5-kdc", "krb5kdc"),
+    program("krb5-admin-server", "kadmin.local"),
+    program("krb5-user", "kinit"),
+    // Makes containers, as it does for their engines.
+    program("runc", "runc"),
     // In which `sensor top` is tried.
     program("tmux", "tmux"),
     // Which says what the unit file's directives mean.

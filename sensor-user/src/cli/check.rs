@@ -9,6 +9,7 @@ use crate::{
     discover::{self, Server, tls::Tls},
     kernel::{
         capability::{self, Capability, Host, Need},
+        certificates,
         hooks::{Family, NO_FOREIGN},
         tls,
     },
@@ -21,6 +22,9 @@ const SEEN_IN_TLS: &str =
     "users, statements, tables, rows and bytes of every connection, in clear and by TLS";
 /// What would not, when it offers TLS that can't be read.
 const TLS_NOT_SEEN: &str = "statements and rows of TLS connections; their bytes are counted";
+
+/// What would not, when clients' certificates can't be.
+const CERTIFICATES_NOT_SEEN: &str = "who shows which certificate";
 
 /// How ready the host is, and the exit code that says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ struct Found {
     refusal: Option<&'static str>,
     /// Why nothing but the bytes of those by TLS; nothing when all is seen, or it offers none.
     tls_refusal: Option<String>,
+    /// Why clients are not known by their certificates; nothing when they are, or show none.
+    certificates_refusal: Option<String>,
 }
 
 impl Found {
@@ -68,6 +74,7 @@ impl Found {
         Self {
             refusal: (!is_followed).then_some(NO_FOREIGN),
             tls_refusal: server.ssl.then(tls_refusal).flatten(),
+            certificates_refusal: certificates::refusal(config, host.family, &server),
             server,
         }
     }
@@ -81,6 +88,17 @@ impl Found {
             }
             (Tls::Hidden(why), None) => why.clone(),
         }
+    }
+
+    /// Nothing when it has no clients that show any.
+    fn certificates(&self) -> Option<String> {
+        if !certificates::are_known_to(&self.server) {
+            return None;
+        }
+        Some(match &self.certificates_refusal {
+            Some(why) => format!("not seen: {why}"),
+            None => "would be part of who a client is".to_owned(),
+        })
     }
 
     fn sees_tls(&self) -> bool {
@@ -131,6 +149,11 @@ fn find(config: &Config) -> Findings {
             lost.push(format!("{system} {name} is not seen: {why}"));
         } else if let Some(why) = &found.tls_refusal {
             lost.push(format!("{system} {name}: {TLS_NOT_SEEN}: {why}"));
+        }
+        if let Some(why) = &found.certificates_refusal
+            && found.tls_refusal.as_ref() != Some(why)
+        {
+            lost.push(format!("{system} {name}: {CERTIFICATES_NOT_SEEN}: {why}"));
         }
     }
     for (pid, error) in discover::hidden(&commands) {
@@ -199,6 +222,9 @@ impl Findings {
             );
             let _ = writeln!(out, "  sockets: {}", sockets(server));
             let _ = writeln!(out, "  TLS: {}", found.tls());
+            if let Some(certificates) = found.certificates() {
+                let _ = writeln!(out, "  client certificates: {certificates}");
+            }
             if let Some(why) = found.refusal {
                 let _ = writeln!(out, "  not seen: {why}");
                 continue;
@@ -259,6 +285,7 @@ impl Findings {
                     "socket_directory": server.socket_directory,
                     "tls": server.ssl,
                     "tls_seen": found.sees_tls(),
+                    "certificates": found.certificates(),
                     "seen": found.refusal.is_none().then(|| found.seen()),
                     "not_seen": found.not_seen(),
                 })

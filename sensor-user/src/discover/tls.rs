@@ -26,21 +26,34 @@ pub struct Library {
     pub file: (u64, u64),
 }
 
+/// Begin of the names of the libraries that do TLS, and that read certificates.
+const TLS: &str = "libssl";
+/// See [`TLS`].
+const CERTIFICATES: &str = "libcrypto";
+
 /// Finds the library that this process has mapped.
 pub fn find(pid: u32) -> Tls {
+    find_library(pid, TLS)
+}
+
+/// Finds the one that reads certificates for it.
+pub fn find_certificates(pid: u32) -> Tls {
+    find_library(pid, CERTIFICATES)
+}
+
+fn find_library(pid: u32, name: &str) -> Tls {
     match fs::read_to_string(format!("/proc/{pid}/maps")) {
         Err(error) => Tls::Hidden(format!("its memory map can't be read: {error}")),
-        Ok(maps) => library(pid, &maps),
+        Ok(maps) => library(pid, &maps, name),
     }
 }
 
-fn library(pid: u32, maps: &str) -> Tls {
-    let Some(shown) = mapped(maps) else {
-        return Tls::Hidden(
-            "no OpenSSL library (libssl) is in its memory: TLS is linked into the server itself, done by another library, \
+fn library(pid: u32, maps: &str, name: &str) -> Tls {
+    let Some(shown) = mapped_library(maps, name) else {
+        return Tls::Hidden(format!(
+            "no OpenSSL library ({name}) is in its memory: TLS is linked into the server itself, done by another library, \
              or not built in"
-                .to_owned(),
-        );
+        ));
     };
     if let Some(path) = shown.strip_suffix(" (deleted)") {
         return Tls::Hidden(format!(
@@ -60,6 +73,11 @@ fn library(pid: u32, maps: &str) -> Tls {
 
 /// Path of the first executable mapping of an OpenSSL library.
 pub fn mapped(maps: &str) -> Option<&str> {
+    mapped_library(maps, TLS)
+}
+
+/// The same of a library of this name.
+fn mapped_library<'a>(maps: &'a str, begins: &str) -> Option<&'a str> {
     maps.lines().find_map(|line| {
         // address perms offset dev inode path
         let mut rest = line;
@@ -70,7 +88,7 @@ pub fn mapped(maps: &str) -> Option<&str> {
             rest = tail.trim_start();
         }
         let name = rest.rsplit('/').next().unwrap_or_default();
-        let is_library = name.starts_with("libssl") && name.contains(".so");
+        let is_library = name.starts_with(begins) && name.contains(".so");
         (is_library && fields[1].contains('x')).then_some(rest)
     })
 }
@@ -175,6 +193,13 @@ mod tests {
             mapped("7f0000080000-7f0000090000 r-xp 00000000 00:00 0"),
             None
         );
+        assert_eq!(mapped_library(maps, CERTIFICATES), None);
+        let both = format!(
+            "{maps}7f0000090000-7f00000a0000 r-xp 00000000 fe:01 13  /usr/lib/libcrypto.so.3\n"
+        );
+        assert_eq!(mapped(&both), mapped(maps));
+        let certificates = mapped_library(&both, CERTIFICATES);
+        assert_eq!(certificates, Some("/usr/lib/libcrypto.so.3"));
         let without = "7f00-7f01 r-xp 00000000 fe:01 11 /usr/lib/libssl/postgres\n";
         assert_eq!(mapped(without), None);
     }
@@ -182,11 +207,11 @@ mod tests {
     #[test]
     fn a_replaced_library_is_told() {
         let maps = "7f00-7f01 r-xp 00000000 fe:01 12 /usr/lib/libssl.so.3 (deleted)\n";
-        let Tls::Hidden(why) = library(1, maps) else {
+        let Tls::Hidden(why) = library(1, maps, TLS) else {
             panic!("found");
         };
         assert!(why.contains("libssl.so.3 was replaced"), "{why}");
-        let Tls::Hidden(why) = library(1, "") else {
+        let Tls::Hidden(why) = library(1, "", TLS) else {
             panic!("found");
         };
         assert!(why.contains("linked into the server"), "{why}");

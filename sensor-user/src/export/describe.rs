@@ -175,6 +175,9 @@ fn who(record: &AlertRecord) -> String {
                 visible(pooler)
             );
         }
+        if let Some(subject) = &session.certificate {
+            let _ = write!(text, ", by certificate {}", visible(subject));
+        }
         if let Some(tags) = &session.tags {
             let _ = write!(text, ", by its application's word {}", visible(tags));
         }

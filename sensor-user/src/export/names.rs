@@ -83,6 +83,8 @@ pub const PROCESS_COMMAND_LINE: &str = semconv::PROCESS_COMMAND_LINE;
 pub const CONTAINER_ID: &str = semconv::CONTAINER_ID;
 /// `k8s.pod.uid`.
 pub const K8S_POD_UID: &str = semconv::K8S_POD_UID;
+/// `tls.client.subject`.
+pub const TLS_CLIENT_SUBJECT: &str = semconv::TLS_CLIENT_SUBJECT;
 /// `process.pid`.
 pub const PROCESS_PID: &str = semconv::PROCESS_PID;
 /// `process.user.id`.
@@ -263,6 +265,7 @@ series! {
     APPLICATION_NAME,
     CONTAINER_ID,
     K8S_POD_UID,
+    TLS_CLIENT_SUBJECT,
 }
 
 const RECORD_SERIES: &[&str] = &[
@@ -283,6 +286,7 @@ const RECORD_SERIES: &[&str] = &[
     APPLICATION_NAME,
     CONTAINER_ID,
     K8S_POD_UID,
+    TLS_CLIENT_SUBJECT,
 ];
 
 const EGRESS_SERIES: &[&str] = &[
@@ -303,6 +307,7 @@ const EGRESS_SERIES: &[&str] = &[
     APPLICATION_NAME,
     CONTAINER_ID,
     K8S_POD_UID,
+    TLS_CLIENT_SUBJECT,
 ];
 
 const SPREAD_SERIES: &[&str] = &[
@@ -321,6 +326,7 @@ const SPREAD_SERIES: &[&str] = &[
     APPLICATION_NAME,
     CONTAINER_ID,
     K8S_POD_UID,
+    TLS_CLIENT_SUBJECT,
 ];
 
 series! {
@@ -342,6 +348,7 @@ series! {
     APPLICATION_NAME,
     CONTAINER_ID,
     K8S_POD_UID,
+    TLS_CLIENT_SUBJECT,
 }
 
 macro_rules! metrics {

@@ -151,6 +151,7 @@ pub fn principal_attributes(principal: &Principal) -> Attributes {
             Field::Pod => names::K8S_POD_UID,
             Field::Pooler => names::POOLER,
             Field::Tags => names::TAGS,
+            Field::Certificate => names::TLS_CLIENT_SUBJECT,
             Field::User | Field::Role | Field::ClientAddress | Field::OsUser | Field::LoginUser => {
                 continue;
             }
@@ -180,6 +181,7 @@ pub fn describe_session(attributes: &mut Attributes, session: &Session) {
     }
     text(names::POOLER, session.pooler.as_deref());
     text(names::TAGS, session.tags.as_deref());
+    text(names::TLS_CLIENT_SUBJECT, session.certificate.as_deref());
     let session_id = session.audit_session().map(|id| id.to_string());
     text(names::AUDIT_SESSION, session_id.as_deref());
     if let Some(pid) = session.client_pid {

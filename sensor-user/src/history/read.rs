@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, path::Path, sync::Arc};
 use anyhow::{Context as _, Result};
 use rusqlite::{Connection, Row, params};
 
-use super::{Amount, count, schema, seconds, sketch, timestamp};
+use super::{Amount, count, schema, seconds, sketch, store, timestamp};
 use crate::{
     principal::{ClientAddress, DbSystem, OsUser, Principal},
     sql::{Egress, EgressRoute, Shape},
@@ -210,6 +210,7 @@ fn principals(connection: &Connection) -> Result<HashMap<i64, Arc<Principal>>> {
             client: client_address(&client),
             os_user: user("os_uid", "os_user")?,
             login_user: user("login_uid", "login_user")?,
+            more: store::more(&row.get::<_, String>("identity")?),
             ..Principal::default()
         };
         Ok((row.get("id")?, Arc::new(principal)))

@@ -1,6 +1,6 @@
 //! Batches into the database: one transaction each.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::{Amount, Batch, Bounds, Entry, Key, count, schema, seconds, sketch, stored, upkeep};
 use crate::{
     export,
-    principal::{Principal, PrincipalId},
+    principal::{Principal, PrincipalId, identity::Field},
     sql::Shape,
     time::Timestamp,
 };
@@ -27,7 +27,7 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct RowIds {
     principals: FxHashMap<PrincipalId, i64>,
-    databases: FxHashMap<std::sync::Arc<str>, i64>,
+    databases: FxHashMap<Arc<str>, i64>,
     statements: FxHashMap<u32, i64>,
 }
 
@@ -244,6 +244,9 @@ fn principal(
     Ok(row)
 }
 
+/// Parts of an [`identity`] that have columns of their own.
+const COLUMNS: usize = 7;
+
 /// All that tells principals apart, as one text.
 pub(super) fn identity(principal: &Principal) -> String {
     let user = |user: &Option<crate::principal::OsUser>| {
@@ -254,7 +257,7 @@ pub(super) fn identity(principal: &Principal) -> String {
         .user
         .as_ref()
         .map_or(String::new(), |name| format!("={name}"));
-    let mut identity = [
+    let columns: [&str; COLUMNS] = [
         principal.system.as_str(),
         &principal.server,
         &principal.server_port.to_string(),
@@ -262,8 +265,8 @@ pub(super) fn identity(principal: &Principal) -> String {
         &principal.client.to_string(),
         &user(&principal.os_user),
         &user(&principal.login_user),
-    ]
-    .join("\u{1f}");
+    ];
+    let mut identity = columns.join("\u{1f}");
     if principal.before_start {
         identity.push_str("\u{1f}before_start");
     }
@@ -273,11 +276,18 @@ pub(super) fn identity(principal: &Principal) -> String {
     identity
 }
 
-fn database(
-    transaction: &Transaction<'_>,
-    rows: &mut RowIds,
-    name: &std::sync::Arc<str>,
-) -> Result<i64> {
+/// The part of an [`identity`] that has no column of its own.
+pub(super) fn more(identity: &str) -> Vec<(Field, Arc<str>)> {
+    let parts = identity.split('\u{1f}').skip(COLUMNS);
+    parts
+        .filter_map(|part| {
+            let (field, value) = part.split_once('=')?;
+            Some((Field::from_name(field)?, value.into()))
+        })
+        .collect()
+}
+
+fn database(transaction: &Transaction<'_>, rows: &mut RowIds, name: &Arc<str>) -> Result<i64> {
     if let Some(row) = rows.databases.get(name) {
         return Ok(*row);
     }

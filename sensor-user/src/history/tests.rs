@@ -10,7 +10,7 @@ use std::{
 use super::*;
 use crate::{
     detect::sketch::Distinct,
-    principal::{ClientAddress, DbSystem, OsUser, Principal, PrincipalId},
+    principal::{ClientAddress, DbSystem, OsUser, Principal, PrincipalId, identity::Field},
     sql::Shape,
     time::Timestamp,
     volume::Volume,
@@ -30,6 +30,10 @@ fn principal(user: &str, host: u8) -> Arc<Principal> {
             name: "www".into(),
         }),
         login_user: None,
+        more: vec![
+            (Field::Tags, "user=ann,desk=7".into()),
+            (Field::Certificate, format!("CN={user}\\=x").into()),
+        ],
         ..Principal::default()
     })
 }

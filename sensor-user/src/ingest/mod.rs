@@ -5,9 +5,9 @@ use std::fmt;
 use sensor_ebpf::{
     connection::Protocol,
     record::{
-        CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord,
-        PhaseRecord, ProgressRecord, RecordHeader, RecordKind, StatementRecord, TEXT_PLAIN,
-        TEXT_TRUNCATED, TextHeader,
+        CertificateRecord, CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord,
+        OpenRecord, PhaseRecord, ProgressRecord, RecordHeader, RecordKind, StatementRecord,
+        TEXT_PLAIN, TEXT_TRUNCATED, TextHeader,
     },
 };
 
@@ -73,6 +73,15 @@ pub enum Observation<'a> {
     },
     /// A local process talks to a watched server.
     LocalClient(LocalClientRecord),
+    /// The certificate that a client has shown, and the server verified.
+    Certificate {
+        /// Connection.
+        connection: u64,
+        /// Its common name.
+        name: &'a [u8],
+        /// The name goes on.
+        truncated: bool,
+    },
 }
 
 /// A record that makes no sense: kernel and user half are not of one build.
@@ -106,8 +115,8 @@ macro_rules! shared {
 }
 
 shared! {
-    CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord, PhaseRecord, ProgressRecord, RecordHeader,
-    StatementRecord, TextHeader,
+    CertificateRecord, CloseRecord, ExitRecord, KeysRecord, LinkRecord, LocalClientRecord, OpenRecord, PhaseRecord,
+    ProgressRecord, RecordHeader, StatementRecord, TextHeader,
 }
 
 fn read<T: Shared>(bytes: &[u8]) -> Option<T> {
@@ -176,6 +185,15 @@ fn decode_known(bytes: &[u8]) -> Option<Observation<'_>> {
             }
         }
         k if k == RecordKind::LocalClient as u8 => Observation::LocalClient(read(bytes)?),
+        k if k == RecordKind::Certificate as u8 => {
+            let CertificateRecord { header, .. } = read(bytes)?;
+            let name = bytes.get(size_of::<RecordHeader>()..size_of::<CertificateRecord>())?;
+            Observation::Certificate {
+                connection: header.connection,
+                name: name.get(..header.detail as usize)?,
+                truncated: header.flags & TEXT_TRUNCATED != 0,
+            }
+        }
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ use sensor_ebpf::{
 };
 
 use super::{
+    certificates,
     hooks::{self, Family},
     offsets,
     plans::Plans,
@@ -73,6 +74,8 @@ pub struct Kernel {
     pub family: Family,
     /// Probes on libraries for TLS, or why there are none.
     tls: Result<tls::Probes, String>,
+    /// Those for clients' certificates, where probes are put on libraries at all.
+    certificates: Option<certificates::Probes>,
     ebpf: Ebpf,
 }
 
@@ -156,6 +159,16 @@ impl Kernel {
                 Some(drain.fd()?.try_clone()?)
             }
         };
+        let certificates = tls::no_probes(config, Some(family))
+            .is_none()
+            .then(|| certificates::Probes::load(&mut ebpf))
+            .and_then(|loaded| {
+                loaded
+                    .inspect_err(|error| {
+                        log::warn!("clients are not known by their certificates: {error:#}");
+                    })
+                    .ok()
+            });
         let tls = match no_tls {
             Some(why) => Err(why),
             // Without it all else is seen as before.
@@ -164,6 +177,7 @@ impl Kernel {
         Ok(Self {
             drain,
             tls,
+            certificates,
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?)?,
             overflow: HashMap::try_from(take(&mut ebpf, "OVERFLOW")?)?,
             seen: HashMap::try_from(take(&mut ebpf, "SEEN")?)?,
@@ -241,11 +255,16 @@ impl Kernel {
         if let Ok(probes) = &mut self.tls {
             probes.follow(&mut self.ebpf, servers);
         }
+        if let Some(probes) = &mut self.certificates {
+            probes.follow(&mut self.ebpf, servers);
+        }
     }
 
     /// What putting probes on the libraries of servers takes, now and later.
     pub fn right_to_probe(&self) -> Option<caps::Capability> {
-        self.tls.as_ref().ok().map(tls::Probes::right)
+        let plaintext = self.tls.as_ref().ok().map(tls::Probes::right);
+        let certificates = self.certificates.as_ref();
+        plaintext.or_else(|| certificates.map(certificates::Probes::right))
     }
 
     /// Why the plaintext of TLS connections to a server is not seen; nothing when it is.

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod capability;
+pub mod certificates;
 pub mod hooks;
 pub mod load;
 pub mod offsets;

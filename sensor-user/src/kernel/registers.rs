@@ -27,21 +27,30 @@ const _: () = {
     assert!(calls::RECVFROM as libc::c_long == libc::SYS_recvfrom);
     assert!(calls::SENDMSG as libc::c_long == libc::SYS_sendmsg);
     assert!(calls::RECVMSG as libc::c_long == libc::SYS_recvmsg);
+    assert!(table::RETURN_IS_ON_STACK == cfg!(target_arch = "x86_64"));
     // The kernel keeps it aligned.
     assert!((table::NUMBER as usize).is_multiple_of(size_of::<table::Number>()));
 };
 
-/// Fields of `struct pt_regs` that the table stands for: the number, and four arguments.
+/// Fields of `struct pt_regs` that the table stands for: the number, four arguments, and where a function returns to.
 #[cfg(target_arch = "x86_64")]
-const FIELDS: [(&str, u32); 5] = [("orig_ax", 0), ("di", 0), ("si", 0), ("dx", 0), ("r10", 0)];
+const FIELDS: [(&str, u32); 6] = [
+    ("orig_ax", 0),
+    ("di", 0),
+    ("si", 0),
+    ("dx", 0),
+    ("r10", 0),
+    ("sp", 0),
+];
 /// The same of aarch64, where the first argument's register takes the result.
 #[cfg(target_arch = "aarch64")]
-const FIELDS: [(&str, u32); 5] = [
+const FIELDS: [(&str, u32); 6] = [
     ("syscallno", 0),
     ("orig_x0", 0),
     ("regs", 8),
     ("regs", 16),
     ("regs", 24),
+    ("regs", 240),
 ];
 
 /// Refuses a kernel that keeps them elsewhere.
@@ -53,7 +62,7 @@ pub fn check(btf: &Btf) -> Result<()> {
     for ((field, inside), expected) in
         FIELDS
             .into_iter()
-            .zip([table::NUMBER, first, second, third, fourth])
+            .zip([table::NUMBER, first, second, third, fourth, table::RETURN])
     {
         let found = offset(btf, "pt_regs", field)? + inside;
         if found != expected {

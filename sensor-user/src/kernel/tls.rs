@@ -44,6 +44,15 @@ const NONE: u32 = 64;
 
 /// Why the plaintext of TLS connections is not seen, whatever the server; nothing when it is.
 pub fn refusal(config: &Config, family: Option<Family>) -> Option<String> {
+    no_probes(config, family).or_else(|| {
+        (config.kernel.tls == kernel::Tls::Auto)
+            .then(too_dear)
+            .flatten()
+    })
+}
+
+/// Why no probes at all are put on servers' libraries, not even on functions that are rarely called; nothing when they are.
+pub fn no_probes(config: &Config, family: Option<Family>) -> Option<String> {
     if config.kernel.tls == kernel::Tls::Bytes {
         return Some("kernel.tls = \"bytes\"".to_owned());
     }
@@ -58,9 +67,6 @@ pub fn refusal(config: &Config, family: Option<Family>) -> Option<String> {
         return Some(format!(
             "probes on libraries take {right} on this kernel, and this process lacks it"
         ));
-    }
-    if config.kernel.tls == kernel::Tls::Auto {
-        return too_dear();
     }
     None
 }
@@ -142,7 +148,7 @@ pub struct Probes {
 }
 
 /// A library with its probes, which go when this is dropped: those put on last first.
-struct Probed {
+pub(super) struct Probed {
     links: Vec<UProbeLink>,
     shown: String,
 }
@@ -159,14 +165,7 @@ impl Probes {
     /// # Errors
     /// When the kernel refuses them.
     pub fn load(ebpf: &mut Ebpf) -> Result<Self> {
-        for (name, _) in PROGRAMS {
-            let Some(Program::UProbe(program)) = ebpf.program_mut(name) else {
-                bail!("the embedded BPF object has no uprobe {name}: build error");
-            };
-            program
-                .load()
-                .with_context(|| format!("the kernel refused the BPF program {name}"))?;
-        }
+        load(ebpf, &PROGRAMS)?;
         let probed = ebpf
             .take_map("PROBED")
             .context("the embedded BPF object has no map PROBED: build error")?;
@@ -192,7 +191,7 @@ impl Probes {
             if self.libraries.contains_key(&library.file) {
                 continue;
             }
-            match with_right(self.right, || put_on(ebpf, library)) {
+            match with_right(self.right, || put_on(ebpf, library, &PROGRAMS)) {
                 Ok(probed) => {
                     log::info!(
                         "probes put on {} for {} {}",
@@ -245,8 +244,21 @@ impl Probes {
     }
 }
 
+/// Loads programs, by their names.
+pub(super) fn load(ebpf: &mut Ebpf, programs: &[(&str, &str)]) -> Result<()> {
+    for (name, _) in programs {
+        let Some(Program::UProbe(program)) = ebpf.program_mut(name) else {
+            bail!("the embedded BPF object has no uprobe {name}: build error");
+        };
+        program
+            .load()
+            .with_context(|| format!("the kernel refused the BPF program {name}"))?;
+    }
+    Ok(())
+}
+
 /// Does something that takes a right: held, but in effect for this moment only.
-fn with_right<T>(right: Capability, act: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn with_right<T>(right: Capability, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let asleep = !caps::has_cap(None, CapSet::Effective, right).unwrap_or(false);
     if asleep {
         caps::raise(None, CapSet::Effective, right).with_context(|| format!("{right}"))?;
@@ -258,17 +270,22 @@ fn with_right<T>(right: Capability, act: impl FnOnce() -> Result<T>) -> Result<T
     done
 }
 
-fn put_on(ebpf: &mut Ebpf, library: &Library) -> Result<Probed> {
+/// Puts programs, by their names, on functions of a library.
+pub(super) fn put_on(
+    ebpf: &mut Ebpf,
+    library: &Library,
+    programs: &[(&str, &str)],
+) -> Result<Probed> {
     let mut probed = Probed {
         links: Vec::new(),
         shown: library.shown.clone(),
     };
-    for (name, function) in PROGRAMS {
+    for (name, function) in programs {
         let Some(Program::UProbe(program)) = ebpf.program_mut(name) else {
             bail!("the embedded BPF object has no uprobe {name}: build error");
         };
         let link = program
-            .attach(function, &library.path, UProbeScope::AllProcesses)
+            .attach(*function, &library.path, UProbeScope::AllProcesses)
             .and_then(|id| program.take_link(id))
             .with_context(|| format!("no probe could be put on {function} of {}", library.shown))?;
         probed.links.push(link);
@@ -281,9 +298,14 @@ fn put_on(ebpf: &mut Ebpf, library: &Library) -> Result<Probed> {
 /// # Errors
 /// When it has not, or can't be read.
 pub fn has_functions(library: &Library) -> Result<()> {
+    has(library, &PROGRAMS)
+}
+
+/// Has it those that these programs sit on?
+pub(super) fn has(library: &Library, programs: &[(&str, &str)]) -> Result<()> {
     let bytes =
         std::fs::read(&library.path).with_context(|| format!("cannot read {}", library.shown))?;
-    for (_, function) in PROGRAMS {
+    for (_, function) in programs {
         // Among the names of its symbols.
         let name = format!("\0{function}\0");
         if !bytes

@@ -235,6 +235,11 @@ impl Pipeline {
                 .tracer
                 .link(*connection, *number, *fingerprint, traceparent),
             Observation::LocalClient(record) => self.resolver.local_client(record),
+            Observation::Certificate {
+                connection,
+                name,
+                truncated,
+            } => self.resolver.certified(*connection, name, *truncated),
         }
         Request::None
     }

@@ -31,11 +31,13 @@ pub enum Field {
     Pooler,
     /// Tags in statements' comments, as the application claims.
     Tags,
+    /// Subject of the client's certificate.
+    Certificate,
 }
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::User,
         Self::Role,
         Self::ClientAddress,
@@ -48,6 +50,7 @@ impl Field {
         Self::Pod,
         Self::Pooler,
         Self::Tags,
+        Self::Certificate,
     ];
 
     /// As the configuration spells it.
@@ -65,6 +68,7 @@ impl Field {
             Self::Pod => "pod",
             Self::Pooler => "pooler",
             Self::Tags => "tags",
+            Self::Certificate => "certificate",
         }
     }
 
@@ -95,6 +99,7 @@ impl Default for Identity {
             Field::LoginUser,
             Field::Pooler,
             Field::Tags,
+            Field::Certificate,
         ])
     }
 }
@@ -129,6 +134,7 @@ impl Identity {
                 | Field::Pod
                 | Field::Pooler
                 | Field::Tags
+                | Field::Certificate
                     if has =>
                 {
                     if let Some(value) = value(field, session) {
@@ -153,6 +159,7 @@ fn value(field: Field, session: &Session) -> Option<Arc<str>> {
         Field::Pod => container?.pod.clone(),
         Field::Pooler => session.pooler.clone(),
         Field::Tags => session.tags.clone(),
+        Field::Certificate => session.certificate.clone(),
         _ => None,
     }
     .filter(|value| !value.is_empty())

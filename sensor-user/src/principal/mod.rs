@@ -4,6 +4,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::time::Timestamp;
 
+pub mod certificate;
 pub mod container;
 pub mod identity;
 mod interner;
@@ -179,6 +180,8 @@ pub struct Session {
     pub database: Arc<str>,
     /// `application_name` as the client claims, control characters escaped, at most 63 bytes; may be empty.
     pub application_name: Arc<str>,
+    /// Subject of the certificate by which the client has proved who it is to the server.
+    pub certificate: Option<Arc<str>>,
     /// What the configured tags say in the comment of the statement at hand: `user=ann`.
     pub tags: Option<Arc<str>>,
     /// Command name of a client process on this host, empty when remote.
@@ -208,6 +211,7 @@ impl Session {
             pooler: None,
             database: "".into(),
             application_name: "".into(),
+            certificate: None,
             tags: None,
             program: "".into(),
             client_pid: None,

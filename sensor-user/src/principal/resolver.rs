@@ -12,7 +12,7 @@ use sensor_ebpf::{
 };
 
 use super::{
-    ClientAddress, ConnectionId, DbSystem, OsUser, Principal, PrincipalId, Session,
+    ClientAddress, ConnectionId, DbSystem, OsUser, Principal, PrincipalId, Session, certificate,
     identity::Identity,
     interner::Interner,
     local::{self, Clients},
@@ -414,6 +414,19 @@ impl Resolver {
             self.roles.insert(connection, roles);
         }
         self.put(session);
+    }
+
+    /// The client has shown a certificate, which the server has verified.
+    pub fn certified(&mut self, connection: u64, name: &[u8], truncated: bool) {
+        let Some(subject) = certificate::subject(name, truncated) else {
+            return;
+        };
+        if let Some(session) = self.beginning.get_mut(&connection) {
+            session.certificate = Some(subject);
+        } else if let Some(mut session) = self.sessions.get(&connection).cloned() {
+            session.certificate = Some(subject);
+            self.put(session);
+        }
     }
 
     /// A connection went on to another database.

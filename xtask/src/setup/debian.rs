@@ -63,7 +63,13 @@ pub fn install(needs: &[Need]) -> Result<String> {
 }
 
 /// Services that Debian has start with the machine once they are installed; demo and tests start their own.
-const SERVICES: [&str; 3] = ["mariadb", "pgbouncer", "redis-server"];
+const SERVICES: [&str; 5] = [
+    "mariadb",
+    "pgbouncer",
+    "redis-server",
+    "krb5-kdc",
+    "krb5-admin-server",
+];
 
 /// Asked by packages whether what they have installed may be started.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

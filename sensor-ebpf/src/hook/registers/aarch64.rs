@@ -7,6 +7,11 @@ pub type Number = u32;
 /// `orig_x0`, which `regs[0]` was before it became the result, and `regs[1]` to `regs[3]`.
 pub const ARGUMENTS: [u32; 4] = [272, 8, 16, 24];
 
+/// `regs[30]`: where a function returns to that is being entered.
+pub const RETURN: u32 = 240;
+/// Does it lie on the stack?
+pub const RETURN_IS_ON_STACK: bool = false;
+
 /// Numbers of system calls.
 pub mod calls {
     pub const READ: u32 = 63;

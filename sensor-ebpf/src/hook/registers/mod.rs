@@ -19,6 +19,10 @@ use crate::{
 
 #[cfg_attr(bpf_target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(bpf_target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(
+    floor,
+    expect(dead_code, reason = "the lowest rung has no probes on functions")
+)]
 mod architecture;
 
 pub use architecture::calls;
@@ -107,6 +111,28 @@ pub fn buffer() -> Option<Buffer> {
             })
         }
         _ => None,
+    }
+}
+
+/// Where the function returns to that is being entered with these registers.
+///
+/// # Safety
+/// They are the context of the program that runs.
+#[cfg(not(floor))]
+#[inline(always)]
+pub unsafe fn returns_to(registers: *const c_void) -> Option<u64> {
+    // SAFETY: one of them lies there.
+    let value = unsafe {
+        core::ptr::read_volatile(
+            registers
+                .byte_add(architecture::RETURN as usize)
+                .cast::<u64>(),
+        )
+    };
+    if architecture::RETURN_IS_ON_STACK {
+        read_user(value)
+    } else {
+        Some(value)
     }
 }
 

@@ -7,6 +7,11 @@ pub type Number = u64;
 /// `di`, `si`, `dx`, `r10`.
 pub const ARGUMENTS: [u32; 4] = [112, 104, 96, 56];
 
+/// `sp`, which points to where a function returns to that is being entered.
+pub const RETURN: u32 = 152;
+/// Does it lie on the stack?
+pub const RETURN_IS_ON_STACK: bool = true;
+
 /// Numbers of system calls.
 pub mod calls {
     pub const READ: u32 = 0;

@@ -97,6 +97,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
         description: "The client is a connection pooler: its command name on this host, or its configured address. Who is behind it is not known. On spans and alerts.",
     },
     Attribute {
+        key: TLS_CLIENT_SUBJECT,
+        description: "Subject of the certificate that the client showed to the server in TLS, which verified it: `CN=` and its common name alone, escaped as in RFC 4514. On metrics where `certificate` is part of the identity, as by default.",
+    },
+    Attribute {
         key: TAGS,
         description: "Who asks, as the application says by the configured tags in the comment of a statement (sqlcommenter): `user=ann`. On spans and alerts; on metrics where tags are part of the identity, as they are by default once some are configured.",
     },

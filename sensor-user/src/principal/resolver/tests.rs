@@ -274,6 +274,44 @@ fn back(resolver: &mut Resolver, connection: u64) {
 }
 
 #[test]
+fn certificates_tell_people_with_one_database_user_apart() {
+    let mut resolver = resolver(10);
+    let who = |resolver: &Resolver, connection| {
+        let session = resolver.session(connection).expect("session");
+        (*resolver.principal(session.principal)).clone()
+    };
+    let packet = b"user\0desk\0\0";
+    for (connection, name) in [(1, &b"ann"[..]), (2, b"bob"), (3, b"ann"), (4, b"a\0b")] {
+        resolver.opened(&open(connection, connection), Timestamp(1));
+        resolver.certified(connection, name, false);
+        resolver.started(connection, 0, packet, false);
+    }
+    resolver.opened(&open(5, 5), Timestamp(1));
+    resolver.started(5, 0, packet, false);
+    assert_eq!(who(&resolver, 1).user.as_deref(), Some("desk"));
+    assert_eq!(
+        who(&resolver, 1).more,
+        [(Field::Certificate, "CN=ann".into())]
+    );
+    assert_eq!(
+        who(&resolver, 2).more,
+        [(Field::Certificate, "CN=bob".into())]
+    );
+    assert_eq!(who(&resolver, 1), who(&resolver, 3));
+    assert_eq!(who(&resolver, 4), who(&resolver, 5), "that one is refused");
+    assert!(who(&resolver, 5).more.is_empty());
+    // Of a connection whose start-up packet is not seen, it is all there is.
+    resolver.opened(&open(6, 6), Timestamp(1));
+    assert!(resolver.begin(6));
+    resolver.certified(6, b"ann", false);
+    assert_eq!(who(&resolver, 6).user, None);
+    assert_eq!(who(&resolver, 6).more, who(&resolver, 1).more);
+    // Of none that is known.
+    resolver.certified(7, b"ann", false);
+    assert!(resolver.session(7).is_none());
+}
+
+#[test]
 fn who_uses_a_pooler_is_with_the_server_behind_it() {
     let mut resolver = with_pooler();
     let server = |resolver: &Resolver, connection| {
