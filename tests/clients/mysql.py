@@ -1,7 +1,8 @@
 # PyMySQL: text protocol, several statements and results, errors, unbuffered and large results, a client's file.
 #
-# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; prints one line of JSON.
+# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; a password in MYSQL_PWD. Prints one line of JSON.
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -20,6 +21,7 @@ def connect():
     where = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": int(port)}
     return pymysql.connect(
         user=user,
+        password=os.environ.get("MYSQL_PWD", ""),
         database=database,
         autocommit=True,
         local_infile=True,

@@ -3,9 +3,9 @@
 //! A test takes its [`Turn`] first (one sensor under test at a time on a machine), then starts a [`Postgres`] and a
 //! [`Sensor`], runs clients, stops the sensor and compares [`Volume`]s.
 
+mod container;
 mod differences;
 mod environment;
-mod mariadb;
 mod postgres;
 mod sensor;
 mod tokio_client;
@@ -14,6 +14,9 @@ mod volume;
 
 pub mod clients;
 pub mod login;
+pub mod mysql;
+pub mod mysql_raw;
+pub mod mysql_rs;
 pub mod network;
 pub mod otlp;
 pub mod pgbouncer;
@@ -29,7 +32,7 @@ pub use differences::Differences;
 pub use environment::{
     Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,
 };
-pub use mariadb::MariaDb;
+pub use mysql::MariaDb;
 pub use postgres::{Options, Postgres};
 pub use redis::Redis;
 pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, is_lowest_rung, wait_until};

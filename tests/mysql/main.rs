@@ -1,0 +1,172 @@
+//! Promise: of MariaDB and of MySQL, too, queries, rows and bytes per principal equal the truth exactly.
+//!
+//! Truth comes from what each client counted itself, from the server's own count of rows that it sent to each user (`userstat`,
+//! `performance_schema`), and from the bytes that crossed a relay.
+
+mod blind;
+mod clients;
+mod packets;
+mod results;
+mod sessions;
+
+use std::{process::Command, time::Duration};
+
+use harness::{
+    Output, Sensor, Turn, Volume,
+    clients::Endpoint,
+    is_lowest_rung,
+    mysql::{CANARY, Kind, Program, Server},
+    otlp::Series,
+    pause, workspace,
+};
+use serde_json::Value;
+
+/// A table of 5,000 rows, and a procedure with two results.
+const SCHEMA: &str = "
+CREATE DATABASE shop; USE shop;
+CREATE TABLE digits (d INT); INSERT INTO digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9);
+CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
+INSERT INTO items SELECT i, CONCAT('item ', i), REPEAT('x', i % 300) FROM
+  (SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 1 AS i FROM digits a, digits b, digits c, digits d) numbers WHERE i <= 5000;
+DROP TABLE digits;
+DELIMITER //
+CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END//
+";
+
+/// Is MySQL's protocol followed on the hooks that are used here? What is promised otherwise, another test says.
+fn is_followed(turn: &Turn) -> bool {
+    !is_lowest_rung(turn)
+}
+
+fn server(kind: Kind) -> Server {
+    server_with(kind, &[])
+}
+
+fn server_with(kind: Kind, arguments: &[&str]) -> Server {
+    let counting: &[&str] = match kind {
+        Kind::MariaDb => &["--userstat=1"],
+        Kind::MySql => &[],
+    };
+    let server = Server::start(kind, &[counting, arguments].concat());
+    server.sql(SCHEMA);
+    server
+}
+
+/// Makes users of whom the server has counted nothing yet.
+fn users<'a>(server: &Server, names: impl IntoIterator<Item = &'a str>) {
+    for name in names {
+        server.user(name);
+    }
+    server.sql(match server.kind() {
+        Kind::MariaDb => "FLUSH USER_STATISTICS",
+        Kind::MySql => {
+            "TRUNCATE performance_schema.events_statements_summary_by_user_by_event_name"
+        }
+    });
+}
+
+/// Rows that the server says it sent to a user.
+fn rows_sent(server: &Server, user: &str) -> u64 {
+    let sent = server.sql(&match server.kind() {
+        Kind::MariaDb => format!(
+            "SELECT rows_sent FROM information_schema.user_statistics WHERE user = '{user}'"
+        ),
+        Kind::MySql => format!(
+            "SELECT SUM(SUM_ROWS_SENT) FROM performance_schema.events_statements_summary_by_user_by_event_name WHERE USER = '{user}'"
+        ),
+    });
+    sent.parse().unwrap_or_else(|_| panic!("{user}: {sent:?}"))
+}
+
+/// Stops the sensor once all clients are gone. No password is in what it wrote.
+fn finish(server: &Server, sensor: Sensor) -> Output {
+    server.wait_until_idle();
+    pause(Duration::from_millis(300));
+    let output = sensor.stop();
+    output.never_says(CANARY);
+    output
+}
+
+/// Runs a script as a user that [`users`] made; what it counted.
+fn script(server: &Server, name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume {
+    let path = workspace().join("tests/clients").join(name);
+    let tools = workspace().join("target/tools");
+    let mut command = if name.ends_with(".js") {
+        let mut node = Command::new("node");
+        node.env("NODE_PATH", tools.join("node/node_modules"));
+        node
+    } else if name.ends_with(".java") {
+        let mut java = Command::new("java");
+        java.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg("/usr/share/java/mariadb-java-client.jar");
+        java
+    } else {
+        Command::new(tools.join("venv/bin/python"))
+    };
+    command
+        .arg(path)
+        .args([&endpoint.host, &endpoint.port.to_string(), user, "shop"])
+        .args(more)
+        .env("MYSQL_PWD", server.password(user).unwrap_or_default());
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{stdout}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let counted: Value = serde_json::from_str(stdout.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: {stdout}"));
+    let number = |key: &str| counted[key].as_u64().expect("a number");
+    Volume {
+        queries: number("queries"),
+        rows_returned: number("returned"),
+        rows_written: number("written"),
+        ..Volume::default()
+    }
+}
+
+/// What the server's own client printed for these statements.
+fn shell(server: &Server, endpoint: &Endpoint, user: &str, more: &[&str], sql: &str) -> Vec<u8> {
+    let output = server
+        .client(Program::Shell, endpoint, user)
+        .args(["--batch", "--skip-column-names", "--database=shop"])
+        .args(more)
+        .args(["-e", sql])
+        .output()
+        .expect("run the client: run `cargo xtask setup`");
+    assert!(
+        output.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// Lines of it.
+fn lines(server: &Server, endpoint: &Endpoint, user: &str, more: &[&str], sql: &str) -> u64 {
+    let printed = shell(server, endpoint, user, more, sql);
+    printed.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// The sums of a user without bytes.
+fn counts(series: &[Series], user: &str) -> Volume {
+    Volume::anywhere(series, user).rows_only()
+}
+
+/// Bytes that could not be seen for this cause.
+fn blind_bytes(series: &[Series], cause: &str) -> f64 {
+    series
+        .iter()
+        .filter(|one| one.name == "data_access.sensor.blind_bytes")
+        .filter(|one| {
+            one.attributes
+                .get("data_access.cause")
+                .is_some_and(|found| found == cause)
+        })
+        .map(|one| one.value)
+        .sum()
+}
