@@ -3,7 +3,7 @@
 mod before_start;
 mod lies;
 mod local;
-mod mariadb;
+mod mysql;
 mod poolers;
 mod redis;
 mod roles;

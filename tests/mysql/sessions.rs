@@ -2,7 +2,7 @@
 //! sensor, and what is said of it.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -123,24 +123,38 @@ fn programs_and_servers_are_named() {
     }
     let server = server(Kind::MySql);
     users(&server, ["ann"]);
-    let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
-    mysql_rs::run(&server.ipv4(), "ann", server.password("ann"), "shop");
+    let configuration =
+        format!("{CONFIGURATION}\n[principals]\nidentity = [\"user\", \"application_name\"]");
+    let sensor = Sensor::start(&turn, &configuration, &[]);
+    let counted = mysql_rs::run(&server.ipv4(), "ann", server.password("ann"), "shop");
     shell(&server, &server.unix(), "ann", &[], "SELECT id FROM items");
-    let output = finish(&server, sensor);
-    let of = |key: &str| -> BTreeSet<String> {
-        let series = output.metrics();
-        let own = series.iter().filter(|one| {
-            one.attributes
-                .get("user.name")
-                .is_some_and(|user| user == "ann")
-        });
-        own.filter_map(|one| one.attributes.get(key).cloned())
-            .collect()
-    };
-    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(of("db.system.name"), set(&["mysql"]));
-    assert_eq!(of("db.namespace"), set(&["shop"]));
-    assert_eq!(of("server.port"), set(&[&server.port.to_string()]));
+    let series = finish(&server, sensor).metrics();
+    let keys = [
+        "data_access.application_name",
+        "db.system.name",
+        "db.namespace",
+        "server.port",
+    ];
+    let mut rows = BTreeMap::new();
+    for one in &series {
+        let of = |key: &str| one.attributes.get(key).map_or("", String::as_str);
+        if one.name == "data_access.rows"
+            && of("user.name") == "ann"
+            && of("data_access.direction") == "returned"
+        {
+            *rows.entry(keys.map(of)).or_insert(0.0) += one.value;
+        }
+    }
+    let port = server.port.to_string();
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let expected = BTreeMap::from([
+        (
+            [mysql_rs::NAME, "mysql", "shop", &port],
+            counted.rows_returned as f64,
+        ),
+        (["mysql", "mysql", "shop", &port], 5000.0),
+    ]);
+    assert_eq!(rows, expected);
 
     let version = server.sql("SELECT SUBSTRING_INDEX(VERSION(), '.', 2)");
     let check = Command::new(sensor_binary())
