@@ -278,19 +278,21 @@ impl<S: Surroundings> Packets<'_, S> {
     #[inline(always)]
     fn behind_attributes(&mut self, start: u32, end: u32) -> u32 {
         let word = self.s.window().le64(start) as u32;
-        // No text begins so.
-        let is_number = (word as u8) < 9;
-        if end <= start || !is_number && self.c.mysql.flags & MYSQL_ATTRIBUTES == 0 {
+        let first = word as u8;
+        let is_one_set = (word >> 8) as u8 == 1;
+        let says_so = self.c.mysql.flags & MYSQL_ATTRIBUTES != 0;
+        // No text that a server runs begins with such a byte, or goes on with a one behind one that is no comment's. So what older
+        // connections agreed upon shows, too, and a server that takes no attributes gets texts, whatever its client says.
+        let begins_with_attributes =
+            first < 9 || is_one_set && (says_so || first < b' ') || says_so && first >= LONG_NUMBER;
+        if end <= start || !begins_with_attributes {
             return start;
         }
         if word & 0xffff == NO_ATTRIBUTES && end > start + 1 {
             return start + 2;
         }
-        match self.s.behind_attributes(start, end) {
-            // A server that takes none, whatever its client says of itself.
-            0 if !is_number => start,
-            text => text,
-        }
+        // Where the text is not found, what is there may hold values, which are nobody's to see.
+        self.s.behind_attributes(start, end)
     }
 
     /// Makes the name of a database that begins at `start` the statement which does the same; where that begins.
@@ -410,6 +412,8 @@ impl<S: Surroundings> Packets<'_, S> {
 
 /// In front of a text: how many query attributes there are, and in how many sets.
 const NO_ATTRIBUTES: u32 = 0x0100;
+/// First byte of a number that takes several.
+const LONG_NUMBER: u8 = 0xfb;
 
 const USE: [u8; 4] = *b"USE ";
 /// `USE `, in any case.

@@ -1,7 +1,7 @@
 //! What MySQL 8 has brought: query attributes, and results without descriptions of their columns.
 
 use super::wire::{
-    DEPRECATES, answer, column, command, end, number, ok, query, ready, result, rows,
+    DEPRECATES, answer, column, command, end, number, ok, packet, query, ready, result, rows,
 };
 use crate::protocol::simulation::Simulation;
 
@@ -36,9 +36,9 @@ fn of(simulation: &Simulation, text: &str) -> [u64; 2] {
 #[test]
 fn statements_keep_their_text_behind_attributes() {
     for capabilities in [0, ATTRIBUTES, ATTRIBUTES | DEPRECATES] {
-        for count in [0, 1, 8, 9, 40] {
-            if capabilities == 0 && count > 8 {
-                // As many attributes as the first letters of texts have numbers: known of those who say so.
+        for count in [0, 1, 8, 9, 31, 40, 128] {
+            if capabilities == 0 && count > 31 {
+                // As many as the first letters of texts have numbers: known of those who say so.
                 continue;
             }
             for cut in [1, 4, 7, 10_000] {
@@ -68,17 +68,32 @@ fn a_server_that_takes_no_attributes_gets_texts() {
     assert_eq!(of(&simulation, "USE crm"), [1, 0]);
 }
 
+/// Then the statement has no name: what stands where its text would be holds values, which never leave as text.
 #[test]
-fn attributes_longer_than_what_is_looked_at_leave_the_rows() {
-    let mut simulation = ready(ATTRIBUTES);
+fn attributes_that_are_not_passed_over_leave_the_rows_and_no_values() {
     let long = "x".repeat(9000);
-    simulation.received(&with_attributes(1, &long, "SELECT a FROM t"));
-    simulation.sent(&answer(&result(false, 1, &rows(3), 2)));
-    simulation.closed();
-    let totals = simulation.totals();
-    let rows: u64 = totals.iter().map(|(_, sums)| sums[1]).sum();
-    assert_eq!(rows, 3, "{totals:?}");
-    assert_eq!(of(&simulation, "SELECT a FROM t"), [0, 0]);
+    let mut many = vec![3, 0xfc, 44, 1, 1];
+    many.extend([0; 38]);
+    many.push(1);
+    many.extend((0..300).flat_map(|_| *b"\xfe\0\x05trace"));
+    many.extend((0..300).flat_map(|_| *b"\x03ann"));
+    many.extend(b"SELECT a FROM t");
+    for (ask, agreed) in [
+        (with_attributes(1, &long, "SELECT a FROM t"), true),
+        (with_attributes(129, "ann", "SELECT a FROM t"), true),
+        (packet(0, &many), true),
+        (with_attributes(5, &long, "SELECT a FROM t"), false),
+        (with_attributes(31, &long, "SELECT a FROM t"), false),
+    ] {
+        let mut simulation = ready(if agreed { ATTRIBUTES } else { 0 });
+        simulation.received(&ask);
+        simulation.sent(&answer(&result(false, 1, &rows(3), 2)));
+        simulation.closed();
+        let totals = simulation.totals();
+        let rows: u64 = totals.iter().map(|(_, sums)| sums[1]).sum();
+        assert_eq!(rows, 3, "{totals:?}");
+        assert!(simulation.emitted().texts.is_empty(), "{totals:?}");
+    }
 }
 
 #[test]
