@@ -161,6 +161,8 @@ mod tests {
     /// A type, a name, and a value, if it has one.
     type Attribute<'a> = (u16, &'a [u8], Option<&'a [u8]>);
 
+    const NUMBER: Attribute<'_> = (8, b"k", Some(&[9; 8]));
+
     fn encoded(attributes: &[Attribute<'_>]) -> Vec<u8> {
         let mut packet = vec![attributes.len() as u8, 1];
         for eight in attributes.chunks(8) {
@@ -214,7 +216,7 @@ mod tests {
             (254, b"a", Some(&long)),
             (254, b"b", Some(&[0])),
         ]));
-        check(&encoded(&[(8, b"k", Some(&[9; 8])); MOST as usize]));
+        check(&encoded(&[NUMBER; MOST as usize]));
     }
 
     #[test]
@@ -229,7 +231,7 @@ mod tests {
         for packet in [
             &b"SELECT 1"[..],
             b"\0\x02SELECT 1",
-            &encoded(&[(8, b"k", Some(&[9; 8])); MOST as usize + 1]),
+            &encoded(&[NUMBER; MOST as usize + 1]),
             &encoded(&[(254, b"k", Some(b"\xffxxxxxxxxxxx"))]),
         ] {
             assert_eq!(found(packet, 0), 0, "{packet:?}");
