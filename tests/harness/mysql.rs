@@ -113,7 +113,7 @@ impl Kind {
 }
 
 /// So that a data directory is small.
-const SMALL_LOG: [&str; 1] = ["--innodb-redo-log-capacity=8M"];
+const SMALL_LOG: [&str; 1] = ["--innodb-redo-log-capacity=32M"];
 
 /// A running server with a directory of its own, removed when dropped.
 #[derive(Debug)]

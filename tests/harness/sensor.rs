@@ -389,10 +389,7 @@ impl Output {
                 .position(|bytes| bytes == secret.as_bytes());
             if let Some(at) = at {
                 let around = &content[at.saturating_sub(200)..(at + 200).min(content.len())];
-                panic!(
-                    "{secret} in {place}: {}",
-                    String::from_utf8_lossy(around)
-                );
+                panic!("{secret} in {place}: {}", String::from_utf8_lossy(around));
             }
         };
         found(self.log.as_bytes(), "the log");

@@ -11,7 +11,7 @@ use harness::{
     relay::Relay,
 };
 
-use crate::{counts, finish, is_followed, lines, rows_sent, script, server, shell, users};
+use crate::{asks, counts, finish, is_followed, known, lines, rows_sent, script, server, users};
 
 /// Programs and drivers.
 const CLIENTS: [Client; 7] = [
@@ -70,18 +70,15 @@ impl Client {
         match self {
             Self::Script(name) => script(server, name, endpoint, user, &[]),
             Self::Rust => mysql_rs::run(endpoint, user, server.password(user), "shop"),
-            Self::Shell => Volume {
-                queries: 5,
-                rows_returned: lines(
-                    server,
-                    endpoint,
-                    user,
-                    &[],
-                    "SELECT id, name FROM items; SELECT 1; SELECT id FROM items WHERE id < 100 /* ; */; SHOW DATABASES;
-                     DO 0",
-                ),
-                ..Volume::default()
-            },
+            Self::Shell => {
+                let text = "SELECT id, name FROM items; SELECT 1; SELECT id FROM items WHERE id < 100 /* ; */; SHOW DATABASES; DO 0";
+                let own = Volume {
+                    queries: 5,
+                    rows_returned: lines(server, endpoint, user, &[], text),
+                    ..Volume::default()
+                };
+                own + asks(server.kind())
+            }
             Self::Dump => dump(server, endpoint, user),
         }
     }
@@ -131,12 +128,10 @@ fn every_client(kind: Kind) {
         }
     }
     users(&server, runs.iter().map(|(_, user, _)| &**user));
-    let known = runs.iter().filter(|(client, _, endpoint)| {
+    let quiet = runs.iter().filter(|(client, _, endpoint)| {
         client.needs_known_password() && kind == Kind::MySql && !endpoint.host.starts_with('/')
     });
-    for (_, user, _) in known {
-        shell(&server, &server.unix(), user, &[], "DO 0");
-    }
+    known(&server, quiet.map(|(_, user, _)| &**user));
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let counted: Vec<_> = runs
         .iter()

@@ -6,7 +6,7 @@ use harness::{
     mysql_raw::{DEPRECATE_EOF, OPTIONAL_METADATA, QUERY_ATTRIBUTES, Raw},
 };
 
-use crate::{counts, finish, is_followed, rows_sent, script, server, shell, users};
+use crate::{counts, finish, is_followed, known, rows_sent, script, server, shell, users};
 
 /// What connections agree upon, and a user for each.
 const AGREED: [(&str, u32); 6] = [
@@ -148,10 +148,7 @@ fn query_attributes_of_clients_leave_statements_their_names() {
     let user = |client: &str| client.replace('.', "_");
     let names = clients.map(user);
     users(&server, names.iter().map(String::as_str).chain(["shell"]));
-    // Their passwords are known from then on.
-    for name in &names {
-        shell(&server, &server.unix(), name, &[], "DO 0");
-    }
+    known(&server, names.iter().map(String::as_str));
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let counted = clients.map(|client| script(&server, client, &server.ipv4(), &user(client), &[]));
     let printed = shell(
