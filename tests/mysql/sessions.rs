@@ -9,6 +9,7 @@ use std::{
 
 use harness::{
     CONFIGURATION, Sensor, Turn, Volume,
+    clients::Endpoint,
     mysql::{Kind, Program, Server},
     mysql_raw::Raw,
     mysql_rs, pause, sensor_binary,
@@ -85,7 +86,7 @@ fn every_way_to_log_in_leads_to_the_user() {
     let server = server(Kind::MySql);
     users(&server, ["full", "local", "switched"]);
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
-    let read = |user: &str, endpoint, more: &[&str], rows: u64| {
+    let read = |user: &str, endpoint: &Endpoint, more: &[&str], rows: u64| {
         let text = format!("SELECT id FROM items WHERE id <= {rows}");
         let found = lines(&server, endpoint, user, more, &text);
         assert_eq!(found, rows, "{user}");

@@ -121,7 +121,9 @@ pub fn mysql() -> Result<String> {
         })
         .cloned()
         .collect();
-    let new = workspace::tools().join(format!(".mysql-{}", std::process::id()));
+    let new = workspace::tools().join(".mysql");
+    // Of a setup that was interrupted.
+    let _ = fs::remove_dir_all(&new);
     unpacked::unpack(&needed, &new)?;
     for mounted in ["dev", "proc", "tmp"] {
         workspace::directory(&new.join(mounted))?;
