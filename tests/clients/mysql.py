@@ -25,6 +25,8 @@ def connect():
         database=database,
         autocommit=True,
         local_infile=True,
+        # Else it takes TLS where the server offers it.
+        ssl_disabled=True,
         client_flag=CLIENT.MULTI_STATEMENTS,
         **where,
     )

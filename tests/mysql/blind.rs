@@ -66,12 +66,8 @@ fn compressed_connections_are_bytes_of_their_users() {
         );
         compressed += bytes.bytes_sent + bytes.bytes_received;
     }
-    // All but what came before: greeting, log-in and its answer.
     let blind = blind_bytes(&series, "compressed");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let compressed = compressed as f64;
-    assert!(
-        (compressed - 8000.0..compressed).contains(&blind),
-        "{blind} of {compressed}"
-    );
+    assert!((blind - compressed).abs() < 0.5, "{blind} of {compressed}");
 }

@@ -15,7 +15,10 @@ const AGREED: [(&str, u32); 6] = [
     ("attributes", QUERY_ATTRIBUTES),
     ("attributes_ends", QUERY_ATTRIBUTES | DEPRECATE_EOF),
     ("optional", OPTIONAL_METADATA),
-    ("all", OPTIONAL_METADATA | QUERY_ATTRIBUTES | DEPRECATE_EOF),
+    (
+        "everything",
+        OPTIONAL_METADATA | QUERY_ATTRIBUTES | DEPRECATE_EOF,
+    ),
 ];
 
 #[test]
@@ -155,7 +158,7 @@ fn query_attributes_of_clients_leave_statements_their_names() {
         &server,
         &server.unix(),
         "shell",
-        &[],
+        &["--named-commands"],
         "query_attributes trace 00-abc-01 person ann\n\
          SELECT id, mysql_query_attribute_string('person') FROM items WHERE id <= 3;",
     );
