@@ -13,6 +13,7 @@ use crate::{
 #[test]
 fn many_connections_of_one_process_at_once() {
     let pool = ["--thread-handling=pool-of-threads", "--thread-pool-size=2"];
+    let plugin = ["--plugin-load-add=thread_pool.so", "--thread-pool-size=2"];
     let turn = Turn::take();
     if !is_followed(&turn) {
         return;
@@ -21,11 +22,11 @@ fn many_connections_of_one_process_at_once() {
         ("crowd", server(Kind::MariaDb)),
         ("pool", server_with(Kind::MariaDb, &pool)),
         ("mysql", server(Kind::MySql)),
+        ("mysql_pool", server_with(Kind::MySql, &plugin)),
     ];
-    assert_eq!(
-        servers[1].1.sql("SELECT @@thread_handling"),
-        "pool-of-threads"
-    );
+    for (at, handling) in [(1, "pool-of-threads"), (3, "loaded-dynamically")] {
+        assert_eq!(servers[at].1.sql("SELECT @@thread_handling"), handling);
+    }
     for (name, server) in &servers {
         users(server, [*name]);
         known(server, [*name]);
