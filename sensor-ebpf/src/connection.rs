@@ -208,7 +208,7 @@ pub struct Connection {
     /// What only MySQL's protocol needs; of Redis', see `protocol::redis::follow`.
     pub mysql: MySql,
     /// Skimming: end of the last send in the server's memory, zero when its last bytes are in `tail`. Redis: what the
-    /// messages count for that nobody asks for one by one.
+    /// messages count for that nobody asks for one by one. MySQL: the statement executed last.
     pub skimmed_end: u64,
     /// Fingerprint of the unnamed statement; MySQL: of the one prepared last; Redis: see `protocol::redis::follow`.
     pub unnamed_statement: u64,

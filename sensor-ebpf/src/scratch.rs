@@ -42,6 +42,8 @@ pub struct Scratch {
     pub head: redis::Head,
     /// Its first key.
     pub parts: redis::Parts,
+    /// The request of Redis' in front of the one at hand.
+    pub before: redis::Before,
     /// Completions of Redis' that one send brings.
     pub run: redis::Run,
     /// The walk over a comment's tags.

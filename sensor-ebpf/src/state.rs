@@ -17,7 +17,7 @@ use sensor_ebpf::{
 use crate::floor;
 use crate::maps::{SLOTS, setting};
 #[cfg(not(floor))]
-use crate::task::load;
+use crate::{task::load, tls};
 
 /// Slots in a row that a connection may lie in. With a third of all slots taken, one connection in ten millions finds
 /// no place among sixteen; it is then counted as a blind spot (`stateless_bytes`).
@@ -132,6 +132,11 @@ fn claim(first: u32, cookie: u64) -> u32 {
                 && (owner == 0 || connection.has(CONNECTION_CLOSED))
                 && reserve(connection, owner, first + further)
             {
+                // Of one whose server was killed, what lies elsewhere is still there.
+                #[cfg(not(floor))]
+                if connection.tls != 0 {
+                    tls::forget(u64::from((first + further) & setting!(slot_mask)));
+                }
                 connection.reset();
                 connection.slot = (first + further) & setting!(slot_mask);
                 barrier();

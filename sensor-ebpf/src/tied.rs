@@ -36,6 +36,7 @@ pub fn tie(c: &mut Connection) -> bool {
 pub fn untie(c: &mut Connection) {
     c.tls = 0;
     c.phase = Phase::Blind as u8;
+    c.mysql.header_bytes = 0;
 }
 
 /// The socket sent and received bytes that the protocol does not count: the base of the socket's counts moves with them.

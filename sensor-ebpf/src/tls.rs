@@ -16,7 +16,7 @@ use sensor_ebpf::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, Connection, Follow, Partial, Phase, Protocol,
         Queue, TLS_ENDED, TLS_MISSED,
     },
-    protocol::{is_parsed, outcome, postgres},
+    protocol::{is_parsed, mysql, outcome, postgres},
     tied,
 };
 
@@ -126,7 +126,13 @@ fn call<'a>() -> Option<&'a mut Call> {
 /// Is the program that runs a server whose plaintext is followed? Others may have the same library in their memory.
 #[inline(always)]
 pub fn concerns() -> bool {
-    task::is_server() && task::protocol() == Protocol::Postgres
+    task::is_server() && has_plaintext(task::protocol() as u8)
+}
+
+/// Is the plaintext of this protocol's connections followed?
+#[inline(always)]
+fn has_plaintext(protocol: u8) -> bool {
+    protocol == Protocol::Postgres as u8 || protocol == Protocol::MySql as u8
 }
 
 /// Does the server that runs have the probes, so that the plaintext of its connections is seen?
@@ -152,8 +158,7 @@ pub fn takes(operation: &Operation, direction: Direction, c: &mut Connection) ->
 #[inline(never)]
 fn carries(operation: &Operation, direction: Direction, c: &mut Connection) -> bool {
     let received = direction == Direction::Received;
-    // Of other protocols no plaintext is seen.
-    if c.protocol != Protocol::Postgres as u8 {
+    if !has_plaintext(c.protocol) {
         return false;
     }
     if !tied::is_tied(c) && !(received && tie(operation.sk as u64, c)) {
@@ -197,6 +202,7 @@ fn tie(sk: u64, c: &mut Connection) -> bool {
     if tied::tie(c) {
         ring::phase(c);
         c.phase = Phase::Blind as u8;
+        c.mysql.header_bytes = 0;
         c.sent = 0;
         c.received = 0;
     }
@@ -280,12 +286,7 @@ pub fn read_ends(returned: i32) {
     if returned > 0 {
         let length = returned as u32;
         tied::plain(c, 0, length);
-        let seen = work(
-            &call.tie,
-            c,
-            |s, c| postgres::received(s, c, length),
-            call.buffer,
-        );
+        let seen = work(&call.tie, c, |s, c| received(s, c, length), call.buffer);
         if !seen {
             tied::wire(c, 0, length);
             missed(c, length);
@@ -317,12 +318,32 @@ pub fn writes(ssl: u64, buffer: u64, length: i32) {
     let seen = work(
         &call.tie,
         c,
-        |s, c| postgres::sent(s, c, length),
+        |s, c| sent(s, c, length),
         buffer + u64::from(first),
     );
     if !seen {
         tied::wire(c, length, 0);
         missed(c, length);
+    }
+}
+
+/// Plaintext from the client.
+#[inline(always)]
+fn received(s: &mut KernelSurroundings<Table>, c: &mut Connection, length: u32) {
+    if c.protocol == Protocol::MySql as u8 {
+        mysql::received(s, c, length);
+    } else {
+        postgres::received(s, c, length);
+    }
+}
+
+/// Plaintext to the client.
+#[inline(always)]
+fn sent(s: &mut KernelSurroundings<Table>, c: &mut Connection, length: u32) {
+    if c.protocol == Protocol::MySql as u8 {
+        mysql::sent(s, c, length);
+    } else {
+        postgres::sent(s, c, length);
     }
 }
 

@@ -9,7 +9,7 @@ import java.sql.Statement;
  * MariaDB Connector/J: text and binary protocol, with and without a fetch size, several statements.
  *
  * <p>Usage: Mariadb.java HOST PORT USER DATABASE; prints one line of JSON: of statements on `items` alone, since the driver asks for much
- * besides when it connects. It speaks TCP only.
+ * besides when it connects. It speaks TCP only. With CLIENT_TLS in the environment by TLS.
  */
 public class Mariadb {
     static long queries;
@@ -17,7 +17,8 @@ public class Mariadb {
 
     static Connection connect(String[] args, String more) throws SQLException {
         return DriverManager.getConnection(
-                "jdbc:mariadb://" + args[0] + ":" + args[1] + "/" + args[3] + "?user=" + args[2] + more);
+                "jdbc:mariadb://" + args[0] + ":" + args[1] + "/" + args[3] + "?user=" + args[2] + more
+                        + (System.getenv("CLIENT_TLS") == null ? "" : "&useSsl=true&trustServerCertificate=true"));
     }
 
     static void drain(ResultSet rows) throws SQLException {

@@ -1,12 +1,14 @@
 // mysql2: prepared statements (binary protocol), executed often, with data of all kinds, with errors; and plain queries.
 //
-// Usage: mysql.js HOST-OR-SOCKET PORT USER DATABASE; a password in MYSQL_PWD. Prints one line of JSON. NODE_PATH names the modules' directory.
+// Usage: mysql.js HOST-OR-SOCKET PORT USER DATABASE; a password in MYSQL_PWD. Prints one line of JSON. NODE_PATH names the modules'
+// directory; with CLIENT_TLS in the environment by TLS.
 'use strict';
 
 const mysql = require('mysql2/promise');
 
 const [host, port, user, database] = process.argv.slice(2);
 const where = host.startsWith('/') ? { socketPath: host } : { host, port: Number(port) };
+const tls = process.env.CLIENT_TLS ? { ssl: { rejectUnauthorized: false } } : {};
 const count = { queries: 0, returned: 0, written: 0, failed: 0 };
 
 function add([result]) {
@@ -19,7 +21,7 @@ function add([result]) {
 }
 
 async function main() {
-  const connection = await mysql.createConnection({ ...where, user, database, password: process.env.MYSQL_PWD });
+  const connection = await mysql.createConnection({ ...where, ...tls, user, database, password: process.env.MYSQL_PWD });
   for (let i = 0; i < 300; i += 1) {
     add(await connection.execute('SELECT name FROM items WHERE id = ?', [i]));
     add(await connection.execute('SELECT id, name, payload FROM items WHERE id <= ? AND name <> ?', [i, 'x']));

@@ -1,6 +1,7 @@
 # PyMySQL: text protocol, several statements and results, errors, unbuffered and large results, a client's file.
 #
-# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; a password in MYSQL_PWD. Prints one line of JSON.
+# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; a password in MYSQL_PWD. Prints one line of JSON. With CLIENT_TLS in
+# the environment by TLS.
 import json
 import os
 import sys
@@ -25,9 +26,10 @@ def connect():
         database=database,
         autocommit=True,
         local_infile=True,
-        # Else it takes TLS where the server offers it.
-        ssl_disabled=True,
         client_flag=CLIENT.MULTI_STATEMENTS,
+        # It takes what the server offers, unless it is told not to.
+        ssl_disabled="CLIENT_TLS" not in os.environ,
+        ssl_verify_cert=False,
         **where,
     )
 

@@ -15,6 +15,7 @@ mod volume;
 pub mod clients;
 pub mod login;
 pub mod mysql;
+pub mod mysql_clients;
 pub mod mysql_raw;
 pub mod mysql_rs;
 pub mod network;

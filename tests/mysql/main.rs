@@ -9,29 +9,17 @@ mod packets;
 mod results;
 mod sessions;
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use harness::{
     Output, Sensor, Turn, Volume,
     clients::Endpoint,
     is_lowest_rung,
     mysql::{CANARY, Kind, Program, Server},
+    mysql_clients::{SCHEMA, script_as},
     otlp::Series,
-    pause, workspace,
+    pause,
 };
-use serde_json::Value;
-
-/// A table of 5,000 rows, and a procedure with two results.
-const SCHEMA: &str = "
-CREATE DATABASE shop; USE shop;
-CREATE TABLE digits (d INT); INSERT INTO digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9);
-CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
-INSERT INTO items SELECT i, CONCAT('item ', i), REPEAT('x', i % 300) FROM
-  (SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 1 AS i FROM digits a, digits b, digits c, digits d) numbers WHERE i <= 5000;
-DROP TABLE digits;
-DELIMITER //
-CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END//
-";
 
 /// Rows of both its results.
 const OF_PROCEDURE: u64 = 3 + 10;
@@ -120,44 +108,8 @@ fn finish(server: &Server, sensor: Sensor) -> Output {
 
 /// Runs a script as a user that [`users`] made; what it counted.
 fn script(server: &Server, name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume {
-    let path = workspace().join("tests/clients").join(name);
-    let tools = workspace().join("target/tools");
-    let mut command = if name.ends_with(".js") {
-        let mut node = Command::new("node");
-        node.env("NODE_PATH", tools.join("node/node_modules"));
-        node
-    } else if name.ends_with(".java") {
-        let mut java = Command::new("java");
-        java.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg("/usr/share/java/mariadb-java-client.jar");
-        java
-    } else {
-        Command::new(tools.join("venv/bin/python"))
-    };
-    command
-        .arg(path)
-        .args([&endpoint.host, &endpoint.port.to_string(), user, "shop"])
-        .args(more)
-        .env("MYSQL_PWD", server.password(user).unwrap_or_default());
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{stdout}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let counted: Value = serde_json::from_str(stdout.lines().last().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{command:?}: {error}: {stdout}"));
-    let number = |key: &str| counted[key].as_u64().expect("a number");
-    Volume {
-        queries: number("queries"),
-        rows_returned: number("returned"),
-        rows_written: number("written"),
-        ..Volume::default()
-    }
+    let password = server.password(user).unwrap_or_default();
+    script_as(name, endpoint, user, &password, more)
 }
 
 /// What the server's own client printed for these statements.

@@ -8,6 +8,7 @@ use crate::{
     scratch::Scratch,
 };
 
+mod encryption;
 pub mod mysql;
 pub mod outcome;
 mod pieces;

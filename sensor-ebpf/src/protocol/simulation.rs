@@ -421,12 +421,13 @@ impl Surroundings for Memory {
 
     fn text(
         &mut self,
-        _: &mut Connection,
+        c: &mut Connection,
         fingerprint: u64,
         start: u32,
         length: u32,
         _: bool,
     ) -> bool {
+        c.known_fingerprint = fingerprint;
         let text = (0..length)
             .map(|i| self.scratch.window.byte(start + i))
             .collect();

@@ -57,9 +57,11 @@ impl Found {
         let is_foreign = server.system.is_foreign();
         let is_followed = !is_foreign || host.family.is_none_or(Family::knows_foreign);
         let tls_refusal = || match (tls::refusal(config, host.family), &server.tls) {
-            (Some(why), _) if !is_foreign => Some(why),
-            (_, Tls::Hidden(why)) => Some(why.clone()),
-            (_, Tls::Library(library)) => tls::has_functions(library)
+            // Whatever is switched on.
+            (_, Tls::Hidden(why)) if is_foreign => Some(why.clone()),
+            (Some(why), _) => Some(why),
+            (None, Tls::Hidden(why)) => Some(why.clone()),
+            (None, Tls::Library(library)) => tls::has_functions(library)
                 .err()
                 .map(|error| format!("{error:#}")),
         };

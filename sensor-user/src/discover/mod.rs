@@ -18,6 +18,7 @@ use crate::{
 
 pub mod listening;
 mod mysql;
+mod option_files;
 pub mod pgbouncer;
 mod redis;
 pub mod tls;

@@ -7,14 +7,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Server, listening, tls::Tls};
+use super::{Server, listening, option_files::Options, tls};
 use crate::principal::DbSystem;
 
 /// Ports of other protocols that such a server listens on: MySQL's X protocol, and what a Galera cluster's nodes talk by.
 const OTHER_PORTS: [u16; 4] = [33_060, 4444, 4567, 4568];
-
-/// Why the plaintext of its TLS connections is not seen.
-const TLS_NOT_FOLLOWED: &str = "plaintext is taken from PostgreSQL's library alone";
 
 /// The server that this process is. Until it listens there is none.
 pub fn server(pid: u32) -> io::Result<Server> {
@@ -30,6 +27,11 @@ pub fn server(pid: u32) -> io::Result<Server> {
     // A server works in its data directory. Read through that link, so that containers and changed roots are seen, too.
     let data = process.join("cwd");
     let data_directory = fs::read_link(&data)?;
+    let inside = |path: &Path| {
+        process
+            .join("root")
+            .join(path.strip_prefix("/").unwrap_or(path))
+    };
     let upgraded = upgraded(&data);
     let program = fs::read_link(process.join("exe")).unwrap_or_default();
     let system = if upgraded.contains("MariaDB") || program.ends_with("mariadbd") {
@@ -38,6 +40,7 @@ pub fn server(pid: u32) -> io::Result<Server> {
         DbSystem::MySql
     };
     let version = version(&upgraded);
+    let makes_certificate = system == DbSystem::MariaDb && number(&version) >= (11, 4);
     let directory = data_directory
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -54,9 +57,15 @@ pub fn server(pid: u32) -> io::Result<Server> {
         )
         .into(),
         version,
-        // Made by the server itself where nobody gave it a certificate. What a configuration file names is not looked for.
-        ssl: data.join("server-cert.pem").exists() || names_certificate(&process),
-        tls: Tls::Hidden(TLS_NOT_FOLLOWED.to_owned()),
+        ssl: offers_tls(
+            &Options::of(
+                &fs::read(process.join("cmdline")).unwrap_or_default(),
+                &inside,
+            ),
+            &data,
+            makes_certificate,
+        ),
+        tls: tls::find(pid),
         data_directory,
         port: port_number,
         socket_directory: socket,
@@ -81,12 +90,13 @@ fn latest(history: &str) -> Option<String> {
     Some(last["version"].as_str()?.to_owned())
 }
 
-/// Does its command line name a certificate?
-fn names_certificate(process: &Path) -> bool {
-    let line = fs::read(process.join("cmdline")).unwrap_or_default();
-    line.split(|byte| *byte == 0).any(|argument| {
-        argument.starts_with(b"--ssl-cert=") || argument.starts_with(b"--ssl_cert=")
-    })
+/// Does it offer TLS? With a certificate that it was given, or that it made itself: MySQL in its data directory, MariaDB from 11.4 on
+/// in its memory (`makes_certificate`).
+fn offers_tls(options: &Options, data: &Path, makes_certificate: bool) -> bool {
+    // MySQL 8 knows no switch: no version of TLS is none.
+    let is_off = options.is_off("ssl") || options.get("tls_version") == Some("");
+    let is_given = options.get("ssl_cert").is_some_and(|path| !path.is_empty());
+    !is_off && (is_given || makes_certificate || data.join("server-cert.pem").exists())
 }
 
 /// `10.11` of `10.11.14-MariaDB`.
@@ -100,6 +110,12 @@ fn version(upgraded: &str) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// `(10, 11)` of `10.11`.
+fn number(version: &str) -> (u32, u32) {
+    let (major, minor) = version.split_once('.').unwrap_or(("", ""));
+    (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -127,6 +143,23 @@ mod tests {
         ] {
             assert_eq!(latest(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn tls_is_offered_with_a_certificate() {
+        let empty = Path::new("/nonexistent");
+        let offers = |line: &str, makes: bool| {
+            let options = Options::of(line.replace(' ', "\0").as_bytes(), &|_| empty.to_owned());
+            offers_tls(&options, empty, makes)
+        };
+        assert!(!offers("mariadbd", false));
+        assert!(offers("mariadbd --ssl-cert=/a.pem", false));
+        assert!(!offers("mariadbd --ssl-cert=", false));
+        assert!(!offers("mariadbd --ssl-cert=/a.pem --skip-ssl", false));
+        assert!(!offers("mysqld --ssl-cert=/a.pem --tls-version=", false));
+        assert!(offers("mariadbd", number("11.4") >= (11, 4)));
+        assert!(!offers("mariadbd --ssl=0", true));
+        assert!(number("10.11") < (11, 4) && number("12.0") > (11, 4) && number("") < (11, 4));
     }
 
     #[test]

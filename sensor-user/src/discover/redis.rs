@@ -9,7 +9,8 @@ use super::{Server, command_and_parent, listening, tls::Tls};
 use crate::principal::DbSystem;
 
 /// Why the plaintext of its TLS connections is not seen.
-const TLS_NOT_FOLLOWED: &str = "plaintext is taken from PostgreSQL's library alone";
+const TLS_NOT_FOLLOWED: &str =
+    "plaintext is taken from the libraries of PostgreSQL, MariaDB and MySQL";
 
 /// Nodes of a cluster talk to each other at the port that clients use and so many more.
 const CLUSTER: u16 = 10_000;

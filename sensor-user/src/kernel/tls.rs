@@ -195,14 +195,16 @@ impl Probes {
             match with_right(self.right, || put_on(ebpf, library)) {
                 Ok(probed) => {
                     log::info!(
-                        "probes put on {} for PostgreSQL {}",
+                        "probes put on {} for {} {}",
                         library.shown,
+                        server.system.title(),
                         server.name
                     );
                     self.libraries.insert(library.file, probed);
                 }
                 Err(error) => log::error!(
-                    "PostgreSQL {}: of TLS connections only bytes are counted: {error:#}",
+                    "{} {}: of TLS connections only bytes are counted: {error:#}",
+                    server.system.title(),
                     server.name
                 ),
             }

@@ -6,7 +6,7 @@ use super::{
     startup,
 };
 use crate::{
-    bytes::CHUNK,
+    bytes::{BASE, CHUNK},
     connection::{
         Connection, MYSQL_ATTRIBUTES, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES,
         PARTIAL, Phase, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE,
@@ -36,6 +36,9 @@ const LAST_PREPARED: u32 = u32::MAX;
 /// Takes the client's bytes apart.
 #[inline(always)]
 pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+    if length == HEADER && header(s, c) {
+        return;
+    }
     let walk = &mut s.scratch().walk;
     walk.offset = 0;
     walk.length = length;
@@ -59,6 +62,25 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     if s.scratch().walk.pending {
         outcome::close(s, c);
     }
+}
+
+/// The common case: the server reads a header by itself. False when it is something else.
+#[inline(always)]
+fn header<S: Surroundings>(s: &mut S, c: &mut Connection) -> bool {
+    if c.mysql.header_bytes != 0
+        || c.received_skip != 0
+        || c.partial != 0
+        || !s.read(0, HEADER, BASE)
+    {
+        return false;
+    }
+    let header = s.window().le64(BASE) as u32;
+    if packets::length(header) == 0 {
+        return false;
+    }
+    c.set_header(header);
+    c.mysql.header_bytes = HEADER as u8;
+    true
 }
 
 struct Packets<'a, S> {
@@ -362,9 +384,17 @@ impl<S: Surroundings> Packets<'_, S> {
         let stored = if number == LAST_PREPARED {
             let stored = self.c.unnamed_statement;
             self.c.unnamed_statement = stored & !LINKED;
+            self.c.skimmed_end = 0;
             stored
+        } else if self.is_executed_again(number) {
+            self.c.front.fingerprint
         } else {
             let stored = self.s.recall(self.c, u64::from(number));
+            self.c.skimmed_end = if stored & (APART | LINKED) == 0 {
+                EXECUTED | u64::from(number)
+            } else {
+                0
+            };
             if stored & LINKED != 0 {
                 self.s.remember(self.c, u64::from(number), stored & !LINKED);
             }
@@ -387,6 +417,14 @@ impl<S: Surroundings> Packets<'_, S> {
         } else {
             self.ask(command, Stage::First, request);
         }
+    }
+
+    /// Is it the statement that the command before executed, so that it need not be looked up? Its number may be another's only when one
+    /// was prepared meanwhile.
+    #[inline(always)]
+    fn is_executed_again(&self, number: u32) -> bool {
+        self.c.command == command::STMT_EXECUTE
+            && self.c.skimmed_end == EXECUTED | u64::from(number)
     }
 
     /// The command is going to be answered.
@@ -414,6 +452,8 @@ impl<S: Surroundings> Packets<'_, S> {
 const NO_ATTRIBUTES: u32 = 0x0100;
 /// First byte of a number that takes several.
 const LONG_NUMBER: u8 = 0xfb;
+/// Beside the number of the statement that was executed last.
+const EXECUTED: u64 = 1 << 32;
 
 const USE: [u8; 4] = *b"USE ";
 /// `USE `, in any case.

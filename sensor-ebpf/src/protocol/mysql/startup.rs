@@ -11,7 +11,7 @@ use crate::{
         MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, Phase,
     },
     protocol::{
-        Surroundings,
+        Surroundings, encryption,
         outcome::{self, forget_bytes},
     },
     record::StartupKind,
@@ -45,7 +45,7 @@ pub fn response<S: Surroundings>(
         // From a shallower place, for want of stack.
         c.requests_lost = 1;
     } else if capabilities & SSL != 0 && length == FIXED && !truncated {
-        enter(s, c, Phase::Encrypted);
+        encryption::begin(s, c);
     } else {
         s.startup(c, StartupKind::MySql, start, length, truncated);
         if capabilities & COMPRESS != 0 {
@@ -81,6 +81,10 @@ pub fn admitted<S: Surroundings>(s: &mut S, c: &mut Connection) {
 /// what may be the command that it announces: of encrypted or compressed packets it reads another number of bytes first.
 #[inline(never)]
 pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
+    if c.phase == Phase::Handshake as u8 {
+        encryption::bound(s, c);
+        return false;
+    }
     let announced = u32::from(c.mysql.header_bytes) == packets::HEADER;
     c.mysql.header_bytes = 0;
     if c.phase == Phase::Blind as u8 || c.phase == Phase::Compressed as u8 {
@@ -128,7 +132,9 @@ fn resume<S: Surroundings>(s: &mut S, c: &mut Connection) {
 #[inline(always)]
 pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     c.sent += u64::from(length);
-    if s.progress_due(c.sent, c.reported_at) {
+    if c.phase == Phase::Handshake as u8 {
+        encryption::bound(s, c);
+    } else if s.progress_due(c.sent, c.reported_at) {
         s.phase(c);
         forget_bytes(c);
     }

@@ -6,7 +6,7 @@ use crate::{
     bytes::{BASE, CHUNK},
     connection::{Connection, PARTIAL, Phase},
     protocol::{
-        Surroundings,
+        Surroundings, encryption,
         outcome::{enter, forget_bytes},
     },
     record::StartupKind,
@@ -24,8 +24,6 @@ const MAJOR: u32 = 3;
 const PREFIX: u32 = 8;
 /// First byte of a TLS handshake record (direct TLS, PostgreSQL 17).
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Bytes of a TLS handshake at the most: one that goes on is data, of which no plaintext comes.
-const LONGEST_HANDSHAKE: u64 = 256 << 10;
 /// `MAX_STARTUP_PACKET_LENGTH` of the server.
 const LONGEST: u32 = 10_000;
 
@@ -37,7 +35,7 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> 
     } else if c.phase == Phase::Blind as u8 {
         return resynchronise(s, c, length);
     } else if c.phase == Phase::Handshake as u8 {
-        bound_handshake(s, c);
+        encryption::bound(s, c);
     } else if c.sent > 0 {
         // One record a turn, so that an encrypted conversation is accounted for while it goes on.
         s.phase(c);
@@ -58,12 +56,12 @@ pub fn sent<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         };
         match answer {
             b'N' => c.phase = Phase::Startup as u8,
-            b'S' => begin_tls(s, c),
+            b'S' => encryption::begin(s, c),
             b'G' => enter(s, c, Phase::Encrypted),
             _ => enter(s, c, Phase::Blind),
         }
     } else if c.phase == Phase::Handshake as u8 {
-        bound_handshake(s, c);
+        encryption::bound(s, c);
     } else if s.progress_due(c.sent, c.reported_at) {
         s.phase(c);
         forget_bytes(c);
@@ -92,7 +90,7 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
     let available = saved + take;
     c.partial = 0;
     if s.window().byte(start) == TLS_HANDSHAKE {
-        return begin_tls(s, c);
+        return encryption::begin(s, c);
     }
     let total = if available >= PREFIX {
         s.window().be32(start)
@@ -164,25 +162,6 @@ fn resynchronise<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) ->
         forget_bytes(c);
     }
     false
-}
-
-/// From here on TLS' records pass.
-#[inline(always)]
-fn begin_tls<S: Surroundings>(s: &mut S, c: &mut Connection) {
-    if s.sees_plaintext() {
-        // Its bytes wait: they are no data when plaintext comes, and all there is when none does.
-        c.phase = Phase::Handshake as u8;
-    } else {
-        enter(s, c, Phase::Encrypted);
-    }
-}
-
-/// A handshake that does not end is a conversation whose plaintext is not seen.
-#[inline(always)]
-fn bound_handshake<S: Surroundings>(s: &mut S, c: &mut Connection) {
-    if c.sent + c.received > LONGEST_HANDSHAKE {
-        enter(s, c, Phase::Encrypted);
-    }
 }
 
 #[inline(always)]

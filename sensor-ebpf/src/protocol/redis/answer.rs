@@ -5,7 +5,7 @@ use super::{
     element::{ENDS, GOES_ON, LONGEST, MALFORMED, NEWS, is_error},
     follow::{Answer, MONITORS, SENT_LINE, SUBSCRIBED},
     number::{self, NULL, number},
-    run,
+    run::{self, Small},
 };
 use crate::{
     bytes::{BASE, CHUNK, swar},
@@ -210,6 +210,10 @@ impl<S: Surroundings> Answers<'_, S> {
     #[inline(always)]
     fn header(&mut self, position: u32, end: u32) -> u32 {
         let word = self.s.window().le64(position);
+        if self.is_one_more(word, end - position) {
+            return GOES_ON;
+        }
+        self.s.scratch().run.last.mask = 0;
         if self.c.answer().pending == 0 {
             if self.s.scratch().run.several.queries != 0 && self.is_another(word as u8) {
                 run::flush(self.s, self.c);
@@ -219,6 +223,25 @@ impl<S: Surroundings> Answers<'_, S> {
             }
         }
         self.any(word)
+    }
+
+    /// Is it one more answer like the last, to one more of the same requests? (Nothing has happened between the two.)
+    #[inline(always)]
+    fn is_one_more(&mut self, word: u64, available: u32) -> bool {
+        let Small {
+            word: last,
+            mask,
+            bytes,
+            ..
+        } = self.s.scratch().run.last;
+        if mask == 0 || (word ^ last) & mask != 0 || bytes > available || self.c.front.count <= 1 {
+            return false;
+        }
+        self.c.front.count -= 1;
+        self.s.scratch().walk.position += bytes;
+        self.c.sent += u64::from(bytes);
+        run::repeat_last(self.s);
+        true
     }
 
     /// May the answer that begins be one that is not put together with those before it?
@@ -250,12 +273,14 @@ impl<S: Surroundings> Answers<'_, S> {
     fn small(&mut self, word: u64, position: u32, end: u32) -> bool {
         let available = end - position;
         let kind = word as u8;
+        let mut compared = 5;
         let (bytes, rows) = if kind == b'$' || kind == b':' {
             let (value, behind) = number(self.s.window(), position + 1);
             if behind == 0 || behind > end {
                 return false;
             }
             let header = behind - position;
+            compared = header;
             if kind == b':' || value == NULL {
                 (header, 0)
             } else if value < u64::from(available) {
@@ -273,7 +298,17 @@ impl<S: Surroundings> Answers<'_, S> {
         }
         self.s.scratch().walk.position = position + bytes;
         self.c.sent += u64::from(bytes);
+        let more = self.c.front.count > 1;
         self.completes(rows, u64::from(bytes));
+        // When that was the last of its requests, another may be answered next.
+        if more && compared <= 8 {
+            self.s.scratch().run.last = Small {
+                word,
+                mask: u64::MAX >> (64 - compared * 8 & 63),
+                bytes,
+                rows: rows as u32,
+            };
+        }
         true
     }
 

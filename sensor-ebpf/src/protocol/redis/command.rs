@@ -132,6 +132,12 @@ impl Command {
         self.0 & NAMED != 0
     }
 
+    /// Is its first argument a key, and all that its statement says beside its name?
+    #[inline(always)]
+    pub fn is_of_first_key(self) -> bool {
+        self.key() == 1 && !self.is_named()
+    }
+
     /// Does the argument in front of the key say how many keys follow?
     #[inline(always)]
     pub fn is_counted(self) -> bool {

@@ -1,8 +1,8 @@
 //! What a request begins with: how many arguments, the command, and of those arguments the few that matter.
 
 use super::{
-    arguments,
-    command::{self, Command, UPPER},
+    again, arguments,
+    command::{self, Command, Kind, UPPER},
     number::{self, number},
     pattern,
 };
@@ -115,6 +115,9 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
     head.name = NONE;
     head.key = NONE;
     head.line_end = 0;
+    if again::take(scratch) {
+        return TAKEN;
+    }
     let word = scratch.window.le64(position);
     let (name, length) = if word as u8 == b'*' {
         match frame(scratch, word, position, end) {
@@ -162,6 +165,10 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
         hash
     };
     scratch.head.fingerprint = finish(hash, keys[0]);
+    if key.start != 0 && !inline && command.is_of_first_key() && command.kind() == Kind::Data as u8
+    {
+        again::remember(scratch, position);
+    }
     taken(scratch)
 }
 
@@ -398,7 +405,7 @@ pub fn capitals(window: &mut Window, at: u32, length: u32) -> u64 {
 #[inline(always)]
 fn look(scratch: &mut Scratch, command: Command, end: u32, key: u64) -> u32 {
     // The common case in one go.
-    if scratch.head.line_end == 0 && command.key() == 1 && !command.is_named() {
+    if scratch.head.line_end == 0 && command.is_of_first_key() {
         let at = scratch.head.end;
         return match bulk(&mut scratch.window, at, end) {
             Ok(argument) => take_key(scratch, argument, end),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::connection::{Connection, Request};
 
+mod again;
 mod answer;
 mod arguments;
 mod begin;
@@ -29,6 +30,7 @@ mod startup;
 #[cfg(test)]
 mod tests;
 
+pub use again::Before;
 pub use head::{Head, head};
 pub use names::{APPLICATION, DOUBT, PASSWORD, USER};
 pub use pattern::Parts;

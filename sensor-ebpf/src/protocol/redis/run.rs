@@ -24,6 +24,22 @@ pub struct Run {
     pub several: Several,
     /// `REPORT`, `ENTERED`: to be done between two answers.
     pub due: u32,
+    /// The last of the answers that were put together, for one like it.
+    pub last: Small,
+}
+
+/// A small answer: a text, a number or a word.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Small {
+    /// Its first bytes, up to what is not compared.
+    pub word: u64,
+    /// Which of them they are; zero for none.
+    pub mask: u64,
+    /// How long it is.
+    pub bytes: u32,
+    /// What it counts for.
+    pub rows: u32,
 }
 
 /// A completion is to be reported that can't be put together with others.
@@ -37,6 +53,15 @@ pub fn begin<S: Surroundings>(s: &mut S) {
     let run = &mut s.scratch().run;
     run.several.queries = 0;
     run.due = 0;
+    run.last.mask = 0;
+}
+
+/// One more was completed whose answer is like that of the last, of the same request.
+#[inline(always)]
+pub fn repeat_last<S: Surroundings>(s: &mut S) {
+    let run = &mut s.scratch().run;
+    run.several.queries += 1;
+    run.several.completion.returned += u64::from(run.last.rows);
 }
 
 /// One more was completed, ordinary as all of these, and of the same statement.
@@ -87,7 +112,9 @@ pub fn flush<S: Surroundings>(s: &mut S, c: &mut Connection) {
     if !s.merge_run(c) {
         hand_on(s, c);
     }
-    s.scratch().run.several.queries = 0;
+    let run = &mut s.scratch().run;
+    run.several.queries = 0;
+    run.last.mask = 0;
     c.last_fingerprint = c.front.fingerprint;
     exchange(s, c);
 }

@@ -583,3 +583,48 @@ fn short_packets_end_where_they_end() {
         }
     }
 }
+
+/// Which statement a number stands for is not looked up each time; it is what it was all the same.
+#[test]
+fn statements_that_are_executed_again_are_told_apart() {
+    const LAST: u32 = u32::MAX;
+    let mut simulation = ready(DEPRECATES);
+    let prepare = |simulation: &mut Simulation, number: u32, text: &[u8]| {
+        simulation.received(&command(0x16, text));
+        let body = [&[0], &number.to_le_bytes()[..], &[0; 7]].concat();
+        simulation.sent(&packet(1, &body));
+    };
+    let execute = |simulation: &mut Simulation, number: u32| {
+        let ask = command(0x17, &[&number.to_le_bytes()[..], &[0; 5]].concat());
+        // A header by itself, as servers read it, and a body.
+        simulation.received(&ask[..4]);
+        simulation.received(&ask[4..]);
+        simulation.sent(&answer(&result(true, 1, &rows(1), 2)));
+    };
+    prepare(&mut simulation, 1, b"SELECT a FROM first");
+    prepare(&mut simulation, 2, b"SELECT b FROM second");
+    for number in [1, 1, 2, 1, LAST, 1, 2, LAST, LAST, 2, 2, 1] {
+        execute(&mut simulation, number);
+    }
+    simulation.received(&query("SELECT c FROM third"));
+    simulation.sent(&answer(&result(true, 1, &rows(1), 2)));
+    execute(&mut simulation, 1);
+    prepare(&mut simulation, 3, b"SELECT d FROM fourth");
+    execute(&mut simulation, 1);
+    execute(&mut simulation, 3);
+    execute(&mut simulation, 1);
+    simulation.closed();
+    let queries: Vec<(String, u64)> = simulation
+        .totals()
+        .into_iter()
+        .filter(|(text, _)| !text.is_empty())
+        .map(|(text, sums)| (text, sums[0]))
+        .collect();
+    let expected = [
+        ("SELECT a FROM first", 8),
+        ("SELECT b FROM second", 7),
+        ("SELECT c FROM third", 1),
+        ("SELECT d FROM fourth", 1),
+    ];
+    assert_eq!(queries, expected.map(|(text, n)| (text.to_owned(), n)));
+}

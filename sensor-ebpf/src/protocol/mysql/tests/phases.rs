@@ -6,7 +6,8 @@ use super::wire::{
 };
 use crate::{
     connection::{CONNECTION_CLOSED, CONNECTION_PREEXISTING, Phase},
-    protocol::simulation::Simulation,
+    protocol::simulation::{Emitted, Simulation},
+    tied,
 };
 
 #[test]
@@ -107,6 +108,75 @@ fn encryption_and_compression_are_blind_spots_with_all_their_bytes() {
             .sum();
         assert!(blind >= 1000);
     }
+}
+
+/// A client that has asked for TLS, whose plaintext will be seen.
+fn shaking_hands() -> Simulation {
+    let mut simulation = Simulation::mysql();
+    simulation.probed();
+    simulation.sent(&greeting());
+    let ask = packet(1, &response_body(1 << 11)[..32]);
+    // As servers read: a header, then what it announces.
+    simulation.received(&ask[..4]);
+    simulation.received(&ask[4..]);
+    assert_eq!(simulation.connection.phase, Phase::Handshake as u8);
+    simulation.received(&[0x16; 517]);
+    simulation.sent(&[0x16; 1300]);
+    simulation.received(&[0x14; 80]);
+    simulation
+}
+
+#[test]
+fn encryption_whose_plaintext_comes_begins_afresh_in_it() {
+    let mut simulation = shaking_hands();
+    assert_eq!(simulation.emitted(), Emitted::default());
+    assert!(!tied::tie(&mut simulation.connection));
+    // The client says again that it uses TLS, and all else besides; packets are numbered on.
+    let body = response_body(1 << 11);
+    let answer_to_greeting = packet(2, &body);
+    simulation.received(&answer_to_greeting[..4]);
+    simulation.received(&answer_to_greeting[4..]);
+    simulation.sent(&packet(3, &ok(0, 2)));
+    assert_eq!(simulation.connection.phase, Phase::Ready as u8);
+    assert_eq!(simulation.emitted().startups, [body]);
+    let ask = query("SELECT a FROM t");
+    let result = answer(&result(false, 1, &rows(3), 2));
+    simulation.received(&ask);
+    simulation.sent(&result);
+    simulation.closed();
+    assert_eq!(simulation.totals()[1].1[..2], [1, 3]);
+    // The greeting is part of the negotiation.
+    let sent = packet(3, &ok(0, 2)).len() + result.len();
+    let received = answer_to_greeting.len() + ask.len();
+    assert_eq!(simulation.accounted(), (sent as u64, received as u64));
+    assert_eq!(
+        (
+            simulation.connection.seen_sent,
+            simulation.connection.seen_received
+        ),
+        (sent as u64, received as u64)
+    );
+}
+
+#[test]
+fn encryption_whose_plaintext_never_comes_is_a_blind_spot() {
+    let clear = (greeting().len() as u64, 36);
+    // Over at once: all its bytes are told at its end.
+    let mut short = shaking_hands();
+    short.closed();
+    assert_eq!(short.accounted(), (clear.0 + 1300, clear.1 + 597));
+    // Going on: told while it does.
+    let mut long = shaking_hands();
+    for _ in 0..400 {
+        long.received(&[0x17; 100]);
+        long.sent(&[0x17; 900]);
+    }
+    assert_eq!(long.connection.phase, Phase::Encrypted as u8);
+    long.closed();
+    assert_eq!(
+        long.accounted(),
+        (clear.0 + 1300 + 400 * 900, clear.1 + 597 + 400 * 100)
+    );
 }
 
 #[test]
