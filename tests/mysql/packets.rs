@@ -21,6 +21,9 @@ const AGREED: [(&str, u32); 6] = [
     ),
 ];
 
+/// Rows that [`cursor`] fetches: all of a table, and some of it.
+const FETCHED: u64 = 1000 + 70;
+
 /// Statements of the conversations.
 const KNOWN: [&str; 7] = [
     "SELECT items",
@@ -58,9 +61,14 @@ fn cursors_attributes_and_results_without_descriptions() {
         for ((user, _), counted) in agreed.iter().zip(counted) {
             let got = Volume::anywhere(&series, user);
             differences.check(&format!("{kind:?}, {user}"), &counted, &got);
+            // Of rows that are fetched, MariaDB keeps no count.
+            let uncounted = match kind {
+                Kind::MariaDb => FETCHED,
+                Kind::MySql => 0,
+            };
             differences.check(
                 &format!("{kind:?}, {user}: rows, by the server's count"),
-                &rows_sent(&server, user),
+                &(rows_sent(&server, user) + uncounted),
                 &got.rows_returned,
             );
             // Every statement has its name, whatever stood in front of it.
@@ -146,7 +154,7 @@ fn cursor(raw: &mut Raw, counted: &mut Volume) {
     let (fetched, more) = raw.fetch(statement, 70);
     assert_eq!((fetched, more), (70, true));
     counted.queries += 3;
-    counted.rows_returned += 2070;
+    counted.rows_returned += at_once.rows + FETCHED;
 }
 
 /// Drivers that have them, and the server's own client.
