@@ -1,7 +1,7 @@
 //! Throwaway MariaDB and MySQL servers, and each one's own clients.
 //!
 //! MariaDB is this machine's. MySQL's own server is of another Debian release: it and its clients run in a root of their own
-//! (`target/tools/mysql`, see [`container`]), by its name and from `/usr/sbin/mysqld`, as in a container.
+//! (`target/tools/mysql`, see `container`), by its name and from `/usr/sbin/mysqld`, as in a container.
 
 use std::{
     fs::{self, File},
