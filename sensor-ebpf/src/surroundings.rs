@@ -425,12 +425,12 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
 
     #[cfg(not(floor))]
     #[inline(always)]
-    fn behind_attributes(&mut self, start: u32, end: u32) -> u32 {
-        pass_over_attributes(start, end, H::PLACE)
+    fn behind_attributes(&mut self, start: u32, end: u32, says_so: bool) -> u32 {
+        pass_over_attributes(start, end, u32::from(says_so), H::PLACE)
     }
 
     #[cfg(floor)]
-    fn behind_attributes(&mut self, _: u32, _: u32) -> u32 {
+    fn behind_attributes(&mut self, _: u32, _: u32, _: bool) -> u32 {
         0
     }
 
@@ -494,12 +494,12 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) 
 #[cfg(not(floor))]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn pass_over_attributes(start: u32, end: u32, place: u32) -> u32 {
+pub extern "C" fn pass_over_attributes(start: u32, end: u32, says_so: u32, place: u32) -> u32 {
     let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
-    mysql::text_start(unsafe { &mut *scratch }, start, end)
+    mysql::text_start(unsafe { &mut *scratch }, start, end, says_so != 0)
 }
 
 /// See [`redis::head`]. Global, as [`hash_text`] is.

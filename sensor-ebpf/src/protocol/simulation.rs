@@ -614,8 +614,8 @@ impl Surroundings for Memory {
 
     fn count_truncated(&mut self) {}
 
-    fn behind_attributes(&mut self, start: u32, end: u32) -> u32 {
-        mysql::text_start(&mut self.scratch, start, end)
+    fn behind_attributes(&mut self, start: u32, end: u32, says_so: bool) -> u32 {
+        mysql::text_start(&mut self.scratch, start, end, says_so)
     }
 
     fn redis_head(&mut self) -> u32 {

@@ -41,9 +41,34 @@ pub struct Attributes {
     end: u32,
 }
 
+/// In front of a text: how many attributes there are, and in how many sets.
+const NO_ATTRIBUTES: u32 = 0x0100;
+/// First byte of a number that takes several.
+const LONG_NUMBER: u8 = 0xfb;
+
+/// Where the text of a query begins, whose client puts attributes in front (`says_so`) or may do so; zero when that is not found: then
+/// what is there may hold values, which are nobody's to see.
+#[inline(always)]
+pub fn text_start(scratch: &mut Scratch, start: u32, end: u32, says_so: bool) -> u32 {
+    let word = scratch.window.le64(start) as u32;
+    let first = word as u8;
+    let is_one_set = (word >> 8) as u8 == 1;
+    // No text that a server runs begins with such a byte, or goes on with a one behind one that is no comment's. So what older
+    // connections agreed upon shows, too, and a server that takes no attributes gets texts, whatever its client says.
+    let begins_with_attributes =
+        first < 9 || is_one_set && (says_so || first < b' ') || says_so && first >= LONG_NUMBER;
+    if end <= start || !begins_with_attributes {
+        return start;
+    }
+    if word & 0xffff == NO_ATTRIBUTES && end > start + 1 {
+        return start + 2;
+    }
+    behind(scratch, start, end)
+}
+
 /// Where the text begins behind the attributes from `start` on, which come to `end` at the most; zero when that is not found.
 #[inline(always)]
-pub fn text_start(scratch: &mut Scratch, start: u32, end: u32) -> u32 {
+fn behind(scratch: &mut Scratch, start: u32, end: u32) -> u32 {
     let (count, behind) = number(&mut scratch.window, start);
     let (sets, behind) = number(&mut scratch.window, behind);
     if sets != 1 || behind > end || count > u64::from(MOST) {
@@ -148,7 +173,7 @@ mod tests {
             scratch.window.set(BASE + i as u32, *byte);
         }
         scratch.window.spoil(BASE + packet.len() as u32, garbage);
-        text_start(&mut scratch, BASE, BASE + packet.len() as u32)
+        behind(&mut scratch, BASE, BASE + packet.len() as u32)
     }
 
     /// Where the text begins, which must be `TEXT`.

@@ -299,22 +299,11 @@ impl<S: Surroundings> Packets<'_, S> {
     /// Where the text of a query begins whose command is passed over; zero when it has no name.
     #[inline(always)]
     fn behind_attributes(&mut self, start: u32, end: u32) -> u32 {
-        let word = self.s.window().le64(start) as u32;
-        let first = word as u8;
-        let is_one_set = (word >> 8) as u8 == 1;
         let says_so = self.c.mysql.flags & MYSQL_ATTRIBUTES != 0;
-        // No text that a server runs begins with such a byte, or goes on with a one behind one that is no comment's. So what older
-        // connections agreed upon shows, too, and a server that takes no attributes gets texts, whatever its client says.
-        let begins_with_attributes =
-            first < 9 || is_one_set && (says_so || first < b' ') || says_so && first >= LONG_NUMBER;
-        if end <= start || !begins_with_attributes {
+        if !says_so && self.s.window().byte(start) >= b' ' {
             return start;
         }
-        if word & 0xffff == NO_ATTRIBUTES && end > start + 1 {
-            return start + 2;
-        }
-        // Where the text is not found, what is there may hold values, which are nobody's to see.
-        self.s.behind_attributes(start, end)
+        self.s.behind_attributes(start, end, says_so)
     }
 
     /// Makes the name of a database that begins at `start` the statement which does the same; where that begins.
@@ -448,10 +437,6 @@ impl<S: Surroundings> Packets<'_, S> {
     }
 }
 
-/// In front of a text: how many query attributes there are, and in how many sets.
-const NO_ATTRIBUTES: u32 = 0x0100;
-/// First byte of a number that takes several.
-const LONG_NUMBER: u8 = 0xfb;
 /// Beside the number of the statement that was executed last.
 const EXECUTED: u64 = 1 << 32;
 
