@@ -221,15 +221,15 @@ pub fn foreign() {
     }
 }
 
-/// The connection of a tie, if it still is.
-#[inline(always)]
+/// The connection of a tie, if it still is. A call of its own, likewise.
+#[inline(never)]
 fn tied<'a>(tie: &Tie) -> Option<&'a mut Connection> {
     state::slot(tie.slot as u32)
         .filter(|c| c.id == tie.connection && tied::is_tied(c) && !c.has(CONNECTION_CLOSED))
 }
 
-/// A call into TLS begins.
-#[inline(always)]
+/// A call into TLS begins. A call of its own: what it looks things up by does not lie on the stack while plaintext is taken apart.
+#[inline(never)]
 fn begin<'a>(ssl: u64, buffer: u64, reads: u64) -> Option<&'a mut Call> {
     if call().is_none() {
         let _ = CALLS.insert(&thread(), &NO_CALL, 0);
@@ -329,7 +329,7 @@ pub fn writes(ssl: u64, buffer: u64, length: i32) {
 
 /// Plaintext from the client.
 #[inline(always)]
-fn received(s: &mut KernelSurroundings<Table>, c: &mut Connection, length: u32) {
+fn received(s: &mut KernelSurroundings<Table<'_>>, c: &mut Connection, length: u32) {
     if c.protocol == Protocol::MySql as u8 {
         mysql::received(s, c, length);
     } else {
@@ -339,7 +339,7 @@ fn received(s: &mut KernelSurroundings<Table>, c: &mut Connection, length: u32) 
 
 /// Plaintext to the client.
 #[inline(always)]
-fn sent(s: &mut KernelSurroundings<Table>, c: &mut Connection, length: u32) {
+fn sent(s: &mut KernelSurroundings<Table<'_>>, c: &mut Connection, length: u32) {
     if c.protocol == Protocol::MySql as u8 {
         mysql::sent(s, c, length);
     } else {
@@ -364,7 +364,7 @@ pub fn freed(ssl: u64) {
 fn work(
     tie: &Tie,
     c: &mut Connection,
-    step: impl FnOnce(&mut KernelSurroundings<Table>, &mut Connection),
+    step: impl FnOnce(&mut KernelSurroundings<Table<'_>>, &mut Connection),
     buffer: u64,
 ) -> bool {
     let (Some(taken), Some(scratch)) = (TAKEN.get_ptr_mut(0), SCRATCH.get_ptr_mut(Table::PLACE))
@@ -376,10 +376,7 @@ fn work(
         return false;
     }
     let mut surroundings = KernelSurroundings {
-        home: Table {
-            slot: tie.slot,
-            sk: tie.sk,
-        },
+        home: Table { tie },
         buffer: Buffer {
             address: buffer,
             vectors: 0,
@@ -404,50 +401,49 @@ fn missed(c: &mut Connection, length: u32) {
     count!(unattributed_bytes, u64::from(length));
 }
 
-/// What a tied connection rarely needs: by its slot.
-pub struct Table {
-    slot: u64,
-    sk: u64,
+/// What a tied connection rarely needs: by its slot. (Where the tie lies, since there is no stack for two more numbers.)
+pub struct Table<'a> {
+    tie: &'a Tie,
 }
 
 static NO_QUEUE: Queue = Queue::EMPTY;
 static NO_PARTIAL: Partial = Partial::EMPTY;
 
-impl Home for Table {
+impl Home for Table<'_> {
     const PLACE: u32 = 1;
     const SCATTERED: bool = false;
 
     #[inline(always)]
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue> {
-        if flags == CREATE && TLS_QUEUES.get_ptr(&self.slot).is_none() {
-            let _ = TLS_QUEUES.insert(&self.slot, &NO_QUEUE, 0);
+        if flags == CREATE && TLS_QUEUES.get_ptr(&self.tie.slot).is_none() {
+            let _ = TLS_QUEUES.insert(&self.tie.slot, &NO_QUEUE, 0);
         }
         // SAFETY: a connection's operations come one after the other.
         TLS_QUEUES
-            .get_ptr_mut(&self.slot)
+            .get_ptr_mut(&self.tie.slot)
             .map(|queue| unsafe { &mut *queue })
     }
 
     #[inline(always)]
     fn partial<'a>(&self, flags: u64) -> Option<&'a mut Partial> {
-        if flags == CREATE && TLS_PARTIALS.get_ptr(&self.slot).is_none() {
-            let _ = TLS_PARTIALS.insert(&self.slot, &NO_PARTIAL, 0);
+        if flags == CREATE && TLS_PARTIALS.get_ptr(&self.tie.slot).is_none() {
+            let _ = TLS_PARTIALS.insert(&self.tie.slot, &NO_PARTIAL, 0);
         }
         // SAFETY: as above.
         TLS_PARTIALS
-            .get_ptr_mut(&self.slot)
+            .get_ptr_mut(&self.tie.slot)
             .map(|partial| unsafe { &mut *partial })
     }
 
     #[inline(always)]
     fn drop_partial(&self) {
-        let _ = TLS_PARTIALS.remove(&self.slot);
+        let _ = TLS_PARTIALS.remove(&self.tie.slot);
     }
 
     #[inline(always)]
     fn tcp_counts(&self, c: &Connection) -> (u32, u32) {
-        let sk = self.sk as *mut c_void;
-        if task::probe::<u64>(self.sk, setting!(offsets.sk_cookie)) == c.id {
+        let sk = self.tie.sk as *mut c_void;
+        if task::probe::<u64>(self.tie.sk, setting!(offsets.sk_cookie)) == c.id {
             identity::tcp_counts(sk)
         } else {
             // Closed meanwhile: what it would say, had nothing been missed.
@@ -460,7 +456,7 @@ impl Home for Table {
 
     #[inline(always)]
     fn forget(&self, _: &Connection) {
-        forget(self.slot);
+        forget(self.tie.slot);
     }
 }
 

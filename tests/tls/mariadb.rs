@@ -274,6 +274,7 @@ fn beside_a_postgresql() {
         differences.check(user, &expected, &(got.queries, got.rows_returned));
     }
     nothing_unseen(&mut differences, &series);
+    differences.explain(|| output.log.clone());
     differences.none();
 }
 

@@ -150,15 +150,17 @@ pub fn check(object: &Path) -> Result<String> {
 fn check_stack(object: &Path) -> Result<String> {
     let bytes = fs::read(object)
         .with_context(|| format!("cannot read the kernel programs, {}", object.display()))?;
-    let deepest = stack::deepest(&bytes)?;
+    let (deepest, chain) = stack::deepest(&bytes)?;
     if deepest.is_too_deep() {
         bail!(
             "nested calls of {} take {} bytes of stack in {} functions: kernels before 6.13 give 512, in 8\n\
              do: keep what is alive across the deepest calls in a map, or call from a shallower place \
-             (docs/decisions/hooks.md)",
+             (docs/decisions/hooks.md)\n\
+             the deepest, and what each takes:\n  {}",
             object.display(),
             deepest.bytes,
-            deepest.frames
+            deepest.frames,
+            chain.join("\n  ")
         );
     }
     Ok(format!("{} bytes", deepest.bytes))

@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
     sync::Mutex,
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -33,16 +34,30 @@ pub struct Arguments {
     /// How long each fuzzer runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Seconds for all of it, set-up and build included: where they do not suffice, it is said, and no fuzzer runs.
+    #[arg(long)]
+    within: Option<u64>,
     /// Those of tests/fuzz/fuzz_targets; all when none is named.
     targets: Vec<String>,
 }
 
 /// Sets up what it takes, builds, and runs.
 pub fn fuzz(arguments: &Arguments) -> Result<()> {
+    let began = Instant::now();
     let progress = Progress::new();
     let targets = chosen(&arguments.targets)?;
     setup::fuzzers(&progress)?;
-    let binaries = build(&progress, &targets)?;
+    let turns = targets.len().div_ceil(AT_A_TIME);
+    let run_time = Duration::from_secs(turns as u64 * u64::from(arguments.seconds));
+    let patience = arguments
+        .within
+        .map(|within| Duration::from_secs(within).saturating_sub(began.elapsed() + run_time));
+    let Some(binaries) = build(&progress, &targets, patience)? else {
+        progress.loud("fuzz", || {
+            Ok("NOT RUN: building took longer than there was time for it".to_owned())
+        })?;
+        return Ok(());
+    };
     let what = format!(
         "fuzz {} for {} s each",
         targets.join(" "),
@@ -111,8 +126,12 @@ fn chosen(named: &[String]) -> Result<Vec<String>> {
     })
 }
 
-/// Builds them; the folder that they are in.
-fn build(progress: &Progress, targets: &[String]) -> Result<PathBuf> {
+/// Builds them; the folder that they are in. Nothing when that takes longer than `patience`.
+fn build(
+    progress: &Progress,
+    targets: &[String],
+    patience: Option<Duration>,
+) -> Result<Option<PathBuf>> {
     let manifest = place().join("Cargo.toml");
     progress.quiet("versions of what fuzzers are built of", || {
         let mut metadata = command::command("cargo");
@@ -127,23 +146,37 @@ fn build(progress: &Progress, targets: &[String]) -> Result<PathBuf> {
     })?;
     let compiler = Compiler::find()?;
     let folder = workspace::fuzz().join("build");
-    progress.loud("build fuzzers", || {
-        let mut cargo = cargo(&compiler, &folder)?;
+    let began = Instant::now();
+    let built = progress.loud("build fuzzers", || {
+        let mut cargo = cargo(&compiler, &folder, patience)?;
         // One alone need not wait for the others.
         if let [target] = targets {
             cargo.arg(target);
         }
         command::shown_cargo(&mut cargo, Stdio::inherit())
-    })?;
-    Ok(folder.join(&compiler.target).join("release"))
+    });
+    let in_vain = patience.is_some_and(|patience| began.elapsed() >= patience);
+    match built {
+        Err(_) if in_vain => Ok(None),
+        Err(error) => Err(error),
+        Ok(_) => Ok(Some(folder.join(&compiler.target).join("release"))),
+    }
 }
 
-fn cargo(compiler: &Compiler, folder: &Path) -> Result<Command> {
+fn cargo(compiler: &Compiler, folder: &Path, patience: Option<Duration>) -> Result<Command> {
     let mut path = vec![setup::fuzz::folder()];
     path.extend(std::env::split_paths(
         &std::env::var_os("PATH").unwrap_or_default(),
     ));
-    let mut cargo = command::command("cargo");
+    let mut cargo = match patience {
+        None => command::command("cargo"),
+        // It ends what cargo has started, too.
+        Some(patience) => {
+            let mut timeout = command::command("timeout");
+            timeout.args([&patience.as_secs().max(1).to_string(), "cargo"]);
+            timeout
+        }
+    };
     cargo
         .current_dir(workspace::root())
         .env("PATH", std::env::join_paths(path)?)

@@ -34,6 +34,7 @@ type Place = (usize, u64);
 
 #[derive(Debug)]
 struct Function {
+    name: String,
     own: u32,
     /// Registers that hold the frame pointer, one bit each.
     copies: u16,
@@ -42,8 +43,8 @@ struct Function {
     addresses: Vec<Place>,
 }
 
-/// The deepest nested calls of an object. Bytes and frames may be those of different calls.
-pub fn deepest(object: &[u8]) -> Result<Depth> {
+/// The deepest nested calls of an object, and which these are, with the bytes of each. Bytes and frames may be those of different calls.
+pub fn deepest(object: &[u8]) -> Result<(Depth, Vec<String>)> {
     let functions = functions(object)?;
     let mut known = HashMap::new();
     let mut deepest = Depth::default();
@@ -52,7 +53,14 @@ pub fn deepest(object: &[u8]) -> Result<Depth> {
         deepest.bytes = deepest.bytes.max(found.bytes);
         deepest.frames = deepest.frames.max(found.frames);
     }
-    Ok(deepest)
+    let bytes = |place: &Place| known.get(place).map_or(0, |depth| depth.bytes);
+    let mut next = functions.keys().max_by_key(|place| bytes(place));
+    let mut chain = Vec::new();
+    while let Some(function) = next.and_then(|place| functions.get(place)) {
+        chain.push(format!("{} {}", function.name, function.own));
+        next = function.calls.iter().max_by_key(|place| bytes(place));
+    }
+    Ok((deepest, chain))
 }
 
 fn depth(
@@ -88,12 +96,12 @@ fn depth(
 fn functions(object: &[u8]) -> Result<HashMap<Place, Function>> {
     let elf = Elf { bytes: object };
     let sections = elf.sections()?;
-    let symbols = sections
+    let table = sections
         .iter()
         .find(|section| section.kind == SYMBOLS)
         .context("the kernel programs' object has no symbols")?;
-    let symbols: Vec<Symbol> = (0..symbols.size / 24)
-        .map(|index| elf.symbol(symbols.offset + index * 24))
+    let symbols: Vec<Symbol> = (0..table.size / 24)
+        .map(|index| elf.symbol(table.offset + index * 24))
         .collect::<Option<_>>()
         .context("the kernel programs' object is cut")?;
     let mut targets: HashMap<Place, usize> = HashMap::new();
@@ -110,7 +118,9 @@ fn functions(object: &[u8]) -> Result<HashMap<Place, Function>> {
     let mut functions: HashMap<Place, Function> = HashMap::new();
     for symbol in symbols.iter().filter(|symbol| symbol.kind == FUNCTION) {
         let section = sections.get(symbol.section).context("no such section")?;
+        let names = sections.get(table.link).context("no names of symbols")?;
         let mut function = Function {
+            name: elf.text(names.offset + u64::from(symbol.name)),
             own: 0,
             copies: 0,
             calls: Vec::new(),
@@ -207,12 +217,14 @@ const SECTION: u8 = 3;
 
 struct Section {
     kind: u32,
+    link: usize,
     info: usize,
     offset: u64,
     size: u64,
 }
 
 struct Symbol {
+    name: u32,
     kind: u8,
     section: usize,
     value: u64,
@@ -252,6 +264,7 @@ impl Elf<'_> {
                     kind: self.u32(at + 4)?,
                     offset: self.u64(at + 24)?,
                     size: self.u64(at + 32)?,
+                    link: self.u32(at + 40)? as usize,
                     info: self.u32(at + 44)? as usize,
                 })
             })
@@ -259,8 +272,16 @@ impl Elf<'_> {
             .context("the kernel programs' object is cut")
     }
 
+    /// Up to its NUL.
+    fn text(&self, at: u64) -> String {
+        let rest = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
+        let text = rest.unwrap_or_default().split(|byte| *byte == 0).next();
+        String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+    }
+
     fn symbol(&self, at: u64) -> Option<Symbol> {
         Some(Symbol {
+            name: self.u32(at)?,
             kind: self.array::<1>(at + 4)?[0] & 15,
             section: usize::from(self.u16(at + 6)?),
             value: self.u64(at + 8)?,

@@ -111,13 +111,13 @@ fn differs_in_digits(one: u64, other: u64, at: u32, key: u32, length: u32) -> bo
     let mut difference = one ^ other;
     let left = length - at;
     if left < 8 {
-        difference &= (1 << (left * 8 & 63)) - 1;
+        difference &= (1 << ((left * 8) & 63)) - 1;
     }
     let fixed = key.saturating_sub(at);
     if fixed >= 8 {
         return difference == 0;
     }
-    if difference & ((1 << (fixed * 8 & 63)) - 1) != 0 {
+    if difference & ((1 << ((fixed * 8) & 63)) - 1) != 0 {
         return false;
     }
     // Of each byte: is it none of '0' to '9' in one of the words? The sums stay within their bytes.

@@ -304,7 +304,7 @@ impl<S: Surroundings> Answers<'_, S> {
         if more && compared <= 8 {
             self.s.scratch().run.last = Small {
                 word,
-                mask: u64::MAX >> (64 - compared * 8 & 63),
+                mask: u64::MAX >> ((64 - compared * 8) & 63),
                 bytes,
                 rows: rows as u32,
             };
