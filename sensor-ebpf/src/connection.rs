@@ -131,6 +131,8 @@ pub const MYSQL_COMPRESSES: u8 = 4;
 pub const MYSQL_DEPRECATES_EOF: u8 = 8;
 /// [`MySql`]: a backslash in a literal is no escape (`NO_BACKSLASH_ESCAPES`).
 pub const MYSQL_PLAIN: u8 = 16;
+/// [`MySql`]: the client puts query attributes in front of its texts, if its server takes them.
+pub const MYSQL_ATTRIBUTES: u8 = 32;
 
 /// Bytes of a response that are kept from one send to the next.
 pub const TAIL: usize = 64;

@@ -7,7 +7,7 @@ use crate::{
     bytes::Window,
     fingerprint::{Hashed, Lexer},
     picked::{Keyer, Walked},
-    protocol::{Walk, redis},
+    protocol::{Walk, mysql, redis},
     record::OverflowKey,
     tags,
 };
@@ -36,6 +36,8 @@ pub struct Scratch {
     pub walked_key: OverflowKey,
     /// How far a statement's keys have walked, when it is the first time. Both here for want of stack.
     pub walked: Walked,
+    /// What MySQL's clients put in front of a text.
+    pub attributes: mysql::Attributes,
     /// What a request of Redis' begins with.
     pub head: redis::Head,
     /// Its first key.

@@ -13,7 +13,7 @@ use sensor_ebpf::{
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
-    protocol::{Several, Surroundings, postgres::mergeable, redis},
+    protocol::{Several, Surroundings, mysql, postgres::mergeable, redis},
     record::{ALWAYS, PhaseRecord, RecordKind, StartupKind, TEXT_PLAIN},
     scratch::Scratch,
     sqlstate,
@@ -425,6 +425,17 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
 
     #[cfg(not(floor))]
     #[inline(always)]
+    fn behind_attributes(&mut self, start: u32, end: u32, says_so: bool) -> u32 {
+        pass_over_attributes(start, end, u32::from(says_so), H::PLACE)
+    }
+
+    #[cfg(floor)]
+    fn behind_attributes(&mut self, _: u32, _: u32, _: bool) -> u32 {
+        0
+    }
+
+    #[cfg(not(floor))]
+    #[inline(always)]
     fn redis_head(&mut self) -> u32 {
         take_redis_head(H::PLACE)
     }
@@ -477,6 +488,18 @@ pub extern "C" fn hash_mysql_text(start: u32, end: u32, plain: u32, place: u32) 
     let dialect = MySql { plain: plain != 0 };
     scratch.hashed = fingerprint(scratch, start, end, keys, dialect);
     1
+}
+
+/// See [`mysql::text_start`]. Global, as [`hash_text`] is.
+#[cfg(not(floor))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn pass_over_attributes(start: u32, end: u32, says_so: u32, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, see `KernelSurroundings::scratch`.
+    mysql::text_start(unsafe { &mut *scratch }, start, end, says_so != 0)
 }
 
 /// See [`redis::head`]. Global, as [`hash_text`] is.

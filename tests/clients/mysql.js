@@ -1,7 +1,7 @@
 // mysql2: prepared statements (binary protocol), executed often, with data of all kinds, with errors; and plain queries.
 //
-// Usage: mysql.js HOST-OR-SOCKET PORT USER DATABASE; prints one line of JSON. NODE_PATH names the modules' directory; with
-// CLIENT_TLS in the environment by TLS.
+// Usage: mysql.js HOST-OR-SOCKET PORT USER DATABASE; a password in MYSQL_PWD. Prints one line of JSON. NODE_PATH names the modules'
+// directory; with CLIENT_TLS in the environment by TLS.
 'use strict';
 
 const mysql = require('mysql2/promise');
@@ -21,7 +21,7 @@ function add([result]) {
 }
 
 async function main() {
-  const connection = await mysql.createConnection({ ...where, ...tls, user, database });
+  const connection = await mysql.createConnection({ ...where, ...tls, user, database, password: process.env.MYSQL_PWD });
   for (let i = 0; i < 300; i += 1) {
     add(await connection.execute('SELECT name FROM items WHERE id = ?', [i]));
     add(await connection.execute('SELECT id, name, payload FROM items WHERE id <= ? AND name <> ?', [i, 'x']));

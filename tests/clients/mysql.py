@@ -1,6 +1,7 @@
 # PyMySQL: text protocol, several statements and results, errors, unbuffered and large results, a client's file.
 #
-# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; prints one line of JSON. With CLIENT_TLS in the environment by TLS.
+# Usage: mysql.py HOST-OR-SOCKET PORT USER DATABASE [CONNECTIONS]; a password in MYSQL_PWD. Prints one line of JSON. With CLIENT_TLS in
+# the environment by TLS.
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ def connect():
     where = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": int(port)}
     return pymysql.connect(
         user=user,
+        password=os.environ.get("MYSQL_PWD", ""),
         database=database,
         autocommit=True,
         local_infile=True,

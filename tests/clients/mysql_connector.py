@@ -1,7 +1,7 @@
 # mysql-connector-python: text and binary protocol, several statements, rows one by one and in pieces.
 #
-# Usage: mysql_connector.py HOST-OR-SOCKET PORT USER DATABASE; prints one line of JSON: of statements on `items` alone, since it asks for
-# much besides when it connects. With CLIENT_TLS in the environment by TLS.
+# Usage: mysql_connector.py HOST-OR-SOCKET PORT USER DATABASE; a password in MYSQL_PWD. Prints one line of JSON: of statements on
+# `items` alone, since it asks for much besides when it connects. With CLIENT_TLS in the environment by TLS.
 import json
 import os
 import sys
@@ -18,6 +18,7 @@ def connect():
     where = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": int(port)}
     return mysql.connector.connect(
         user=user,
+        password=os.environ.get("MYSQL_PWD", ""),
         database=database,
         use_pure=True,
         ssl_disabled="CLIENT_TLS" not in os.environ,

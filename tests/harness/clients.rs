@@ -10,6 +10,7 @@
 //!   mysql-connector-python 26.10.0, redis 8.1.0
 //! - `target/tools/node` (`npm install --prefix`): pg@8.23.1 pg-cursor@2.22.0 pg-query-stream@4.17.0 mysql2@3.24.6 ioredis@5.11.1
 //! - `target/tools/valkey`: valkey-server and valkey-tools of Debian 12's backports, unpacked
+//! - `target/tools/mysql`: mysql-server-core and mysql-client-core of Debian sid, unpacked with the libraries that they need
 
 use std::{path::PathBuf, process::Command};
 

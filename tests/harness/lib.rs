@@ -5,7 +5,7 @@
 
 mod differences;
 mod environment;
-mod mariadb;
+mod other_root;
 mod postgres;
 mod sensor;
 mod tokio_client;
@@ -16,7 +16,10 @@ pub mod clients;
 pub mod container;
 pub mod kerberos;
 pub mod login;
+pub mod mysql;
 pub mod mysql_clients;
+pub mod mysql_raw;
+pub mod mysql_rs;
 pub mod network;
 pub mod otlp;
 pub mod pgbouncer;
@@ -32,7 +35,7 @@ pub use differences::Differences;
 pub use environment::{
     Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,
 };
-pub use mariadb::MariaDb;
+pub use mysql::MariaDb;
 pub use postgres::{Options, Postgres};
 pub use redis::Redis;
 pub use sensor::{CONFIGURATION, Output, Sensor, allowed_rungs, is_lowest_rung, wait_until};

@@ -8,14 +8,17 @@ use crate::{
     Volume,
     clients::{Endpoint, tool},
     environment::workspace,
-    mariadb::MariaDb,
+    mysql::MariaDb,
 };
 
-/// What the clients ask for.
+/// What the clients ask for: a table of 5,000 rows, and a procedure with two results.
 pub const SCHEMA: &str = "
 CREATE DATABASE shop; USE shop;
+CREATE TABLE digits (d INT); INSERT INTO digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9);
 CREATE TABLE items (id INT PRIMARY KEY, name TEXT NOT NULL, payload TEXT);
-INSERT INTO items SELECT seq, CONCAT('item ', seq), REPEAT('x', seq % 300) FROM seq_1_to_5000;
+INSERT INTO items SELECT i, CONCAT('item ', i), REPEAT('x', i % 300) FROM
+  (SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 1 AS i FROM digits a, digits b, digits c, digits d) numbers WHERE i <= 5000;
+DROP TABLE digits;
 DELIMITER //
 CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT name, id FROM items WHERE id < 11; END//
 ";
@@ -32,6 +35,22 @@ const TLS: &str = "CLIENT_TLS";
 /// When it fails.
 pub fn script(name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume {
     run(program(name), endpoint, user, more)
+}
+
+/// The same with a password.
+///
+/// # Panics
+/// When it fails.
+pub fn script_as(
+    name: &str,
+    endpoint: &Endpoint,
+    user: &str,
+    password: &str,
+    more: &[&str],
+) -> Volume {
+    let mut command = program(name);
+    command.env("MYSQL_PWD", password);
+    run(command, endpoint, user, more)
 }
 
 /// The same by TLS.

@@ -378,6 +378,28 @@ impl Output {
         otlp::metrics(&self.file)
     }
 
+    /// Holds that a secret is in nothing that it wrote: no file beside its telemetry, and not its log.
+    ///
+    /// # Panics
+    /// When it is in there: shows where.
+    pub fn never_says(&self, secret: &str) {
+        let found = |content: &[u8], place: &str| {
+            let at = content
+                .windows(secret.len())
+                .position(|bytes| bytes == secret.as_bytes());
+            if let Some(at) = at {
+                let around = &content[at.saturating_sub(200)..(at + 200).min(content.len())];
+                panic!("{secret} in {place}: {}", String::from_utf8_lossy(around));
+            }
+        };
+        found(self.log.as_bytes(), "the log");
+        let folder = self.otlp_file().parent().expect("a folder");
+        for entry in fs::read_dir(folder).expect("list").flatten() {
+            let content = fs::read(entry.path()).unwrap_or_default();
+            found(&content, &entry.path().display().to_string());
+        }
+    }
+
     /// Alerts.
     pub fn alerts(&self) -> Vec<Alert> {
         otlp::alerts(&self.file)

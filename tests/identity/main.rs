@@ -4,7 +4,7 @@ mod before_start;
 mod containers;
 mod lies;
 mod local;
-mod mariadb;
+mod mysql;
 mod poolers;
 mod redis;
 mod roles;

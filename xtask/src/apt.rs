@@ -54,6 +54,11 @@ impl Apt {
         Ok(apt)
     }
 
+    /// Do the lists have a package?
+    pub fn has(&self, package: &str) -> bool {
+        self.field(package, "Version").is_ok()
+    }
+
     /// A field of a package, as the lists have it.
     pub fn field(&self, package: &str, field: &str) -> Result<String> {
         let text = command::output(self.command("apt-cache").args(["show", package]))
@@ -90,13 +95,26 @@ impl Apt {
 
     /// Downloads packages with all that they need; the files.
     pub fn download_with_needs(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        // What an interrupted run left may be older by now.
+        command::logged(
+            self.command("apt-get").arg("clean"),
+            &format!("apt-clean-{}", self.suite),
+        )?;
         command::logged(
             self.command("apt-get")
                 .args(["-o", "APT::Sandbox::User=root", "--yes"])
                 .args(["--download-only", "--no-install-recommends", "install"])
                 .args(packages),
             &format!("apt-download-{}-{}", self.suite, self.architecture),
-        )?;
+        )
+        .with_context(|| {
+            format!(
+                "Debian {} does not give {} with all that they need: does it say why above? The release may be in motion: \
+                 try again later",
+                self.suite,
+                packages.join(", ")
+            )
+        })?;
         debs(&self.folder.join("cache/archives"))
     }
 

@@ -24,6 +24,7 @@ mod setup;
 mod signal;
 mod test;
 mod throwaway;
+mod unpacked;
 mod vm;
 mod workspace;
 

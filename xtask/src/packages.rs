@@ -82,6 +82,13 @@ pub const REDIS: &[Need] = &[
 /// for it is none of the release's packages. It needs the libraries of [`REDIS`].
 pub const VALKEY: (&str, [&str; 2]) = ("bookworm-backports", ["valkey-server", "valkey-tools"]);
 
+/// MySQL's own server and clients, which Debian has in sid alone: unpacked, with all libraries that they need, to a folder that
+/// becomes their root.
+pub const MYSQL: (&str, [&str; 2]) = ("sid", ["mysql-server-core", "mysql-client-core"]);
+
+/// What [`MYSQL`]'s packages ask for and no program of theirs that is used needs: beginnings of packages' names.
+pub const NOT_FOR_MYSQL: [&str; 2] = ["perl", "libperl"];
+
 /// What the benchmarks compare the sensor with, and loads.
 pub const PEERS: &[Need] = &[
     installed("postgresql-15-pgaudit"),

@@ -101,6 +101,7 @@ pub fn install(progress: &Progress, purpose: For) -> Result<()> {
         progress.quiet("Node clients", clients::node)?;
         progress.quiet("Prometheus", clients::prometheus)?;
         progress.quiet("Valkey", clients::valkey)?;
+        progress.quiet("MySQL's own server", clients::mysql)?;
     }
     Ok(())
 }

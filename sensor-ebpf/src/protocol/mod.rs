@@ -124,6 +124,9 @@ pub trait Surroundings {
     );
     /// Counts a text longer than what is captured.
     fn count_truncated(&mut self);
+    /// Where MySQL's text begins behind the attributes between `start` and `end`, zero when that is not found: see
+    /// [`mysql::text_start`].
+    fn behind_attributes(&mut self, start: u32, end: u32, says_so: bool) -> u32;
     /// Takes the beginning of the request of Redis' at `walk.position` apart: see [`redis::head`].
     fn redis_head(&mut self) -> u32;
     /// Will the plaintext be seen, should this connection become TLS?

@@ -614,6 +614,10 @@ impl Surroundings for Memory {
 
     fn count_truncated(&mut self) {}
 
+    fn behind_attributes(&mut self, start: u32, end: u32, says_so: bool) -> u32 {
+        mysql::text_start(&mut self.scratch, start, end, says_so)
+    }
+
     fn redis_head(&mut self) -> u32 {
         let keys = self.keys();
         redis::head(&mut self.scratch, keys)

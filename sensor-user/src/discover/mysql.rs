@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use super::{Server, listening, option_files::Options, tls};
 use crate::principal::DbSystem;
 
@@ -22,18 +24,15 @@ pub fn server(pid: u32) -> io::Result<Server> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let process = PathBuf::from(format!("/proc/{pid}"));
-    // A server works in its data directory; through its own root, so that containers are seen too.
-    let data_directory = fs::read_link(process.join("cwd"))?;
+    // A server works in its data directory. Read through that link, so that containers and changed roots are seen, too.
+    let data = process.join("cwd");
+    let data_directory = fs::read_link(&data)?;
     let inside = |path: &Path| {
         process
             .join("root")
             .join(path.strip_prefix("/").unwrap_or(path))
     };
-    let data = inside(&data_directory);
-    let upgraded = ["mariadb_upgrade_info", "mysql_upgrade_info"]
-        .iter()
-        .find_map(|name| fs::read_to_string(data.join(name)).ok())
-        .unwrap_or_default();
+    let upgraded = upgraded(&data);
     let program = fs::read_link(process.join("exe")).unwrap_or_default();
     let system = if upgraded.contains("MariaDB") || program.ends_with("mariadbd") {
         DbSystem::MariaDb
@@ -74,6 +73,23 @@ pub fn server(pid: u32) -> io::Result<Server> {
     })
 }
 
+/// As which version the server last wrote to its data directory.
+fn upgraded(data: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(data.join(name)).ok();
+    read("mysql_upgrade_history")
+        .and_then(|history| latest(&history))
+        .or_else(|| read("mariadb_upgrade_info"))
+        .or_else(|| read("mysql_upgrade_info"))
+        .unwrap_or_default()
+}
+
+/// The last version in the history that MySQL writes from 8.4 on.
+fn latest(history: &str) -> Option<String> {
+    let history: Value = serde_json::from_str(history).ok()?;
+    let last = history["upgrade_history"].as_array()?.last()?;
+    Some(last["version"].as_str()?.to_owned())
+}
+
 /// Does it offer TLS? With a certificate that it was given, or that it made itself: MySQL in its data directory, MariaDB from 11.4 on
 /// in its memory (`makes_certificate`).
 fn offers_tls(options: &Options, data: &Path, makes_certificate: bool) -> bool {
@@ -105,6 +121,29 @@ fn number(version: &str) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_upgrade_counts() {
+        let of = |version: &str, initialize: bool| {
+            format!(
+                r#"{{"date":"2026-11-27 11:00:00","version":"{version}","maturity":"LTS","initialize":{initialize}}}"#
+            )
+        };
+        let history = format!(
+            r#"{{"file_format":"1","upgrade_history":[{},{}]}}"#,
+            of("8.4.8", true),
+            of("9.7.4-2", false)
+        );
+        assert_eq!(version(&latest(&history).expect("a version")), "9.7");
+        for other in [
+            "",
+            "8.0.36",
+            r#"{"upgrade_history":[]}"#,
+            r#"{"upgrade_history":[{}]}"#,
+        ] {
+            assert_eq!(latest(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn tls_is_offered_with_a_certificate() {

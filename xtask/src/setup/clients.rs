@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::{
     apt::Apt,
     command::{self, command},
-    packages::{NODE, PYTHON, TRACE_PAGE, VALKEY},
-    workspace,
+    packages::{MYSQL, NODE, NOT_FOR_MYSQL, PYTHON, TRACE_PAGE, VALKEY},
+    unpacked, workspace,
 };
 
 /// A virtual environment with the pinned packages.
@@ -88,18 +88,65 @@ pub fn valkey() -> Result<String> {
         return Ok("all there".to_owned());
     }
     let (suite, packages) = VALKEY;
-    let architecture = match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    };
-    let place = workspace::tools().join("apt");
-    let apt = Apt::update(&place, suite, architecture)?;
+    let apt = Apt::update(&workspace::tools().join("apt"), suite, architecture())?;
     let version = apt.field(packages[0], "Version")?;
     for file in apt.download(&packages.map(str::to_owned), &folder)? {
         command::logged(command("dpkg").arg("-x").args([&file, &folder]), "valkey")?;
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        unpacked::remove(&[file])?;
     }
     Ok(format!("installed valkey {version}"))
+}
+
+/// MySQL's own server and clients, unpacked to a root of their own: their libraries are those of another release.
+pub fn mysql() -> Result<String> {
+    let folder = workspace::tools().join("mysql");
+    if folder.exists() {
+        return Ok("all there".to_owned());
+    }
+    let (suite, packages) = MYSQL;
+    let apt = Apt::update(&workspace::tools().join("apt"), suite, architecture())?;
+    if let Some(missing) = packages.iter().find(|package| !apt.has(package)) {
+        return Ok(format!(
+            "LEFT OUT: Debian {suite} has no {missing} for {}, and no other release has it; tests of MySQL's own server will fail",
+            architecture()
+        ));
+    }
+    let version = apt.field(packages[0], "Version")?;
+    let files = apt.download_with_needs(&packages)?;
+    let needed: Vec<PathBuf> = files
+        .iter()
+        .filter(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            !NOT_FOR_MYSQL.iter().any(|begin| name.starts_with(begin))
+        })
+        .cloned()
+        .collect();
+    let new = workspace::tools().join(".mysql");
+    // Of a setup that was interrupted.
+    let _ = fs::remove_dir_all(&new);
+    unpacked::unpack(&needed, &new)?;
+    for mounted in ["dev", "proc", "tmp"] {
+        workspace::directory(&new.join(mounted))?;
+    }
+    for program in ["usr/sbin/mysqld", "usr/bin/mysql"] {
+        command::output(unpacked::program(&new, program).arg("--version")).with_context(|| {
+            format!("what was unpacked of Debian {suite} does not run: is a library missing?")
+        })?;
+    }
+    unpacked::remove(&files)?;
+    fs::rename(&new, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(format!(
+        "installed mysql {version} and {} packages",
+        needed.len()
+    ))
+}
+
+/// As Debian names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    }
 }
 
 fn has_python(python: &Path, packages: &[(&str, &str)]) -> bool {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::processor::Processor;
-use crate::{apt::Apt, command, workspace};
+use crate::{apt::Apt, unpacked, workspace};
 
 /// Release whose files the other processor gets: the one that this project is developed on.
 const SUITE: &str = "bookworm";
@@ -52,25 +52,11 @@ pub fn make(processor: Processor) -> Result<String> {
     let files = apt.download_with_needs(&PACKAGES)?;
     let new = place.join(format!(".root-{}", std::process::id()));
     let _ = fs::remove_dir_all(&new);
-    for folder in ["bin", "sbin", "lib"] {
-        workspace::directory(&new.join("usr").join(folder))?;
-        symlink(format!("usr/{folder}"), new.join(folder)).context("cannot link a folder")?;
-    }
-    for file in &files {
-        // Not `--extract`, which would put folders in the place of those links.
-        command::logged(
-            command::command("sh")
-                .args(["-c", UNPACK, "sh"])
-                .args([file, &new]),
-            "vm-unpack-root",
-        )?;
-    }
+    unpacked::unpack(&files, &new)?;
     users(&new)?;
     fs::rename(&new, &root).with_context(|| format!("cannot make {}", root.display()))?;
     Ok(format!("{} packages", files.len()))
 }
-
-const UNPACK: &str = "set -e; dpkg-deb --fsys-tarfile \"$1\" | tar --extract --keep-directory-symlink --directory \"$2\"";
 
 /// The users and groups of this machine, to whom the cluster's files belong; folders to mount on.
 fn users(root: &Path) -> Result<()> {

@@ -10,12 +10,15 @@
 use super::{Surroundings, is_parsed, outcome};
 use crate::connection::{Connection, Phase};
 
+mod attributes;
 mod packets;
 mod request;
 mod response;
 mod startup;
 #[cfg(test)]
 mod tests;
+
+pub use attributes::{Attributes, text_start};
 
 /// How far the answer to a command is.
 #[repr(u8)]

@@ -8,9 +8,9 @@ use super::{
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
-        Connection, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, PARTIAL, Phase,
-        REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC,
-        REQUEST_TRUNCATED, Request,
+        Connection, MYSQL_ATTRIBUTES, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES,
+        PARTIAL, Phase, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE,
+        REQUEST_SYNC, REQUEST_TRUNCATED, Request,
     },
     fingerprint::{CAPTURE, MySql},
     loops::{Step, repeat},
@@ -245,15 +245,20 @@ impl<S: Surroundings> Packets<'_, S> {
         let command = self.s.window().byte(start);
         let body = start + 1;
         match command {
-            command::QUERY => self.query(body, end, truncated),
-            command::INIT_DB => {
-                // As if it were the statement.
-                let mut i = 0;
-                while i < USE.len() as u32 {
-                    self.s.window().set(body - 4 + i, USE[i as usize & 3]);
-                    i += 1;
+            command::QUERY | command::INIT_DB => {
+                let start = if command == command::QUERY {
+                    self.behind_attributes(body, end)
+                } else {
+                    self.as_use(body)
+                };
+                if start == 0 {
+                    return self.ask(
+                        command::QUERY,
+                        Stage::First,
+                        statement(0, REQUEST_SEVERAL | REQUEST_TRUNCATED),
+                    );
                 }
-                self.query(body - 4, end, truncated);
+                self.text(start, end, truncated);
             }
             command::STMT_PREPARE => self.prepare(body, end, truncated),
             command::STMT_EXECUTE | command::STMT_BULK_EXECUTE | command::STMT_FETCH => {
@@ -291,22 +296,25 @@ impl<S: Surroundings> Packets<'_, S> {
         }
     }
 
+    /// Where the text of a query begins whose command is passed over; zero when it has no name.
     #[inline(always)]
-    fn query(&mut self, start: u32, end: u32, truncated: bool) {
-        // MySQL 8: attributes of the query in front of its text, which never begins with such a byte.
-        let attributes = self.s.window().byte(start);
-        if end > start && attributes < 9 {
-            if attributes > 0 || end < start + 2 {
-                // Their values are not taken apart: a statement without a name.
-                return self.ask(
-                    command::QUERY,
-                    Stage::First,
-                    statement(0, REQUEST_SEVERAL | REQUEST_TRUNCATED),
-                );
-            }
-            return self.text(start + 2, end, truncated);
+    fn behind_attributes(&mut self, start: u32, end: u32) -> u32 {
+        let says_so = self.c.mysql.flags & MYSQL_ATTRIBUTES != 0;
+        if !says_so && self.s.window().byte(start) >= b' ' {
+            return start;
         }
-        self.text(start, end, truncated);
+        self.s.behind_attributes(start, end, says_so)
+    }
+
+    /// Makes the name of a database that begins at `start` the statement which does the same; where that begins.
+    #[inline(always)]
+    fn as_use(&mut self, start: u32) -> u32 {
+        let mut i = 0;
+        while i < USE.len() as u32 {
+            self.s.window().set(start - 4 + i, USE[i as usize & 3]);
+            i += 1;
+        }
+        start - 4
     }
 
     #[inline(always)]

@@ -33,6 +33,9 @@ const CHUNKS: u32 = 1024;
 /// Steps over so many pieces: one for each packet, and one for each piece.
 const STEPS: u32 = CHUNKS * (CHUNK / HEADER + 2);
 
+/// Length of the first packet that answers `COM_STMT_PREPARE`, without what was added to it later.
+const PREPARED_LENGTH: u32 = 12;
+
 /// An error's number that is none: news of how far a statement is (MariaDB).
 const PROGRESS: u32 = 0xffff;
 
@@ -237,7 +240,7 @@ impl<S: Surroundings> Packets<'_, S> {
     #[inline(always)]
     fn first(&mut self, length: u32, first: u8, position: u32) {
         if first == OK && self.c.command == command::STMT_PREPARE {
-            return self.prepared(position);
+            return self.prepared(length, position);
         }
         if first == OK {
             let (affected, status) = packets::ok(self.s.window(), position);
@@ -254,7 +257,8 @@ impl<S: Surroundings> Packets<'_, S> {
             self.c.mysql.stage = Stage::Infile as u8;
         } else {
             let (columns, behind) = packets::number(self.s.window(), position);
-            // MariaDB: descriptions that the client knows already are left out, as the byte behind the number says.
+            // Descriptions that the client knows already (MariaDB) or does not want (MySQL) are left out, as the byte behind the
+            // number says.
             let left_out = behind < position + length && self.s.window().byte(behind) == 0;
             self.c.front.limit = columns as u32;
             self.c.mysql.stage = if left_out {
@@ -267,7 +271,7 @@ impl<S: Surroundings> Packets<'_, S> {
 
     /// A statement was prepared.
     #[inline(always)]
-    fn prepared(&mut self, position: u32) {
+    fn prepared(&mut self, length: u32, position: u32) {
         let number = self.s.window().le64(position + 1) as u32;
         let counts = self.s.window().le64(position + 5) as u32;
         let (columns, parameters) = (counts & 0xffff, counts >> 16);
@@ -278,9 +282,13 @@ impl<S: Surroundings> Packets<'_, S> {
         } else {
             u32::from(columns > 0) + u32::from(parameters > 0)
         };
+        // A thirteenth byte is there for clients that may not want descriptions (MySQL), and says whether they follow.
+        let left_out =
+            length > PREPARED_LENGTH && self.s.window().byte(position + PREPARED_LENGTH) == 0;
+        let described = if left_out { 0 } else { columns + parameters };
         // Nothing was executed: no rows, no query.
         self.c.front.count = 0;
-        self.c.front.limit = columns + parameters + ends;
+        self.c.front.limit = described + ends;
         self.c.mysql.stage = Stage::Prepared as u8;
         if self.c.front.limit == 0 {
             self.over();

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     bytes::BASE,
     connection::{
-        Connection, MYSQL_COMPRESSES, MYSQL_DEPRECATES_EOF, MYSQL_RECEIVED_CONTINUES,
-        MYSQL_SENT_CONTINUES, Phase,
+        Connection, MYSQL_ATTRIBUTES, MYSQL_COMPRESSES, MYSQL_DEPRECATES_EOF,
+        MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, Phase,
     },
     protocol::{
         Surroundings, encryption,
@@ -25,6 +25,8 @@ const SSL: u32 = 1 << 11;
 const COMPRESS: u32 = 1 << 5 | 1 << 26;
 /// See [`MYSQL_DEPRECATES_EOF`].
 const DEPRECATE_EOF: u32 = 1 << 24;
+/// See [`MYSQL_ATTRIBUTES`].
+const QUERY_ATTRIBUTES: u32 = 1 << 27;
 /// Length of the fixed part of a client's answer, and of the packet that asks for TLS.
 const FIXED: u32 = 32;
 
@@ -51,6 +53,9 @@ pub fn response<S: Surroundings>(
         }
         if capabilities & DEPRECATE_EOF != 0 {
             c.mysql.flags |= MYSQL_DEPRECATES_EOF;
+        }
+        if capabilities & QUERY_ATTRIBUTES != 0 {
+            c.mysql.flags |= MYSQL_ATTRIBUTES;
         }
         c.phase = Phase::Authentication as u8;
     }

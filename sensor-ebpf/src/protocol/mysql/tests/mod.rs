@@ -1,6 +1,7 @@
 //! The kernel's parser against byte streams, in userspace: the same code that the verifier sees.
 
 mod conversation;
+mod eight;
 mod phases;
 mod wire;
 

@@ -1,8 +1,12 @@
-//! Who is behind connections to MariaDB: one process serves them all, its unix socket has any name, and it speaks first.
+//! Who is behind connections to MariaDB and MySQL: one process serves them all, its unix socket has any name, and it speaks first.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use harness::{CONFIGURATION, MariaDb, Sensor, Turn, is_lowest_rung, pause};
+use harness::{
+    CONFIGURATION, Sensor, Turn, is_lowest_rung,
+    mysql::{Kind, Program, Server},
+    pause,
+};
 
 use crate::scene::{As, rows_by};
 
@@ -19,36 +23,36 @@ const KEYS: [&str; 5] = [
 ];
 
 #[test]
-fn a_login_shows_through_sudo_on_mariadb_and_who_asks_in_comments() {
+fn a_login_shows_through_sudo_and_who_asks_in_comments() {
     let turn = Turn::take();
     if is_lowest_rung(&turn) {
-        // No connection of MariaDB's is followed there.
+        // No connection of theirs is followed there.
         return;
     }
-    let server = MariaDb::start(&[]);
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        logins_show(&turn, kind);
+    }
+}
+
+fn logins_show(turn: &Turn, kind: Kind) {
+    let server = Server::start(kind, &[]);
     server.sql(
-        "CREATE DATABASE desk; USE desk; CREATE TABLE items AS SELECT seq AS id FROM seq_1_to_2000; CREATE USER ann; \
-         GRANT SELECT ON desk.* TO ann",
+        "CREATE DATABASE desk; USE desk; CREATE TABLE items AS \
+         WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 500) SELECT id FROM n",
     );
+    server.user("ann");
     let sensor = Sensor::start(
-        &turn,
+        turn,
         &format!("{CONFIGURATION}\n[principals]\ntags = [\"person\"]"),
         &[],
     );
     let mut expected = BTreeMap::new();
     let mut rows = 100;
     for (login_uid, login) in LOGINS {
-        for address in ["local", "127.0.0.1"] {
+        for (address, endpoint) in [("local", server.unix()), ("127.0.0.1", server.ipv4())] {
             rows += 1;
-            let mut client = Command::new("mariadb");
-            client.args(["--no-defaults", "--batch", "--comments"]);
-            client.args(["--user=ann", "--database=desk"]);
-            if address == "local" {
-                client.arg(format!("--socket={}", server.socket().display()));
-            } else {
-                client.args(["--protocol=tcp", "--host", address]);
-                client.arg(format!("--port={}", server.port));
-            }
+            let mut client = server.client(Program::Shell, &endpoint, "ann");
+            client.args(["--batch", "--comments", "--database=desk"]);
             // Of the application behind it, each way has another person.
             client.arg(format!(
                 "-e SELECT id FROM items WHERE id <= {rows} /*person='p{address}'*/"
@@ -75,5 +79,5 @@ fn a_login_shows_through_sudo_on_mariadb_and_who_asks_in_comments() {
     }
     server.wait_until_idle();
     pause(Duration::from_millis(300));
-    assert_eq!(rows_by(&sensor.stop(), &KEYS), expected);
+    assert_eq!(rows_by(&sensor.stop(), &KEYS), expected, "{kind:?}");
 }
