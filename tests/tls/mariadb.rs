@@ -1,4 +1,4 @@
-//! MariaDB by TLS: as exact as in clear, by the same probes as PostgreSQL.
+//! MariaDB and MySQL by TLS: as exact as in clear, by the same probes as PostgreSQL.
 
 use std::{
     io::{Read, Write},
@@ -10,6 +10,7 @@ use std::{
 use harness::{
     CONFIGURATION, Differences, MariaDb, Options, Sensor, Turn, Volume,
     clients::Endpoint,
+    mysql::{Kind, Server},
     mysql_clients::{SCHEMA, TALKATIVE, command, lines, rows_sent, script, script_by_tls},
     pause,
     relay::Relay,
@@ -138,6 +139,61 @@ fn every_client_is_seen_as_exactly_as_in_clear() {
         );
     }
     nothing_unseen(&mut differences, &series);
+    differences.none();
+}
+
+/// MySQL's own server does as MariaDB, with a library of its own in a root of its own.
+#[test]
+fn mysqls_own_server() {
+    let turn = Turn::take();
+    let server = Server::start_with_tls(Kind::MySql, &[]);
+    server.sql(SCHEMA);
+    let runs = [
+        ("mysql.py", "py_unix", server.unix()),
+        ("mysql.py", "py_ipv4", server.ipv4()),
+        ("mysql.js", "js_unix", server.unix()),
+        ("mysql.js", "js_ipv4", server.ipv4()),
+        ("mysql_connector.py", "connector", server.ipv4()),
+    ];
+    for (_, user, _) in &runs {
+        server.sql(&format!(
+            "CREATE USER {user} REQUIRE SSL; GRANT ALL ON *.* TO {user}"
+        ));
+    }
+    let sensor = Sensor::start(&turn, &plaintext(), &[]);
+    let counted = runs
+        .each_ref()
+        .map(|(client, user, endpoint)| script_by_tls(client, endpoint, user, &[]));
+    server.wait_until_idle();
+    pause(Duration::from_millis(300));
+    let output = sensor.stop();
+    let series = output.metrics();
+    let mut differences = Differences::default();
+    for ((client, user, _), counted) in runs.iter().zip(counted) {
+        let got = Volume::anywhere(&series, user);
+        eprintln!("{user}: {got:?}");
+        if TALKATIVE.contains(client) {
+            let by_statement = Volume::by_statement(&series, "shop", user);
+            let own = by_statement
+                .get("SELECT items")
+                .copied()
+                .unwrap_or_default();
+            differences.check(
+                user,
+                &(counted.queries, counted.rows_returned),
+                &(own.queries, own.rows_returned),
+            );
+        } else {
+            let expected = Volume {
+                bytes_sent: got.bytes_sent,
+                bytes_received: got.bytes_received,
+                ..counted
+            };
+            differences.check(user, &expected, &got);
+        }
+    }
+    nothing_unseen(&mut differences, &series);
+    differences.explain(|| output.log.clone());
     differences.none();
 }
 
