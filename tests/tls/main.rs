@@ -5,7 +5,7 @@ mod certificates;
 mod exact;
 mod gssapi;
 mod life;
-mod mariadb;
+mod mysql;
 
 use std::time::Duration;
 
