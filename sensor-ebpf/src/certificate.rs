@@ -6,11 +6,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    btf_maps::LruHashMap,
-    helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user},
-    macros::btf_map,
-};
+use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_probe_read_user, macros::btf_map};
 use sensor_ebpf::{
     bytes::opaque,
     connection::{CONNECTION_CLOSED, Connection, Phase, Protocol},
@@ -32,12 +28,6 @@ const COMMON_NAME: i32 = 13;
 #[btf_map]
 static ASKED: LruHashMap<u64, u64, 1024> = LruHashMap::new();
 
-#[inline(always)]
-fn thread() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_current_pid_tgid() }
-}
-
 /// Is the program that runs a server whose clients' certificates are looked at? Others have the library in their memory, too.
 #[inline(always)]
 pub fn concerns() -> bool {
@@ -47,7 +37,7 @@ pub fn concerns() -> bool {
 /// Somebody asks for a part of a name. Without a buffer it is for its length, which says nothing.
 #[inline(always)]
 pub fn begins(registers: *const c_void, kind: i32, buffer: u64) {
-    let thread = thread();
+    let thread = task::thread();
     // SAFETY: the caller's context.
     let caller = unsafe { registers::returns_to(registers) };
     if kind == COMMON_NAME && buffer != 0 && caller.is_some_and(is_executables) {
@@ -68,7 +58,7 @@ fn is_executables(address: u64) -> bool {
 /// It was answered, by so many bytes.
 #[inline(always)]
 pub fn ends(returned: i32) {
-    let thread = thread();
+    let thread = task::thread();
     let Some(buffer) = ASKED.get_ptr(&thread) else {
         return;
     };

@@ -1,10 +1,10 @@
 //! The task that runs: is it a database server's, and fields of it by offset.
 
-#[cfg(not(floor))]
-use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 #[cfg(floor)]
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_current_task};
+#[cfg(not(floor))]
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf};
 use core::ffi::c_void;
 use sensor_ebpf::{connection::Protocol, settings::COMMANDS};
 
@@ -212,4 +212,12 @@ fn command(_: Kernel) -> [u64; 2] {
 #[inline(always)]
 pub fn tgid() -> u32 {
     load(current(), setting!(offsets.task_tgid))
+}
+
+/// Numbers of the process, in the upper half, and of its thread.
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn thread() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_current_pid_tgid() }
 }

@@ -7,7 +7,6 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     btf_maps::{HashMap, LruHashMap, PerCpuArray},
-    helpers::generated::bpf_get_current_pid_tgid,
     macros::btf_map,
 };
 use sensor_ebpf::{
@@ -103,22 +102,16 @@ const NO_TIE: Tie = Tie {
 };
 
 #[inline(always)]
-fn thread() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_current_pid_tgid() }
-}
-
-#[inline(always)]
 fn object(ssl: u64) -> Object {
     Object {
-        process: thread() >> 32,
+        process: task::thread() >> 32,
         ssl,
     }
 }
 
 #[inline(always)]
 fn call<'a>() -> Option<&'a mut Call> {
-    let call = CALLS.get_ptr_mut(&thread())?;
+    let call = CALLS.get_ptr_mut(&task::thread())?;
     // SAFETY: a thread's own.
     Some(unsafe { &mut *call })
 }
@@ -232,7 +225,7 @@ fn tied<'a>(tie: &Tie) -> Option<&'a mut Connection> {
 #[inline(never)]
 fn begin<'a>(ssl: u64, buffer: u64, reads: u64) -> Option<&'a mut Call> {
     if call().is_none() {
-        let _ = CALLS.insert(&thread(), &NO_CALL, 0);
+        let _ = CALLS.insert(&task::thread(), &NO_CALL, 0);
     }
     let call = call()?;
     call.buffer = buffer;

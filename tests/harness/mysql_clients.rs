@@ -1,6 +1,6 @@
 //! Clients of MariaDB and MySQL.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     Volume,
     clients::{Endpoint, tool},
     environment::workspace,
-    mysql::MariaDb,
+    mysql::{Kind, Program, Server},
 };
 
 /// What the clients ask for: a table of 5,000 rows, and a procedure with two results.
@@ -26,18 +26,14 @@ CREATE PROCEDURE two_results() BEGIN SELECT id FROM items WHERE id < 4; SELECT n
 /// Of the clients, what asks for much besides when it connects: it keeps count of statements on `items`.
 pub const TALKATIVE: [&str; 2] = ["mysql_connector.py", "Mariadb.java"];
 
+/// Rows of both results of [`SCHEMA`]'s procedure.
+const OF_PROCEDURE: u64 = 3 + 10;
+
 /// In the environment of a client: it is to use TLS, and to check no certificate.
 const TLS: &str = "CLIENT_TLS";
 
-/// Runs a script of tests/clients, which takes these arguments behind the usual ones, and reads what it counted.
-///
-/// # Panics
-/// When it fails.
-pub fn script(name: &str, endpoint: &Endpoint, user: &str, more: &[&str]) -> Volume {
-    run(program(name), endpoint, user, more)
-}
-
-/// The same with a password.
+/// Runs a script of tests/clients, which takes these arguments behind the usual ones, and reads what it counted. Without a password where
+/// that is empty.
 ///
 /// # Panics
 /// When it fails.
@@ -53,7 +49,7 @@ pub fn script_as(
     run(command, endpoint, user, more)
 }
 
-/// The same by TLS.
+/// The same by TLS, without a password.
 ///
 /// # Panics
 /// When it fails.
@@ -105,46 +101,57 @@ fn run(mut command: Command, endpoint: &Endpoint, user: &str, more: &[&str]) -> 
     }
 }
 
-/// One of MariaDB's own programs.
-pub fn command(program: &str, endpoint: &Endpoint, user: &str) -> Command {
-    let mut command = Command::new(program);
-    command.arg("--no-defaults").arg(format!("--user={user}"));
-    if endpoint.host.starts_with('/') {
-        command.arg(format!("--socket={}", endpoint.host));
-    } else {
-        command.args(["--protocol=tcp", "--host", &endpoint.host]);
-        command.arg(format!("--port={}", endpoint.port));
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Lines that the client printed for these statements.
+/// What the server's own client printed for these statements.
 ///
 /// # Panics
 /// When they fail.
-pub fn lines(endpoint: &Endpoint, user: &str, more: &[&str], sql: &str) -> u64 {
-    let output = command("mariadb", endpoint, user)
+pub fn shell(
+    server: &Server,
+    endpoint: &Endpoint,
+    user: &str,
+    more: &[&str],
+    sql: &str,
+) -> Vec<u8> {
+    let output = server
+        .client(Program::Shell, endpoint, user)
         .args(["--batch", "--skip-column-names", "--database=shop"])
         .args(more)
         .args(["-e", sql])
         .output()
-        .expect("run mariadb");
+        .expect("run the client: run `cargo xtask setup`");
     assert!(
         output.status.success(),
         "{sql}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64
+    output.stdout
 }
 
-/// Rows that the server says it sent to a user (`--userstat=1`).
+/// Lines of it.
+///
+/// # Panics
+/// When they fail.
+pub fn lines(server: &Server, endpoint: &Endpoint, user: &str, more: &[&str], sql: &str) -> u64 {
+    let printed = shell(server, endpoint, user, more, sql);
+    printed.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Rows that the server says it sent to a user. Of the results of a procedure MySQL keeps running sums, which are of no use: those are
+/// taken from how often it was called.
 ///
 /// # Panics
 /// When it does not say.
-pub fn rows_sent(server: &MariaDb, user: &str) -> u64 {
-    let sent = server.sql(&format!(
-        "SELECT rows_sent FROM information_schema.user_statistics WHERE user = '{user}'"
-    ));
+pub fn rows_sent(server: &Server, user: &str) -> u64 {
+    let sent = server.sql(&match server.kind() {
+        Kind::MariaDb => format!(
+            "SELECT rows_sent FROM information_schema.user_statistics WHERE user = '{user}'"
+        ),
+        Kind::MySql => format!(
+            "SELECT SUM(CASE WHEN EVENT_NAME LIKE 'statement/sp/%' THEN 0 \
+                             WHEN EVENT_NAME = 'statement/sql/call_procedure' THEN COUNT_STAR * {OF_PROCEDURE} \
+                             ELSE SUM_ROWS_SENT END) \
+             FROM performance_schema.events_statements_summary_by_user_by_event_name WHERE USER = '{user}'"
+        ),
+    });
     sent.parse().unwrap_or_else(|_| panic!("{user}: {sent:?}"))
 }

@@ -177,3 +177,17 @@ fn text(value: &Value) -> String {
 fn number(value: &Value) -> f64 {
     text(value).parse().unwrap_or(f64::NAN)
 }
+
+/// Bytes that could not be seen for this cause.
+pub fn blind_bytes(series: &[Series], cause: &str) -> f64 {
+    series
+        .iter()
+        .filter(|one| one.name == "data_access.sensor.blind_bytes")
+        .filter(|one| {
+            one.attributes
+                .get("data_access.cause")
+                .is_some_and(|found| found == cause)
+        })
+        .map(|one| one.value)
+        .sum()
+}

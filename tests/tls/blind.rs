@@ -8,7 +8,7 @@ use harness::{
 };
 use serde_json::Value;
 
-use crate::{PLAINTEXT, blind, plaintext};
+use crate::{PLAINTEXT, blind_bytes, plaintext};
 
 /// What `sensor check` says of the server on this port.
 pub fn checked(port: u16, configuration: &str) -> Value {
@@ -58,7 +58,7 @@ fn counts_bytes(options: &Options, configuration: &str, why: &str) {
     let output = sensor.stop();
     assert!(output.log.contains(why), "{}", output.log);
     assert_eq!(output.volume(&database, "encrypted").queries, 0);
-    let blind = blind(&output.metrics(), "encrypted");
+    let blind = blind_bytes(&output.metrics(), "encrypted");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let expected = (sent + received) as f64;
     // The client's last record, TLS' close_notify, comes when the server has gone: it is never read.

@@ -14,8 +14,9 @@ use harness::{
 };
 
 use crate::{
-    PLAINTEXT, Scene, blind,
+    PLAINTEXT, Scene,
     blind::checked,
+    blind_bytes,
     life::{Session, of_others},
     nothing_unseen, plaintext,
 };
@@ -475,7 +476,7 @@ fn certificates_without_plaintext() {
         assert_eq!(by_subject(&output), expected(&rows));
     } else {
         assert_eq!(of_others(&output.metrics()), (0.0, 0.0));
-        assert!(blind(&output.metrics(), "encrypted") > 0.0);
+        assert!(blind_bytes(&output.metrics(), "encrypted") > 0.0);
     }
 
     const NO_PROBES: &str = "[kernel]\ntls = \"bytes\"\n";

@@ -11,7 +11,7 @@ use harness::{
     relay::Relay,
 };
 
-use crate::{blind, nothing_unseen};
+use crate::{blind_bytes, nothing_unseen};
 
 /// A domain, and a server in it.
 struct Desk {
@@ -95,10 +95,14 @@ fn encrypted_connections_are_counted_and_nobodys() {
     );
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let expected = (sent + received) as f64;
-    assert_eq!(blind(&series, "encrypted"), expected, "bytes on the wire");
+    assert_eq!(
+        blind_bytes(&series, "encrypted"),
+        expected,
+        "bytes on the wire"
+    );
     let mut differences = Differences::default();
     for cause in ["unparsable", "missed", "fault", "opaque"] {
-        let bytes = blind(&series, cause);
+        let bytes = blind_bytes(&series, cause);
         differences.check(cause, &0.0, &bytes);
     }
     differences.none();
@@ -123,7 +127,7 @@ fn logins_without_encryption_are_seen_as_ever() {
         differences.check(user, &expected, &(got.queries, got.rows_returned));
     }
     let series = output.metrics();
-    assert!(blind(&series, "encrypted") > 0.0);
+    assert!(blind_bytes(&series, "encrypted") > 0.0);
     let others: Vec<Series> = series
         .into_iter()
         .filter(|one| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use harness::{
     CONFIGURATION, Differences, Options, Output, Postgres, Sensor, Turn,
     clients::{SCHEMA, role},
-    otlp::Series,
+    otlp::{Series, blind_bytes},
     pause,
 };
 
@@ -70,20 +70,6 @@ impl Scene {
     }
 }
 
-/// Bytes that could not be seen, for one of the causes.
-fn blind(series: &[Series], cause: &str) -> f64 {
-    series
-        .iter()
-        .filter(|one| one.name == "data_access.sensor.blind_bytes")
-        .filter(|one| {
-            one.attributes
-                .get("data_access.cause")
-                .is_some_and(|is| is == cause)
-        })
-        .map(|one| one.value)
-        .sum()
-}
-
 /// Nothing was taken for anything but the protocol.
 fn nothing_unseen(differences: &mut Differences, series: &[Series]) {
     for cause in [
@@ -94,7 +80,7 @@ fn nothing_unseen(differences: &mut Differences, series: &[Series]) {
         "opaque",
         "unattributed",
     ] {
-        let bytes = blind(series, cause);
+        let bytes = blind_bytes(series, cause);
         if bytes != 0.0 {
             differences.note(&format!("{bytes} bytes unseen: {cause}"));
         }

@@ -9,14 +9,14 @@ use std::{
 
 use harness::{
     CONFIGURATION, Differences, MariaDb, Options, Sensor, Turn, Volume,
-    clients::Endpoint,
-    mysql::{Kind, Server},
-    mysql_clients::{SCHEMA, TALKATIVE, command, lines, rows_sent, script, script_by_tls},
+    mysql::{Kind, Program, Server},
+    mysql_clients::{SCHEMA, TALKATIVE, lines, rows_sent, script_as, script_by_tls, shell},
+    otlp::Series,
     pause,
     relay::Relay,
 };
 
-use crate::{Scene, blind, nothing_unseen, plaintext};
+use crate::{Scene, blind_bytes, nothing_unseen, plaintext};
 
 /// Makes its session be by TLS, and says by which.
 const VERSION: &str = "SHOW STATUS LIKE 'Ssl_version'";
@@ -34,10 +34,28 @@ fn user(server: &MariaDb, name: &str) {
     ));
 }
 
-fn unix(server: &MariaDb) -> Endpoint {
-    Endpoint {
-        host: server.socket().display().to_string(),
-        port: server.port,
+/// What a client counted, and what the sensor did.
+fn compare(
+    differences: &mut Differences,
+    series: &[Series],
+    client: &str,
+    user: &str,
+    counted: Volume,
+) {
+    if TALKATIVE.contains(&client) {
+        let by_statement = Volume::by_statement(series, "shop", user);
+        let own = by_statement
+            .get("SELECT items")
+            .copied()
+            .unwrap_or_default();
+        differences.check(
+            &format!("{user}, its own statements"),
+            &(counted.queries, counted.rows_returned),
+            &(own.queries, own.rows_returned),
+        );
+    } else {
+        let got = Volume::anywhere(series, user).rows_only();
+        differences.check(user, &counted, &got);
     }
 }
 
@@ -60,7 +78,7 @@ fn every_client_is_seen_as_exactly_as_in_clear() {
     ];
     let turn = Turn::take();
     let server = server(&[]);
-    let transports = [("unix", unix(&server)), ("ipv4", server.ipv4())];
+    let transports = [("unix", server.unix()), ("ipv4", server.ipv4())];
     let name = |client: &str, transport: &str| {
         format!("{}_{transport}", client.replace('.', "_")).to_lowercase()
     };
@@ -84,7 +102,7 @@ fn every_client_is_seen_as_exactly_as_in_clear() {
                 let sql = "SELECT id, name FROM items; SELECT 1; SHOW DATABASES";
                 Volume {
                     queries: 3,
-                    rows_returned: lines(endpoint, &user, &["--ssl"], sql),
+                    rows_returned: lines(&server, endpoint, &user, &["--ssl"], sql),
                     ..Volume::default()
                 }
             } else {
@@ -93,7 +111,7 @@ fn every_client_is_seen_as_exactly_as_in_clear() {
             runs.push((client, user, counted));
         }
     }
-    script("mysql.py", &server.ipv4(), "mysql_clear__", &[]);
+    script_as("mysql.py", &server.ipv4(), "mysql_clear__", "", &[]);
     server.wait_until_idle();
     pause(Duration::from_millis(300));
     let series = sensor.stop().metrics();
@@ -101,25 +119,7 @@ fn every_client_is_seen_as_exactly_as_in_clear() {
     for (client, user, counted) in runs {
         let got = Volume::anywhere(&series, &user);
         eprintln!("{user}: {got:?}");
-        if TALKATIVE.contains(&client) {
-            let by_statement = Volume::by_statement(&series, "shop", &user);
-            let own = by_statement
-                .get("SELECT items")
-                .copied()
-                .unwrap_or_default();
-            differences.check(
-                &format!("{user}, its own statements"),
-                &(counted.queries, counted.rows_returned),
-                &(own.queries, own.rows_returned),
-            );
-        } else {
-            let expected = Volume {
-                bytes_sent: got.bytes_sent,
-                bytes_received: got.bytes_received,
-                ..counted
-            };
-            differences.check(&user, &expected, &got);
-        }
+        compare(&mut differences, &series, client, &user, counted);
         differences.check(
             &format!("{user}, rows: the server | sensor"),
             &rows_sent(&server, &user),
@@ -172,25 +172,7 @@ fn mysqls_own_server() {
     for ((client, user, _), counted) in runs.iter().zip(counted) {
         let got = Volume::anywhere(&series, user);
         eprintln!("{user}: {got:?}");
-        if TALKATIVE.contains(client) {
-            let by_statement = Volume::by_statement(&series, "shop", user);
-            let own = by_statement
-                .get("SELECT items")
-                .copied()
-                .unwrap_or_default();
-            differences.check(
-                user,
-                &(counted.queries, counted.rows_returned),
-                &(own.queries, own.rows_returned),
-            );
-        } else {
-            let expected = Volume {
-                bytes_sent: got.bytes_sent,
-                bytes_received: got.bytes_received,
-                ..counted
-            };
-            differences.check(user, &expected, &got);
-        }
+        compare(&mut differences, &series, client, user, counted);
     }
     nothing_unseen(&mut differences, &series);
     differences.explain(|| output.log.clone());
@@ -220,14 +202,12 @@ fn large_results_and_many_connections() {
         .iter()
         .zip(versions)
         .map(|(server, version)| {
-            let output = command("mariadb", &server.ipv4(), "reader")
-                .args(["--ssl", "--batch", "-e", VERSION])
-                .output()
-                .expect("run mariadb");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let printed = shell(server, &server.ipv4(), "reader", &["--ssl"], VERSION);
+            let text = String::from_utf8_lossy(&printed).into_owned();
             differences.check("version", &true, &text.contains(version));
             let options = ["--ssl", "--quick", "--max-allowed-packet=1G"];
             let rows = lines(
+                server,
                 &server.ipv4(),
                 "reader",
                 &options,
@@ -315,6 +295,7 @@ fn beside_a_postgresql() {
             .expect("run psql");
         assert!(output.status.success(), "{output:?}");
         lines(
+            &mariadb,
             &mariadb.ipv4(),
             "bob",
             &["--ssl"],
@@ -346,7 +327,10 @@ fn bytes_alone_where_the_configuration_wants_no_more() {
     let relay = Relay::start(&server.ipv4());
     for _ in 0..2 {
         let sql = format!("SELECT seq, REPEAT('s', 100) FROM seq_1_to_3000; {VERSION}");
-        assert_eq!(lines(relay.endpoint(), "bob", &["--ssl"], &sql), 3001);
+        assert_eq!(
+            lines(&server, relay.endpoint(), "bob", &["--ssl"], &sql),
+            3001
+        );
     }
     let (sent, received) = relay.finish();
     server.wait_until_idle();
@@ -358,7 +342,7 @@ fn bytes_alone_where_the_configuration_wants_no_more() {
     let bob = Volume::anywhere(&series, "bob");
     differences.check("bob", &Volume::default(), &bob);
     differences.none();
-    let blind = blind(&series, "encrypted");
+    let blind = blind_bytes(&series, "encrypted");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let expected = (sent + received) as f64;
     assert!(
@@ -374,7 +358,8 @@ struct Session {
 
 impl Session {
     fn start(server: &MariaDb, user: &str) -> Self {
-        let client = command("mariadb", &server.ipv4(), user)
+        let client = server
+            .client(Program::Shell, &server.ipv4(), user)
             .args(["--ssl", "--batch", "--unbuffered", "--skip-reconnect"])
             .args(["--skip-column-names", "--database=shop"])
             .stdin(Stdio::piped())

@@ -159,7 +159,7 @@ mod tests {
         BASE + one.len() as u32
     }
 
-    /// Takes the request between these apart, whether or not it is like the one before; its statement, and whether others may be like it.
+    /// Takes the request between these apart, whether or not it is like the one before; its statement.
     fn statement(scratch: &mut Scratch, position: u32, end: u32) -> u64 {
         scratch.before.length = 0;
         scratch.walk.position = position;
