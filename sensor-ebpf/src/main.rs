@@ -16,6 +16,8 @@ mod certificate;
 mod client;
 #[cfg(floor)]
 mod floor;
+#[cfg(all(target_arch = "bpf", not(floor)))]
+mod handover;
 #[cfg(target_arch = "bpf")]
 mod home;
 #[cfg(target_arch = "bpf")]
@@ -53,6 +55,10 @@ mod programs {
 
     use crate::{
         certificate, client,
+        handover::{
+            self, DONE, SOCK_RECV_LENGTH, SOCK_SEND_LENGTH, TCP_RECVMSG, TCP_SENDMSG,
+            UNIX_STREAM_RECVMSG, UNIX_STREAM_SENDMSG, jump,
+        },
         hook::{self, Direction, Operation, tp_btf},
         merge, server, task, tls,
     };
@@ -60,62 +66,96 @@ mod programs {
     /// Every read on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-        received(tp_btf::receive(&ctx))
+        jump(&ctx, &SOCK_RECV_LENGTH, received(tp_btf::receive(&ctx)))
     }
 
     /// Every write on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-        sent(tp_btf::send(&ctx))
+        jump(&ctx, &SOCK_SEND_LENGTH, sent(tp_btf::send(&ctx)))
     }
 
     /// The same where there are no such tracepoints: reads over TCP.
     #[fexit(function = "tcp_recvmsg")]
     pub fn tcp_recvmsg(ctx: FExitContext) -> i32 {
-        received(hook::fexit::receive_tcp(&ctx))
+        jump(&ctx, &TCP_RECVMSG, received(hook::fexit::receive_tcp(&ctx)))
     }
 
     /// Reads over unix sockets.
     #[fexit(function = "unix_stream_recvmsg")]
     pub fn unix_stream_recvmsg(ctx: FExitContext) -> i32 {
-        received(hook::fexit::receive_unix(&ctx))
+        jump(
+            &ctx,
+            &UNIX_STREAM_RECVMSG,
+            received(hook::fexit::receive_unix(&ctx)),
+        )
     }
 
     /// Writes over TCP.
     #[fexit(function = "tcp_sendmsg")]
     pub fn tcp_sendmsg(ctx: FExitContext) -> i32 {
-        sent(hook::fexit::send_tcp(&ctx))
+        jump(&ctx, &TCP_SENDMSG, sent(hook::fexit::send_tcp(&ctx)))
     }
 
     /// Writes over unix sockets.
     #[fexit(function = "unix_stream_sendmsg")]
     pub fn unix_stream_sendmsg(ctx: FExitContext) -> i32 {
-        sent(hook::fexit::send_unix(&ctx))
+        jump(
+            &ctx,
+            &UNIX_STREAM_SENDMSG,
+            sent(hook::fexit::send_unix(&ctx)),
+        )
     }
 
     #[inline(always)]
-    fn received(operation: Option<Operation>) -> i32 {
-        let Some(operation) = operation else {
-            return 0;
-        };
-        if task::is_server() {
-            server::operation(&operation, Direction::Received);
+    fn received(operation: Option<Operation>) -> u8 {
+        match operation {
+            Some(operation) if task::is_server() => {
+                server::operation(&operation, Direction::Received)
+            }
+            // Nothing to do for a client: it speaks first, and what it receives is counted where it is sent.
+            _ => DONE,
         }
-        // Nothing to do for a client: it speaks first, and what it receives is counted where it is sent.
-        0
     }
 
     #[inline(always)]
-    fn sent(operation: Option<Operation>) -> i32 {
+    fn sent(operation: Option<Operation>) -> u8 {
         let Some(operation) = operation else {
-            return 0;
+            return DONE;
         };
         if task::is_server() {
-            server::operation(&operation, Direction::Sent);
-        } else if operation.length > 0 {
+            return server::operation(&operation, Direction::Sent);
+        }
+        if operation.length > 0 {
             client::sent(&operation);
         }
-        0
+        DONE
+    }
+
+    /// The programs of other protocols than PostgreSQL's, to which those above jump.
+    macro_rules! of_protocols {
+        ($($kind:ident $function:literal, $context:ident, $operation:path, $direction:ident: $mysql:ident $redis:ident;)*) => {$(
+            /// MySQL's.
+            #[$kind(function = $function)]
+            pub fn $mysql(ctx: $context) -> i32 {
+                handover::mysql($operation(&ctx), Direction::$direction)
+            }
+
+            /// Redis'.
+            #[$kind(function = $function)]
+            pub fn $redis(ctx: $context) -> i32 {
+                handover::redis($operation(&ctx), Direction::$direction)
+            }
+        )*};
+    }
+
+    of_protocols! {
+        btf_tracepoint "sock_recv_length", BtfTracePointContext, tp_btf::receive, Received: sock_recv_length_mysql sock_recv_length_redis;
+        btf_tracepoint "sock_send_length", BtfTracePointContext, tp_btf::send, Sent: sock_send_length_mysql sock_send_length_redis;
+        fexit "tcp_recvmsg", FExitContext, hook::fexit::receive_tcp, Received: tcp_recvmsg_mysql tcp_recvmsg_redis;
+        fexit "tcp_sendmsg", FExitContext, hook::fexit::send_tcp, Sent: tcp_sendmsg_mysql tcp_sendmsg_redis;
+        fexit "unix_stream_recvmsg", FExitContext, hook::fexit::receive_unix, Received: unix_stream_recvmsg_mysql unix_stream_recvmsg_redis;
+        fexit "unix_stream_sendmsg", FExitContext, hook::fexit::send_unix, Sent: unix_stream_sendmsg_mysql unix_stream_sendmsg_redis;
     }
 
     /// A server process ended: its connections are over.

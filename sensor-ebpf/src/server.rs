@@ -28,14 +28,22 @@ use crate::{
     task,
 };
 #[cfg(not(floor))]
-use crate::{maps::setting, tls};
+use crate::{
+    handover::{self, DONE},
+    maps::setting,
+    tls,
+};
 
-/// One operation of a server process on any of its sockets.
+/// See [`operation`]: there is but one protocol.
+#[cfg(floor)]
+const DONE: u8 = 0;
+
+/// One operation of a server process on any of its sockets; in which protocol's program it goes on ([`handover`]).
 #[inline(always)]
-pub fn operation(operation: &Operation, direction: Direction) {
+pub fn operation(operation: &Operation, direction: Direction) -> u8 {
     let connection = match state::find(operation.sk) {
         Some(connection) => Some(connection),
-        None if operation.length <= 0 => return,
+        None if operation.length <= 0 => return DONE,
         None if is_ignored(operation.sk) => {
             #[cfg(not(floor))]
             if setting!(tls) != 0 {
@@ -50,31 +58,28 @@ pub fn operation(operation: &Operation, direction: Direction) {
         if direction == Direction::Sent {
             client::sent(operation);
         }
-        return;
+        return DONE;
     };
     if connection.has(CONNECTION_CLOSED) {
-        return;
+        return DONE;
     }
     #[cfg(not(floor))]
     if setting!(tls) != 0 && tls::takes(operation, direction, connection) {
-        return;
+        return DONE;
     }
     if operation.length <= 0 {
         without_data(operation, direction, connection);
-        return;
+        return DONE;
     }
-    with_data(operation, direction, connection);
+    with_data(operation, direction, connection)
 }
 
 #[inline(always)]
-fn with_data(operation: &Operation, direction: Direction, connection: &mut Connection) {
+fn with_data(operation: &Operation, direction: Direction, connection: &mut Connection) -> u8 {
     let length = operation.length as u32;
     let Some(buffer) = registers::buffer() else {
         count!(opaque_bytes, u64::from(length));
-        return;
-    };
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return;
+        return DONE;
     };
     #[cfg(floor)]
     crate::floor::serve(connection, &buffer);
@@ -82,47 +87,27 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
         announce(operation.sk, connection);
     }
     #[cfg(floor)]
+    crate::floor::go_on(direction);
+    #[cfg(not(floor))]
     {
-        let _ = (scratch, length);
-        crate::floor::go_on(direction);
-    }
-    #[cfg(not(floor))]
-    let mut surroundings = KernelSurroundings {
-        home: Socket(operation.sk),
-        buffer,
-        scratch,
-    };
-    #[cfg(not(floor))]
-    if Protocol::is_foreign(connection.protocol) {
-        foreign(&mut surroundings, connection, direction, length);
-    } else if direction == Direction::Received {
-        postgres::received(&mut surroundings, connection, length);
-    } else {
-        postgres::sent(&mut surroundings, connection, length);
-    }
-}
-
-/// What another protocol than PostgreSQL's brings.
-#[cfg(not(floor))]
-#[inline(always)]
-fn foreign(
-    surroundings: &mut KernelSurroundings<Socket>,
-    connection: &mut Connection,
-    direction: Direction,
-    length: u32,
-) {
-    let received = direction == Direction::Received;
-    if connection.protocol == Protocol::MySql as u8 {
-        if received {
-            mysql::received(surroundings, connection, length);
-        } else {
-            mysql::sent(surroundings, connection, length);
+        if Protocol::is_foreign(connection.protocol) {
+            return handover::leave(connection, &buffer);
         }
-    } else if received {
-        redis::received(surroundings, connection, length);
-    } else {
-        redis::sent(surroundings, connection, length);
+        let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+            return DONE;
+        };
+        let mut surroundings = KernelSurroundings {
+            home: Socket(operation.sk),
+            buffer,
+            scratch,
+        };
+        if direction == Direction::Received {
+            postgres::received(&mut surroundings, connection, length);
+        } else {
+            postgres::sent(&mut surroundings, connection, length);
+        }
     }
+    DONE
 }
 
 /// A failed or empty read or write.

@@ -13,13 +13,13 @@ use sensor_ebpf::{
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
     picked::{self, Pick, Picker, bucket},
-    protocol::{Several, Surroundings, mysql, postgres::mergeable, redis},
+    protocol::{Several, Surroundings, postgres::mergeable, redis},
     record::{ALWAYS, PhaseRecord, RecordKind, StartupKind, TEXT_PLAIN},
     scratch::Scratch,
     sqlstate,
 };
 #[cfg(not(floor))]
-use sensor_ebpf::{fingerprint::MySql, tags};
+use sensor_ebpf::{fingerprint::MySql, protocol::mysql, tags};
 
 use crate::{
     home::Home,

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{Program, ProgramFd, RawTracePoint},
 };
 use sensor_ebpf::{
+    connection::Protocol,
     merged::WAYS,
     picked::integer,
     record::{KernelCounters, OverflowKey, OverflowVolume},
@@ -43,6 +44,9 @@ const PROCESSES: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
 
 /// The program that hands on what was put together; run from here, attached nowhere.
 const DRAIN: &str = "drain";
+
+/// Protocols with programs of their own behind each of those on sockets, and how the names of these end.
+const PARTS: [(Protocol, &str); 2] = [(Protocol::MySql, "mysql"), (Protocol::Redis, "redis")];
 
 /// Progress records of a streaming statement: after so many bytes, or some milliseconds.
 const PROGRESS_BYTES: u64 = 256 << 10;
@@ -139,15 +143,12 @@ impl Kernel {
         let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
         // Those of other rungs stay unloaded: the kernel may refuse them.
         for name in programs(family) {
-            match program(&mut ebpf, name)? {
-                Program::BtfTracePoint(program) => program.load(name, &btf),
-                Program::FExit(program) => program.load(name, &btf),
-                Program::RawTracePoint(program) => program.load(),
-                other => bail!("the embedded BPF object has a program {name} of type {:?}: build error", other.prog_type()),
+            load(&mut ebpf, name, name, &btf)?;
+        }
+        if family.knows_foreign() {
+            for hook in family.programs() {
+                load_parts(&mut ebpf, hook, &btf)?;
             }
-            .with_context(|| {
-                format!("the kernel refused the BPF program {name}; `sensor check` says what this host lacks")
-            })?;
         }
         let drain = match ebpf.program_mut(DRAIN) {
             None => None,
@@ -309,6 +310,42 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// Loads a program that sits on `hook`; it is named otherwise when another jumps to it.
+fn load(ebpf: &mut Ebpf, name: &str, hook: &str, btf: &Btf) -> Result<()> {
+    match program(ebpf, name)? {
+        Program::BtfTracePoint(program) => program.load(hook, btf),
+        Program::FExit(program) => program.load(hook, btf),
+        Program::RawTracePoint(program) => program.load(),
+        other => bail!(
+            "the embedded BPF object has a program {name} of type {:?}: build error",
+            other.prog_type()
+        ),
+    }
+    .with_context(|| {
+        format!(
+            "the kernel refused the BPF program {name}; `sensor check` says what this host lacks"
+        )
+    })
+}
+
+/// Loads the programs to which that on `hook` jumps, and tells it where they are.
+fn load_parts(ebpf: &mut Ebpf, hook: &str, btf: &Btf) -> Result<()> {
+    for (protocol, suffix) in PARTS {
+        let name = format!("{hook}_{suffix}");
+        load(ebpf, &name, hook, btf)?;
+        let part = program(ebpf, &name)?.fd()?.try_clone()?;
+        // It stays in `ebpf`: the kernel empties such a map when nobody has it open any more.
+        let map = hook.to_uppercase();
+        let map = ebpf
+            .map_mut(&map)
+            .ok_or_else(|| anyhow!("the embedded BPF object has no map {map}: build error"))?;
+        ProgramArray::try_from(map)?
+            .set(protocol as u32, &part, 0)
+            .with_context(|| format!("cannot tell the BPF program {hook} where {name} is"))?;
+    }
+    Ok(())
 }
 
 /// The object with a rung's programs.

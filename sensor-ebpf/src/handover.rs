@@ -1,0 +1,142 @@
+//! What brings another protocol than PostgreSQL's goes on in a program of that protocol: the verifier follows a million
+//! instructions of each program, and one for all protocols would need nearly all of them.
+//!
+//! A program jumps there (`bpf_tail_call`) and does not come back. What it has found out lies in a map of this CPU, which nobody
+//! else runs on in between.
+
+use aya_ebpf::{
+    EbpfContext,
+    btf_maps::{PerCpuArray, ProgramArray},
+    macros::btf_map,
+};
+use sensor_ebpf::{
+    connection::{Connection, Protocol},
+    protocol::{mysql, redis},
+};
+
+use crate::{
+    home::Socket,
+    hook::{Direction, Operation, registers::Buffer},
+    maps::SCRATCH,
+    state,
+    surroundings::KernelSurroundings,
+};
+
+/// The programs behind each of those on sockets, named for it: the kernel lets a program jump only to what is attached to the same
+/// function. Userspace writes.
+#[btf_map]
+pub static SOCK_RECV_LENGTH: ProgramArray<PROGRAMS> = ProgramArray::new();
+/// See [`SOCK_RECV_LENGTH`].
+#[btf_map]
+pub static SOCK_SEND_LENGTH: ProgramArray<PROGRAMS> = ProgramArray::new();
+/// See [`SOCK_RECV_LENGTH`].
+#[btf_map]
+pub static TCP_RECVMSG: ProgramArray<PROGRAMS> = ProgramArray::new();
+/// See [`SOCK_RECV_LENGTH`].
+#[btf_map]
+pub static TCP_SENDMSG: ProgramArray<PROGRAMS> = ProgramArray::new();
+/// See [`SOCK_RECV_LENGTH`].
+#[btf_map]
+pub static UNIX_STREAM_RECVMSG: ProgramArray<PROGRAMS> = ProgramArray::new();
+/// See [`SOCK_RECV_LENGTH`].
+#[btf_map]
+pub static UNIX_STREAM_SENDMSG: ProgramArray<PROGRAMS> = ProgramArray::new();
+
+/// By number of the protocol; those of PostgreSQL stay empty.
+const PROGRAMS: usize = 4;
+const _: () =
+    assert!((Protocol::Redis as usize) < PROGRAMS && (Protocol::MySql as usize) < PROGRAMS);
+
+/// What the first program leaves for the second.
+#[btf_map]
+static LEFT: PerCpuArray<Left, 1> = PerCpuArray::new();
+
+/// See [`LEFT`].
+#[repr(C)]
+struct Left {
+    address: u64,
+    vectors: u32,
+    /// Of the connection.
+    slot: u32,
+}
+
+/// In the place of a protocol: nothing goes on.
+pub const DONE: u8 = 0;
+
+/// The operation goes on in the program of its connection's protocol: which.
+#[inline(always)]
+pub fn leave(connection: &Connection, buffer: &Buffer) -> u8 {
+    let Some(left) = LEFT.get_ptr_mut(0) else {
+        return DONE;
+    };
+    // SAFETY: this CPU's slot; programs do not migrate.
+    unsafe {
+        (*left).address = buffer.address;
+        (*left).vectors = buffer.vectors;
+        (*left).slot = connection.slot;
+    }
+    connection.protocol
+}
+
+/// Jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to a known place.
+#[inline(always)]
+pub fn jump<C: EbpfContext>(ctx: &C, programs: &ProgramArray<PROGRAMS>, protocol: u8) -> i32 {
+    // SAFETY: nothing is to be dropped here. Where there is no such program, this one ends.
+    unsafe {
+        if protocol == Protocol::MySql as u8 {
+            programs.tail_call(ctx, Protocol::MySql as u32);
+        } else if protocol == Protocol::Redis as u8 {
+            programs.tail_call(ctx, Protocol::Redis as u32);
+        }
+    }
+    0
+}
+
+/// MySQL's program.
+#[inline(always)]
+pub fn mysql(operation: Option<Operation>, direction: Direction) -> i32 {
+    go_on(operation, |surroundings, connection, length| {
+        if direction == Direction::Received {
+            mysql::received(surroundings, connection, length);
+        } else {
+            mysql::sent(surroundings, connection, length);
+        }
+    })
+}
+
+/// Redis' program.
+#[inline(always)]
+pub fn redis(operation: Option<Operation>, direction: Direction) -> i32 {
+    go_on(operation, |surroundings, connection, length| {
+        if direction == Direction::Received {
+            redis::received(surroundings, connection, length);
+        } else {
+            redis::sent(surroundings, connection, length);
+        }
+    })
+}
+
+#[inline(always)]
+fn go_on(
+    operation: Option<Operation>,
+    step: impl FnOnce(&mut KernelSurroundings<Socket>, &mut Connection, u32),
+) -> i32 {
+    if let Some(operation) = operation
+        && let (Some(left), Some(scratch)) = (LEFT.get_ptr(0), SCRATCH.get_ptr_mut(0))
+    {
+        // SAFETY: this CPU's slot, which the program that jumped here has filled.
+        let left = unsafe { &*left };
+        if let Some(connection) = state::slot(left.slot) {
+            let mut surroundings = KernelSurroundings {
+                home: Socket(operation.sk),
+                buffer: Buffer {
+                    address: left.address,
+                    vectors: left.vectors,
+                },
+                scratch,
+            };
+            step(&mut surroundings, connection, operation.length as u32);
+        }
+    }
+    0
+}
