@@ -48,8 +48,8 @@ pub struct RecordHeader {
     /// Number of a [`LinkRecord`] among those of its connection, and of the [`StatementRecord`] that it belongs to; zero
     /// without one.
     pub link: u8,
-    /// Bytes that follow a [`TextHeader`]; the packed code of a [`StatementRecord`] that failed ([`crate::sqlstate`]);
-    /// zero for other records.
+    /// Bytes that follow a [`TextHeader`]; the packed code of a [`StatementRecord`] that failed ([`crate::sqlstate`]); of a
+    /// [`ProgressRecord`], the position of the statement in its text, from zero; zero for other records.
     pub detail: u32,
     /// Connection number (socket cookie); zero for process records.
     pub connection: u64,

@@ -173,6 +173,7 @@ pub fn progress(c: &Connection, rows_exact: u64, rows_estimated: u64, now: u64) 
             started: exact(c.front.started, now),
             time: now,
         };
+        record.header.detail = u32::from(c.ordinal);
     });
     if !sent {
         overflow(

@@ -560,7 +560,7 @@ impl Pipeline {
         let time = clock.convert(record.time);
         let connection = record.header.connection;
         let session = self.session_of(connection, record.fingerprint, time);
-        let shape_id = self.shapes.lookup(record.fingerprint, 0);
+        let shape_id = self.shapes.lookup(record.fingerprint, record.header.detail);
         let flight = self.flights.entry(connection).or_default();
         let shape_id = flight.resolve_cursor(shape_id, &mut self.shapes);
         let shape = self.shapes.shape(shape_id).clone();

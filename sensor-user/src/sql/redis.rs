@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
     fn parse(text: &'a [u8]) -> Self {
         if text.first() != Some(&b'*') {
             let words = text
-                .split(|byte| *byte == b' ' || *byte == b'\t')
+                .split(|byte| matches!(byte, b' ' | b'\t'..=b'\r'))
                 .filter(|word| !word.is_empty())
                 .take(WORDS)
                 .collect();
@@ -192,9 +192,10 @@ impl<'a> Request<'a> {
         let mut rest = text;
         let mut number = |kind: u8| -> Option<(usize, &'a [u8])> {
             let line = rest.strip_prefix(&[kind])?;
-            let end = line.windows(2).position(|end| end == b"\r\n")?;
+            // The byte behind it is passed over, whatever it is, as the server does.
+            let end = line.iter().position(|byte| *byte == b'\r')?;
             let number = std::str::from_utf8(&line[..end]).ok()?.parse().ok()?;
-            rest = &line[end + 2..];
+            rest = line.get(end + 2..)?;
             if kind == b'$' {
                 // The last may be cut.
                 let word = rest.get(..number).unwrap_or(rest);

@@ -1,10 +1,10 @@
 //! Requests of which more than the first argument matters.
 
 use super::{
-    command::{BEHIND_MATCH, BEHIND_STREAMS, Command, Kind},
+    command::{BEHIND_MATCH, BEHIND_STREAMS, Command, DATA_OF_SERVER, Kind},
     head::{
-        Head, LOOKED_AT, MORE, NONE, OFF, ON, SILENT, SKIP, Span, TAKEN, blanks, bulk, capitals,
-        line_ends, take_key, token,
+        BLANKS, Head, LOOKED_AT, MORE, NONE, OFF, ON, SILENT, SKIP, Span, TAKEN, blanks, bulk,
+        capitals, line_ends, take_key, token,
     },
 };
 use crate::{
@@ -52,6 +52,8 @@ const SETNAME: u64 = word(b"SETNAME");
 const REPLY: u64 = word(b"REPLY");
 const ACK: u64 = word(b"ACK");
 const GETACK: u64 = word(b"GETACK");
+/// What it begins with, as nothing else does.
+const GETKEYSINSLOT: u64 = word(b"GETKEYSI");
 
 /// Looks at as many arguments as matter. [`TAKEN`] when all of them are at hand.
 #[inline(always)]
@@ -176,6 +178,8 @@ impl Pass<'_> {
             return None;
         }
         if length == 0 || start + length >= self.end {
+            // Behind so many blanks it may be any.
+            self.scratch.head.doubtful |= blanks == BLANKS;
             return None;
         }
         self.scratch.head.at = start + length;
@@ -257,6 +261,10 @@ impl Pass<'_> {
         let hash = mix(head.hash, first, length, self.key);
         head.hash = mix(hash, rest, 8, self.key);
         let kind = self.command.kind();
+        if kind == Kind::Quiet as u8 && first == GETKEYSINSLOT {
+            // Of all that says something of the server it alone names keys.
+            head.command = DATA_OF_SERVER.0;
+        }
         if kind == Kind::Client as u8 && (word == SETNAME || word == REPLY) {
             head.pass.last = 2;
             head.pass.name = 2;

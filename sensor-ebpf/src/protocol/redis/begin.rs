@@ -15,7 +15,10 @@ impl<S: Surroundings> Answers<'_, S> {
     #[inline(never)]
     pub fn begin(&mut self, word: u64, behind: u32, position: u32, end: u32) -> u32 {
         let kind = word as u8;
-        let mode = if kind == b'>' || kind == b'*' && self.may_be_message() {
+        let mode = if self.c.is_suspect() && kind != b'>' {
+            self.asked();
+            Kind::Script as u8
+        } else if kind == b'>' || kind == b'*' && self.may_be_message() {
             match self.message(kind, behind, position, end) {
                 Some(mode) => mode,
                 None => return 0,
@@ -73,6 +76,10 @@ impl<S: Surroundings> Answers<'_, S> {
             && word != u64::from_le_bytes(*b"-WRONGPA");
         if halfway || word == u64::from_le_bytes(*b"+QUEUED\r") {
             self.c.mark(QUEUED);
+            if self.c.front.limit > Kind::Hello as u32 {
+                // What comes when it is done is no answer of its own, or more than one.
+                self.c.suspect();
+            }
         }
         true
     }

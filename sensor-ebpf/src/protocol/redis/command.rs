@@ -162,6 +162,8 @@ pub const UPPER: u64 = 0xdfdf_dfdf_dfdf_dfdf;
 const DATA: Command = Command::new(Kind::Data, 1);
 const NO_KEY: Command = Command::new(Kind::Data, 0);
 const QUIET: Command = Command::new(Kind::Quiet, 0);
+/// Its answer is data, and no key of its own.
+pub const DATA_OF_SERVER: Command = NO_KEY.named();
 const NAMED_QUIET: Command = QUIET.named();
 /// `NO ONE` is another statement than a server's name, and each server one of its own: userspace wants to see each.
 const TO_A_SERVER: Command = NO_KEY.named().shows(2);

@@ -2,6 +2,7 @@
 
 use super::{
     answer::Answers,
+    changes,
     command::Kind,
     follow::{Answer, FAILED, MONITORS, OUTERMOST, QUEUED, SENT_LINE, SUBSCRIBED},
     number::NULL,
@@ -165,7 +166,8 @@ impl<S: Surroundings> Answers<'_, S> {
     fn completed(&mut self, mode: u8, bytes: u64) {
         let failed = self.c.marks(FAILED);
         let request = self.c.front;
-        let queued = self.c.marks(QUEUED);
+        // Nor is it a success that may be another's.
+        let queued = self.c.marks(QUEUED) || self.c.is_suspect() && changes(&request);
         self.c.unmark(QUEUED);
         if mode > Kind::Client as u8 && !failed && !queued {
             self.succeeded(mode, request.fingerprint);

@@ -23,6 +23,10 @@ pub const QUEUED: u8 = 128;
 /// made up, so nobody's login is believed any more.
 pub const RESUMED: u8 = 1;
 
+/// Likewise: which answer is whose can't be told any more, because the client has said that it wants none, or in a way that is not
+/// taken apart. All that is answered is data from then on, whatever was asked for, and nobody's login is believed either.
+pub const SUSPECT: u8 = 2;
+
 /// Where an answer is. No header of it has come where all is zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +65,18 @@ impl Connection {
     pub fn counts(&mut self) -> &mut Counts {
         // SAFETY: as above.
         unsafe { &mut *(&raw mut self.unnamed_portal).cast() }
+    }
+
+    /// See [`SUSPECT`].
+    #[inline(always)]
+    pub fn is_suspect(&self) -> bool {
+        self.mysql.flags & SUSPECT != 0
+    }
+
+    /// See [`SUSPECT`].
+    #[inline(always)]
+    pub fn suspect(&mut self) {
+        self.mysql.flags |= SUSPECT;
     }
 
     /// Is one of these set?

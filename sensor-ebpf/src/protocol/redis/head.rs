@@ -32,7 +32,7 @@ pub const NAME: u32 = 24;
 /// Arguments that are looked at.
 pub const LOOKED_AT: u32 = 12;
 /// Blanks in front of a word of a line; behind more it is not looked for.
-const BLANKS: u32 = 32;
+pub const BLANKS: u32 = 32;
 /// Sets the fingerprints of requests apart from those of texts.
 const SEED: u64 = u64::from_le_bytes(*b"Redis\0\0\0");
 
@@ -144,7 +144,7 @@ pub fn head(scratch: &mut Scratch, keys: [u64; 2]) -> u32 {
     let inline = head.line_end != 0;
     if inline {
         let hidden = is_quoted(&mut scratch.window, name, shown);
-        scratch.head.hidden = hidden;
+        scratch.head.hidden |= hidden;
     }
     let head = &mut scratch.head;
     head.end = name + length + if inline { 0 } else { 2 };
@@ -274,8 +274,11 @@ fn line(scratch: &mut Scratch, position: u32, end: u32) -> Result<(u32, u32), u3
     let position = position + blanks(&mut scratch.window, position);
     let length = token(&mut scratch.window, position);
     if length == 0 && position < at {
-        // Who puts so many blanks in front of a word has something to hide.
-        return Err(BAD);
+        // Who puts so many blanks in front of a word has something to hide: it may be any.
+        let head = &mut scratch.head;
+        head.hidden = true;
+        head.arguments = 0;
+        return Ok((position, 0));
     }
     if length == 0 {
         scratch.head.end = scratch.head.line_end;

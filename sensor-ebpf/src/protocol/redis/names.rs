@@ -3,7 +3,7 @@
 
 use super::{
     command::Kind,
-    follow::RESUMED,
+    follow::{RESUMED, SUSPECT},
     head::{Head, Span},
     run,
 };
@@ -48,7 +48,8 @@ pub fn tell<S: Surroundings>(s: &mut S, c: &mut Connection, kind: u8) -> u8 {
         record(s, c, number, APPLICATION, name);
     }
     if logs_in {
-        let what = if doubtful || user.length > LONGEST || c.mysql.flags & RESUMED != 0 {
+        let what = if doubtful || user.length > LONGEST || c.mysql.flags & (RESUMED | SUSPECT) != 0
+        {
             DOUBT
         } else if user.start != 0 {
             USER

@@ -40,8 +40,8 @@ pub fn number(window: &mut Window, at: u32) -> (u64, u32) {
         digits += more;
     }
     let behind = at + digits;
-    const END: u16 = u16::from_le_bytes(*b"\r\n");
-    if window.le64(behind) as u16 != END {
+    // As the server has it, which passes over the next byte, whatever it is.
+    if window.byte(behind) != b'\r' {
         return (0, 0);
     }
     (value, behind + 2)
@@ -89,6 +89,7 @@ mod tests {
             let text = format!("{value}\r\nx");
             assert_eq!(read(&text), (value, text.len() as u32 - 1), "{text}");
         }
+        assert_eq!(read("12\rx"), (12, 4));
         assert_eq!(read("-1\r\n"), (NULL, 4));
         for text in [
             "",

@@ -245,12 +245,17 @@ impl<S: Surroundings> Requests<'_, S> {
     /// One that changes the connection, or may do so: `ANSWERED`, `NEITHER` or `ALONE`.
     #[inline(always)]
     fn special(&mut self, kind: u8, request: &mut Request) -> u32 {
-        let Head { hidden, reply, .. } = self.s.scratch().head;
-        if hidden
-            || kind == Kind::Auth as u8
-            || kind == Kind::Hello as u8
-            || kind == Kind::Client as u8
-        {
+        let Head {
+            hidden,
+            reply,
+            doubtful,
+            ..
+        } = self.s.scratch().head;
+        let is_client = kind == Kind::Client as u8;
+        if hidden || is_client && (reply != 0 || doubtful) {
+            self.c.suspect();
+        }
+        if hidden || is_client || kind == Kind::Auth as u8 || kind == Kind::Hello as u8 {
             request.link = names::tell(self.s, self.c, kind);
             if request.link != 0 && self.c.marks(UNANSWERED | SKIPS) {
                 // Whether it succeeds will not be known.

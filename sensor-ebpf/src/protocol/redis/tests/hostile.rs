@@ -280,7 +280,7 @@ fn nobody_hides_in_a_deep_pipeline() {
 /// What is not answered is not waited for, and what is over is over, so that no answer is taken for another's.
 #[test]
 fn nobody_shifts_answers() {
-    let steps: [(&[&[&str]], &[u8]); 7] = [
+    let steps: [(&[&[&str]], &[u8]); 5] = [
         (&[&["REPLCONF", "ACK", "1"]], b""),
         (&[&["REPLCONF", "GETACK", "*"]], b""),
         (
@@ -292,14 +292,9 @@ fn nobody_shifts_answers() {
             b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n+RESET\r\n",
         ),
         (
-            &[&["MULTI"], &["MONITOR"], &["DISCARD"]],
-            b"+OK\r\n+QUEUED\r\n+OK\r\n",
-        ),
-        (
             &[&["CLIENT", "REPLY", "SKIP", "x"]],
             b"-ERR wrong number of arguments\r\n",
         ),
-        (&[&["CLIENT", "REPLY", "SKIP"], &[]], b""),
     ];
     for (requests, answers) in steps {
         let mut simulation = Simulation::redis();
@@ -370,4 +365,123 @@ fn a_subscriber_that_is_older() {
     }
     simulation.closed();
     assert_eq!(total(&simulation), 5);
+}
+
+/// Who makes it uncertain which answer is whose gets data whatever was asked for, and logs in as nobody.
+#[test]
+fn nobody_sets_requests_and_answers_apart() {
+    let off = ask(&["CLIENT", "REPLY", "OFF"]);
+    let on = ask(&["CLIENT", "REPLY", "ON"]);
+    let blanks = " ".repeat(40);
+    // What is asked and answered first, and whether what comes next is not answered.
+    let multi = |command: &[&str]| [ask(&["MULTI"]), ask(command), ask(&["EXEC"])].concat();
+    let steps: [(Vec<u8>, &[u8], usize); 10] = [
+        (
+            [multi(&["CLIENT", "REPLY", "OFF"]), on.clone()].concat(),
+            b"+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
+            0,
+        ),
+        (
+            multi(&["CLIENT", "REPLY", "SKIP"]),
+            b"+OK\r\n+QUEUED\r\n*1\r\n",
+            1,
+        ),
+        (
+            [ask(&["MULTI"]), ask(&["MONITOR"]), ask(&["DISCARD"])].concat(),
+            b"+OK\r\n+QUEUED\r\n+OK\r\n",
+            0,
+        ),
+        (
+            multi(&["SUBSCRIBE", "c", "d"]),
+            b"+OK\r\n+QUEUED\r\n*1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:2\r\n",
+            0,
+        ),
+        (
+            [off.clone(), ask(&["SUBSCRIBE", "c"]), on.clone()].concat(),
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n+OK\r\n",
+            0,
+        ),
+        (
+            [ask(&["CLIENT", "REPLY", "SKIP"]), ask(&[])].concat(),
+            b"",
+            0,
+        ),
+        (
+            b"\"client\" reply skip\r\n".to_vec(),
+            b"",
+            1,
+        ),
+        (
+            b"client \"reply\" skip\r\n".to_vec(),
+            b"",
+            1,
+        ),
+        (
+            format!("{blanks}client reply skip\r\n").into_bytes(),
+            b"",
+            1,
+        ),
+        (
+            format!("client{blanks}reply skip\r\n").into_bytes(),
+            b"",
+            1,
+        ),
+    ];
+    for (asked, answered, missing) in steps {
+        // Answers that are missing, or too many.
+        for (lost, more) in [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2)] {
+            let mut simulation = Simulation::redis();
+            let shown = asked.escape_ascii().to_string();
+            simulation.received(&[asked.clone(), ask(&["ECHO", "x"])].concat());
+            if !answered.is_empty() {
+                simulation.sent(answered);
+            }
+            if missing == 0 {
+                simulation.sent(&bulk(b"x"));
+            }
+            let before = total(&simulation);
+            // Another request is always under way.
+            simulation.received(&ask(&["PING"]).repeat(lost + 1));
+            simulation.sent(&b"+PONG\r\n".repeat(more));
+            for _ in 0..10 {
+                simulation.received(&[ask(&["LRANGE", "l:1", "0", "-1"]), ask(&["INFO"])].concat());
+                simulation.sent(&[&b"+PONG\r\n"[..], &many('*', 50)].concat());
+                simulation.received(&ask(&["AUTH", "bob", "x"]));
+                simulation.sent(&[&bulk(b"# Server")[..], b"+OK\r\n"].concat());
+                simulation.received(&ask(&["PING"]));
+            }
+            simulation.closed();
+            assert!(total(&simulation) - before >= 500, "{shown}");
+            let names = simulation.emitted().startups;
+            assert!(names.iter().all(|record| record[1] == DOUBT), "{shown}");
+        }
+    }
+}
+
+/// What follows a number is its line's end for the server, whatever it is.
+#[test]
+fn lines_that_end_otherwise() {
+    let mut simulation = Simulation::redis();
+    simulation.received(b"*4\rX$6\rYLRANGE\r\n$3\r\tl:1ab$1\r\n0\r\n$2\r\n-1\r\n");
+    simulation.sent(&many('*', 50));
+    assert_eq!(total(&simulation), 50);
+    let odd = simulation.emitted().statements[0].0.fingerprint;
+    simulation.received(&ask(&["LRANGE", "l:2", "0", "-1"]));
+    simulation.sent(&many('*', 50));
+    assert_eq!(simulation.emitted().statements[0].0.fingerprint, odd);
+}
+
+/// Of all that says something of the server, one thing names keys.
+#[test]
+fn keys_by_slot_are_data() {
+    let mut simulation = Simulation::redis();
+    simulation.received(
+        &[
+            ask(&["cluster", "getkeysinslot", "7", "50"]),
+            ask(&["CLUSTER", "SLOTS"]),
+        ]
+        .concat(),
+    );
+    simulation.sent(&[many('*', 50), many('*', 20)].concat());
+    assert_eq!(total(&simulation), 50);
 }
