@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Seconds for all of it, set-up and build included: where they do not suffice, it is said, and no fuzzer runs.
     #[arg(long)]
     within: Option<u64>,
+    /// Draw the same each time, and begin with the seeds in tests/fuzz alone, not with what was found before.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    seed: Option<u32>,
     /// Those of tests/fuzz/fuzz_targets; all when none is named.
     targets: Vec<String>,
 }
@@ -70,7 +73,7 @@ pub fn fuzz(arguments: &Arguments) -> Result<()> {
             for _ in 0..AT_A_TIME {
                 scope.spawn(|| {
                     while let Some(target) = next(&waiting) {
-                        match run(&binaries, target, arguments.seconds) {
+                        match run(&binaries, target, arguments) {
                             Ok(note) => eprintln!("  {target}: {note}"),
                             Err(error) => {
                                 eprintln!("  {target}: failed");
@@ -200,10 +203,19 @@ fn sanitizer(compiler: &Compiler) -> &'static str {
 }
 
 /// Runs one; what there is to say of it.
-fn run(binaries: &Path, target: &str, seconds: u32) -> Result<String> {
+fn run(binaries: &Path, target: &str, arguments: &Arguments) -> Result<String> {
     let binary = binaries.join(target);
     let seeds = place().join("seeds").join(target);
-    let corpus = workspace::fuzz().join("corpus").join(target);
+    let corpus = if arguments.seed.is_some() {
+        let fresh = workspace::fuzz().join("fresh").join(target);
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh)
+                .with_context(|| format!("cannot empty {}", fresh.display()))?;
+        }
+        fresh
+    } else {
+        workspace::fuzz().join("corpus").join(target)
+    };
     let findings = workspace::fuzz().join("findings").join(target);
     workspace::directory(&corpus)?;
     workspace::directory(&findings)?;
@@ -215,12 +227,15 @@ fn run(binaries: &Path, target: &str, seconds: u32) -> Result<String> {
         .with_context(|| format!("cannot share {}", log.display()))?;
     let mut fuzzer = command::command(&binary);
     fuzzer
-        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_total_time={}", arguments.seconds))
         .arg(format!("-max_len={LONGEST}"))
         .arg(format!("-timeout={PATIENCE}"))
         .arg(format!("-rss_limit_mb={MEMORY}"))
         .arg(format!("-artifact_prefix={}/", findings.display()))
         .arg("-print_final_stats=1");
+    if let Some(seed) = arguments.seed {
+        fuzzer.arg(format!("-seed={seed}"));
+    }
     let dictionary = place().join("dictionaries").join(format!("{target}.dict"));
     if dictionary.is_file() {
         fuzzer.arg(format!("-dict={}", dictionary.display()));
