@@ -4,20 +4,18 @@
 //! (`target/tools/mysql`, see `other_root`), by its name and from `/usr/sbin/mysqld`, as in a container.
 
 use std::{
-    fs::{self, File},
+    fs,
     ops::{Deref, DerefMut},
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Output, Stdio},
 };
-
-use tempfile::TempDir;
 
 use crate::{
     clients::{Endpoint, tool},
-    other_root, patience,
-    postgres::{free_port, user},
+    other_root,
+    postgres::user,
+    throwaway::Throwaway,
     tls,
 };
 
@@ -118,11 +116,8 @@ const SMALL_LOG: [&str; 1] = ["--innodb-redo-log-capacity=32M"];
 /// A running server with a directory of its own, removed when dropped.
 #[derive(Debug)]
 pub struct Server {
-    directory: TempDir,
-    server: Option<Child>,
+    throwaway: Throwaway,
     kind: Kind,
-    /// TCP port.
-    pub port: u16,
 }
 
 impl Server {
@@ -142,7 +137,7 @@ impl Server {
     /// Likewise.
     pub fn start_with_tls(kind: Kind, arguments: &[&str]) -> Self {
         let mut server = Self::make(kind);
-        let data = server.directory.path().join("data");
+        let data = server.directory().join("data");
         let (certificate, key) = tls::certificate(&data, owner());
         let tls = [
             format!("--ssl-cert={}", certificate.display()),
@@ -158,30 +153,18 @@ impl Server {
     }
 
     fn make(kind: Kind) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix(&format!("dst-{}-", kind.name()))
-            .tempdir_in("/tmp")
-            .expect("temporary directory");
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
-        let (uid, gid) = owner();
-        chown(directory.path(), Some(uid), Some(gid)).expect("chown");
-        kind.install(&directory.path().join("data"));
-        Self {
-            directory,
-            server: None,
-            kind,
-            port: free_port(),
-        }
+        let throwaway = Throwaway::make(kind.name(), owner());
+        kind.install(&throwaway.directory().join("data"));
+        Self { throwaway, kind }
     }
 
     fn boot(&mut self, arguments: &[&str]) {
-        let log = File::create(self.log()).expect("create the server's log");
-        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let path = |name: &str| self.directory().join(name).display().to_string();
         let mut server = self.kind.server();
         server
             .arg("--bind-address=127.0.0.1")
             .arg(format!("--datadir={}", path("data")))
-            .arg(format!("--socket={}", path("mysqld.sock")))
+            .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", path("pid")))
             .arg(format!("--port={}", self.port))
             .arg(format!("--secure-file-priv={}", path("")))
@@ -194,24 +177,9 @@ impl Server {
                 "--innodb-flush-log-at-trx-commit=0",
                 "--innodb-buffer-pool-size=32M",
             ])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("clone"))
-            .stderr(log);
-        let child = server
-            .spawn()
-            .unwrap_or_else(|error| panic!("{server:?}: {error}: run `cargo xtask setup`"));
-        self.server = Some(child);
-        let deadline = Instant::now() + patience();
-        while !self.run("SELECT 1").status.success() {
-            assert!(
-                Instant::now() < deadline,
-                "{:?} did not start:\n{}",
-                self.kind,
-                fs::read_to_string(self.log()).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            .args(arguments);
+        self.throwaway.boot(&mut server);
+        self.wait_ready(|| self.run("SELECT 1").status.success());
     }
 
     fn run(&self, sql: &str) -> Output {
@@ -285,56 +253,19 @@ impl Server {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+}
 
-    /// Process id of the server.
-    ///
-    /// # Panics
-    /// When it does not run.
-    pub fn pid(&self) -> u32 {
-        self.server.as_ref().expect("it runs").id()
-    }
+impl Deref for Server {
+    type Target = Throwaway;
 
-    /// Ends the server with a signal.
-    pub fn stop(&mut self, signal: libc::c_int) {
-        if let Some(server) = self.server.take() {
-            crate::environment::end(server, signal);
-        }
-    }
-
-    /// Its unix socket.
-    pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("mysqld.sock")
-    }
-
-    /// The same as clients take it: a path in place of a host.
-    pub fn unix(&self) -> Endpoint {
-        Endpoint {
-            host: self.socket().display().to_string(),
-            port: self.port,
-        }
-    }
-
-    /// Where it listens on IPv4.
-    pub fn ipv4(&self) -> Endpoint {
-        Endpoint {
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
-        }
-    }
-
-    /// A directory that it may write to.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn log(&self) -> PathBuf {
-        self.directory.path().join("log")
+    fn deref(&self) -> &Throwaway {
+        &self.throwaway
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop(libc::SIGKILL);
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Throwaway {
+        &mut self.throwaway
     }
 }
 

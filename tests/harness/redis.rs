@@ -2,22 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    os::unix::{
-        fs::{PermissionsExt, chown},
-        process::CommandExt,
-    },
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    ops::{Deref, DerefMut},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
 };
-
-use tempfile::TempDir;
 
 use crate::{
     clients::{Endpoint, tool},
-    patience,
     postgres::{free_port, user},
+    throwaway::Throwaway,
     tls,
 };
 
@@ -61,11 +55,8 @@ impl Kind {
 /// A running server with a directory of its own, removed when dropped.
 #[derive(Debug)]
 pub struct Redis {
-    directory: TempDir,
-    server: Option<Child>,
+    throwaway: Throwaway,
     kind: Kind,
-    /// TCP port.
-    pub port: u16,
     /// Port for TLS, where it was asked for.
     pub tls_port: Option<u16>,
 }
@@ -87,7 +78,7 @@ impl Redis {
     /// Likewise.
     pub fn start_with_tls(kind: Kind, arguments: &[&str]) -> Self {
         let mut server = Self::make(kind);
-        let (certificate, key) = tls::certificate(server.directory.path(), owner());
+        let (certificate, key) = tls::certificate(server.directory(), owner());
         let port = free_port();
         server.tls_port = Some(port);
         let (port, certificate, key) = (
@@ -121,29 +112,20 @@ impl Redis {
     }
 
     fn make(kind: Kind) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix(&format!("dst-{}-", kind.name()))
-            .tempdir_in("/tmp")
-            .expect("temporary directory");
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
-        let (uid, gid) = owner();
-        chown(directory.path(), Some(uid), Some(gid)).expect("chown");
         Self {
-            directory,
-            server: None,
+            throwaway: Throwaway::make(kind.name(), owner()),
             kind,
-            port: free_port(),
             tls_port: None,
         }
     }
 
     fn boot(&mut self, arguments: &[&str]) {
-        let log = File::create(self.log()).expect("create the server's log");
         let (uid, gid) = owner();
-        let socket = self.socket().display().to_string();
-        let server = Command::new(self.kind.program("server"))
+        let mut server = Command::new(self.kind.program("server"));
+        server
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--unixsocket", &socket, "--unixsocketperm", "777"])
+            .args(["--unixsocketperm", "777", "--unixsocket"])
+            .arg(self.socket())
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(self.directory())
             .args(["--user", ADMINISTRATOR])
@@ -153,36 +135,16 @@ impl Redis {
             .args(arguments)
             .current_dir(self.directory())
             .uid(uid)
-            .gid(gid)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("clone"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "start {}-server: {error}: run `cargo xtask setup`",
-                    self.kind.name()
-                )
-            });
-        self.server = Some(server);
-        let deadline = Instant::now() + patience();
-        loop {
+            .gid(gid);
+        self.throwaway.boot(&mut server);
+        self.wait_ready(|| {
             let answer = self.cli(&["PING"]);
-            if answer.status.success() && answer.stdout.starts_with(b"PONG") {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{} did not start: {answer:?}\n{}",
-                self.kind.name(),
-                fs::read_to_string(self.log()).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            answer.status.success() && answer.stdout.starts_with(b"PONG")
+        });
     }
 
     fn cli(&self, arguments: &[&str]) -> Output {
-        self.client("cli", &unix(self), ADMINISTRATOR)
+        self.client("cli", &self.unix(), ADMINISTRATOR)
             .args(arguments)
             .output()
             .expect("run redis-cli: run `cargo xtask setup`")
@@ -263,56 +225,19 @@ impl Redis {
             clients.lines().count() == 1 && subscribers.is_empty()
         });
     }
+}
 
-    /// Process id of the server.
-    ///
-    /// # Panics
-    /// When it does not run.
-    pub fn pid(&self) -> u32 {
-        self.server.as_ref().expect("it runs").id()
-    }
+impl Deref for Redis {
+    type Target = Throwaway;
 
-    /// Ends the server with a signal.
-    pub fn stop(&mut self, signal: libc::c_int) {
-        if let Some(server) = self.server.take() {
-            crate::environment::end(server, signal);
-        }
-    }
-
-    /// Its unix socket.
-    pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
-    }
-
-    /// Where it listens on IPv4.
-    pub fn ipv4(&self) -> Endpoint {
-        Endpoint {
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
-        }
-    }
-
-    /// A directory that it may write to.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn log(&self) -> PathBuf {
-        self.directory.path().join("log")
+    fn deref(&self) -> &Throwaway {
+        &self.throwaway
     }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.stop(libc::SIGKILL);
-    }
-}
-
-/// The unix socket, as clients take it: a path in place of a host.
-pub fn unix(server: &Redis) -> Endpoint {
-    Endpoint {
-        host: server.socket().display().to_string(),
-        port: server.port,
+impl DerefMut for Redis {
+    fn deref_mut(&mut self) -> &mut Throwaway {
+        &mut self.throwaway
     }
 }
 

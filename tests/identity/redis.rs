@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use harness::{
-    CONFIGURATION, Redis, Sensor, Turn, is_lowest_rung, pause,
-    redis::{Kind, unix},
-    resp::Resp,
-};
+use harness::{CONFIGURATION, Redis, Sensor, Turn, is_lowest_rung, pause, redis::Kind, resp::Resp};
 
 use crate::scene::{As, attribute};
 
@@ -30,7 +26,7 @@ fn a_login_shows_through_sudo_on_redis_too() {
     }
     let server = Redis::start(Kind::Redis, &[]);
     server.user("ann");
-    let mut client = Resp::login(&unix(&server), "ann");
+    let mut client = Resp::login(&server.unix(), "ann");
     for i in 0..200 {
         client.command(&["RPUSH", "queue:1", &i.to_string()]);
     }
@@ -39,7 +35,7 @@ fn a_login_shows_through_sudo_on_redis_too() {
     let mut expected = BTreeMap::new();
     let mut rows = 100;
     for (login_uid, login) in LOGINS {
-        for (address, endpoint) in [("local", unix(&server)), ("127.0.0.1", server.ipv4())] {
+        for (address, endpoint) in [("local", server.unix()), ("127.0.0.1", server.ipv4())] {
             rows += 1;
             let mut client = server.client("cli", &endpoint, "ann");
             client.args(["LRANGE", "queue:1", "0", &(rows - 1).to_string()]);

@@ -9,7 +9,7 @@ use harness::{
     Differences, Redis, Sensor, Turn, Volume,
     clients::Endpoint,
     otlp::Series,
-    redis::{CANARY, Kind, password, unix},
+    redis::{CANARY, Kind, password},
     redis_rs,
     relay::Relay,
     resp::Tally,
@@ -217,7 +217,7 @@ fn every_client_over_every_socket() {
             for transport in ["unix", "ipv4"] {
                 let user = user(*kind, client, transport);
                 let relay = (transport == "ipv4").then(|| Relay::start(&server.ipv4()));
-                let own = unix(server);
+                let own = server.unix();
                 let endpoint = relay.as_ref().map_or(&own, Relay::endpoint);
                 runs.push((client.run(server, endpoint, &user), user));
                 if let Some((to_client, to_server)) = relay.map(Relay::finish) {

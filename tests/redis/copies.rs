@@ -2,7 +2,7 @@
 
 use harness::{
     Differences, Redis, Sensor, Turn, Volume,
-    redis::{CANARY, Kind, unix},
+    redis::{CANARY, Kind},
     relay::Relay,
     resp::Resp,
 };
@@ -23,7 +23,7 @@ fn copies_and_tls_are_told_by_their_bytes() {
         server.user(name);
     }
     let value = format!("{CANARY} value {}", "x".repeat(500_000));
-    let mut plain = Resp::login(&unix(&server), "plain");
+    let mut plain = Resp::login(&server.unix(), "plain");
     for i in 0..4 {
         plain.command(&["SET", &format!("large:{CANARY}{i}"), &value]);
     }
@@ -58,7 +58,7 @@ fn copies_and_tls_are_told_by_their_bytes() {
     let copied = std::fs::metadata(&copy).expect("a copy").len();
     assert!(copied > 1000 && stolen > copied);
     let replica = server.replica();
-    let mut plain = Resp::login(&unix(&server), "plain");
+    let mut plain = Resp::login(&server.unix(), "plain");
     for i in 0..100 {
         plain.command(&["SET", &format!("work:{CANARY}{i}"), CANARY]);
     }

@@ -16,7 +16,7 @@ use harness::{
     CONFIGURATION, Differences, Output, Redis, Sensor, Turn, allowed_rungs,
     otlp::Series,
     pause,
-    redis::{CANARY, Kind, unix},
+    redis::{CANARY, Kind},
     resp::{Resp, Tally},
 };
 
@@ -38,7 +38,7 @@ fn server(kind: Kind, arguments: &[&str]) -> Redis {
 }
 
 fn fill(server: &Redis) {
-    let mut client = Resp::login(&unix(server), "keeper");
+    let mut client = Resp::login(&server.unix(), "keeper");
     let mut commands: Vec<Vec<String>> = Vec::new();
     for i in 0..200 {
         commands.push(vec![

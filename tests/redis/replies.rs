@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::{
     Differences, Redis, Sensor, Turn,
     clients::Endpoint,
-    redis::{CANARY, Kind, unix},
+    redis::{CANARY, Kind},
     resp::{Reply, Resp, Tally},
 };
 
@@ -50,7 +50,7 @@ fn replies_of_every_kind_are_counted_to_the_row() {
     for (name, play) in SCENES {
         // Each by one kind of socket on each server; no user's name is taken twice.
         let mut sum = Tally::new();
-        for (server, endpoint) in servers.iter().zip([servers[0].ipv4(), unix(&servers[1])]) {
+        for (server, endpoint) in servers.iter().zip([servers[0].ipv4(), servers[1].unix()]) {
             for (command, (queries, rows)) in play(server, &endpoint, name) {
                 let entry = sum.entry(command).or_default();
                 *entry = (entry.0 + queries, entry.1 + rows);

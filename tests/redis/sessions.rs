@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use harness::{
     Differences, Sensor, Turn, allowed_rungs,
     otlp::Series,
-    redis::{Kind, password, unix},
+    redis::{Kind, password},
     resp::{Reply, Resp},
 };
 
@@ -42,7 +42,7 @@ fn users_and_databases_are_those_of_the_moment() {
     for name in ["ann", "bob", "carl", "dora"] {
         server.user(name);
     }
-    let endpoint = unix(&server);
+    let endpoint = server.unix();
     let mut older = Resp::login(&endpoint, "dora");
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let mut expected: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
@@ -168,7 +168,7 @@ fn the_lowest_rung_says_that_it_sees_none() {
         &format!("[kernel]\nhooks = \"sys_exit\"\n{CONFIGURATION}"),
         &[],
     );
-    for endpoint in [unix(&server), server.ipv4()] {
+    for endpoint in [server.unix(), server.ipv4()] {
         Resp::login(&endpoint, "unseen").command(&["LRANGE", &key("queue"), "0", "-1"]);
     }
     let output = finish(&[&server], sensor);
