@@ -14,7 +14,7 @@ use sensor_ebpf::record::{ALWAYS, OpenRecord};
 use crate::{
     config::Config,
     console::{Console, alerts::Alerts, serve::Readers},
-    discover,
+    discover::{self, leaving::Leaving},
     export::{AlertRecord, Exemplars, Exporter, describe},
     ingest::{Clock, Observation, decode},
     inventory::{Activity, Measured},
@@ -69,6 +69,10 @@ pub struct Live {
     /// When sketches of records were exported last.
     sketched: Timestamp,
     servers: Vec<discover::Server>,
+    /// Those that are gone, for a moment longer.
+    leaving: Leaving,
+    /// How often the ring has been drained to its end.
+    drains: u64,
     /// Parents of processes that serve connections and belong to no known server; each was looked for once.
     strangers: HashSet<u32>,
     ports: HashMap<u32, u64>,
@@ -112,6 +116,8 @@ impl Live {
             started: Timestamp::now(),
             sketched: Timestamp::now(),
             servers: Vec::new(),
+            leaving: Leaving::default(),
+            drains: 0,
             strangers: HashSet::new(),
             ports: HashMap::new(),
             discovered: Instant::now(),
@@ -184,6 +190,7 @@ impl Live {
                 Request::Texts(learned) => texts.push(learned),
             }
         }
+        self.drains += 1;
         for learned in texts {
             if let Some(fingerprint) = learned.forget {
                 // Gone already when the kernel has forgotten it by itself.
@@ -346,12 +353,13 @@ impl Live {
         if review {
             self.reviewed = Instant::now();
         }
-        let servers = discover::servers(
+        let mut servers = discover::servers(
             &self.config.discover.command_names(),
             self.config.kernel.network_namespace,
             &self.servers,
             review,
         );
+        self.leaving.keep(&mut servers, &self.servers, self.drains);
         if servers == self.servers {
             return;
         }

@@ -16,6 +16,7 @@ use crate::{
     principal::DbSystem,
 };
 
+pub mod leaving;
 pub mod listening;
 mod mysql;
 mod option_files;
@@ -73,6 +74,24 @@ pub fn servers(commands: &[String], scope: Scope, known: &[Server], review: bool
 }
 
 impl Server {
+    /// A PostgreSQL that does without whatever a test does not ask for.
+    #[cfg(test)]
+    pub(crate) fn plain(pid: u32) -> Self {
+        Self {
+            system: DbSystem::PostgreSql,
+            pid,
+            pooler: false,
+            name: "".into(),
+            version: String::new(),
+            data_directory: PathBuf::new(),
+            port: 5432,
+            socket_directory: None,
+            tcp: true,
+            ssl: false,
+            tls: Tls::Hidden(String::new()),
+        }
+    }
+
     /// Does one process serve all connections?
     fn is_alone(&self) -> bool {
         self.pooler || self.system.is_foreign()
@@ -238,17 +257,9 @@ mod tests {
     #[test]
     fn ports_become_bits() {
         let server = |port, tcp| Server {
-            system: DbSystem::PostgreSql,
-            pid: 1,
-            pooler: false,
-            name: "".into(),
-            version: String::new(),
-            data_directory: PathBuf::new(),
             port,
-            socket_directory: None,
             tcp,
-            ssl: false,
-            tls: Tls::Hidden(String::new()),
+            ..Server::plain(1)
         };
         let words = port_bitmap(&[server(5432, true), server(5433, true), server(5434, false)]);
         assert_eq!(words, HashMap::from([(84, 0b11 << (5432 & 63))]));

@@ -219,17 +219,9 @@ fn both_ends_of_tcp_are_tied_across_namespaces_and_hands() {
 /// A server at process 10 and a pooler at 20.
 fn with_pooler() -> Resolver {
     let server = |pid, pooler, name: &str| Server {
-        system: DbSystem::PostgreSql,
-        pid,
         pooler,
         name: name.into(),
-        version: String::new(),
-        data_directory: std::path::PathBuf::new(),
-        port: 5432,
-        socket_directory: None,
-        tcp: true,
-        ssl: false,
-        tls: crate::discover::tls::Tls::Hidden(String::new()),
+        ..Server::plain(pid)
     };
     let mut resolver = resolver(10);
     resolver.set_servers(&[server(10, false, "15/main"), server(20, true, "pgbouncer")]);
