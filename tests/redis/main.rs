@@ -6,6 +6,7 @@
 
 mod clients;
 mod copies;
+mod evasion;
 mod replies;
 mod sessions;
 mod unasked;

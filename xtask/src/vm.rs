@@ -145,7 +145,8 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
         progress.quiet("emulator for aarch64", setup::cross::emulator)?;
     }
     let sensor = match (std::env::var_os("SENSOR_BIN"), arguments.processor) {
-        (Some(sensor), _) => PathBuf::from(sensor),
+        (Some(sensor), _) => std::path::absolute(&sensor)
+            .with_context(|| format!("SENSOR_BIN={}: no path", sensor.display()))?,
         (None, Processor::X86_64) => build::release(&progress)?,
         (None, Processor::Aarch64) => cross::build(&progress)?,
     };
