@@ -95,31 +95,23 @@ pub fn jump<C: EbpfContext>(ctx: &C, programs: &ProgramArray<PROGRAMS>, protocol
 /// MySQL's program.
 #[inline(always)]
 pub fn mysql(operation: Option<Operation>, direction: Direction) -> i32 {
-    go_on(operation, |surroundings, connection, length| {
-        if direction == Direction::Received {
-            mysql::received(surroundings, connection, length);
-        } else {
-            mysql::sent(surroundings, connection, length);
-        }
-    })
+    go_on(operation, direction, mysql::received, mysql::sent)
 }
 
 /// Redis' program.
 #[inline(always)]
 pub fn redis(operation: Option<Operation>, direction: Direction) -> i32 {
-    go_on(operation, |surroundings, connection, length| {
-        if direction == Direction::Received {
-            redis::received(surroundings, connection, length);
-        } else {
-            redis::sent(surroundings, connection, length);
-        }
-    })
+    go_on(operation, direction, redis::received, redis::sent)
 }
+
+type Surroundings = KernelSurroundings<Socket>;
 
 #[inline(always)]
 fn go_on(
     operation: Option<Operation>,
-    step: impl FnOnce(&mut KernelSurroundings<Socket>, &mut Connection, u32),
+    direction: Direction,
+    received: impl FnOnce(&mut Surroundings, &mut Connection, u32),
+    sent: impl FnOnce(&mut Surroundings, &mut Connection, u32),
 ) -> i32 {
     if let Some(operation) = operation
         && let (Some(left), Some(scratch)) = (LEFT.get_ptr(0), SCRATCH.get_ptr_mut(0))
@@ -135,7 +127,12 @@ fn go_on(
                 },
                 scratch,
             };
-            step(&mut surroundings, connection, operation.length as u32);
+            let length = operation.length as u32;
+            if direction == Direction::Received {
+                received(&mut surroundings, connection, length);
+            } else {
+                sent(&mut surroundings, connection, length);
+            }
         }
     }
     0
