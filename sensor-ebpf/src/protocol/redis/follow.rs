@@ -67,13 +67,13 @@ impl Connection {
         unsafe { &mut *(&raw mut self.unnamed_portal).cast() }
     }
 
-    /// See [`SUSPECT`].
+    /// May an answer be another request's than it seems?
     #[inline(always)]
     pub fn is_suspect(&self) -> bool {
         self.mysql.flags & SUSPECT != 0
     }
 
-    /// See [`SUSPECT`].
+    /// It may, from now on.
     #[inline(always)]
     pub fn suspect(&mut self) {
         self.mysql.flags |= SUSPECT;
