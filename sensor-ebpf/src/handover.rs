@@ -17,7 +17,7 @@ use sensor_ebpf::{
 use crate::{
     home::Socket,
     hook::{Direction, Operation, registers::Buffer},
-    maps::SCRATCH,
+    maps::{SCRATCH, count},
     state,
     surroundings::KernelSurroundings,
 };
@@ -58,6 +58,8 @@ struct Left {
     vectors: u32,
     /// Of the connection.
     slot: u32,
+    /// Bytes of the operation.
+    length: u64,
 }
 
 /// In the place of a protocol: nothing goes on.
@@ -65,7 +67,7 @@ pub const DONE: u8 = 0;
 
 /// The operation goes on in the program of its connection's protocol: which.
 #[inline(always)]
-pub fn leave(connection: &Connection, buffer: &Buffer) -> u8 {
+pub fn leave(connection: &Connection, buffer: &Buffer, length: u32) -> u8 {
     let Some(left) = LEFT.get_ptr_mut(0) else {
         return DONE;
     };
@@ -74,6 +76,7 @@ pub fn leave(connection: &Connection, buffer: &Buffer) -> u8 {
         (*left).address = buffer.address;
         (*left).vectors = buffer.vectors;
         (*left).slot = connection.slot;
+        (*left).length = u64::from(length);
     }
     connection.protocol
 }
@@ -81,13 +84,22 @@ pub fn leave(connection: &Connection, buffer: &Buffer) -> u8 {
 /// Jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to a known place.
 #[inline(always)]
 pub fn jump<C: EbpfContext>(ctx: &C, programs: &ProgramArray<PROGRAMS>, protocol: u8) -> i32 {
-    // SAFETY: nothing is to be dropped here. Where there is no such program, this one ends.
+    if protocol == DONE {
+        return 0;
+    }
+    // SAFETY: nothing is to be dropped here.
     unsafe {
         if protocol == Protocol::MySql as u8 {
             programs.tail_call(ctx, Protocol::MySql as u32);
         } else if protocol == Protocol::Redis as u8 {
             programs.tail_call(ctx, Protocol::Redis as u32);
         }
+    }
+    // Only where there is no such program.
+    if let Some(left) = LEFT.get_ptr(0) {
+        // SAFETY: as in `leave`.
+        let length = unsafe { (*left).length };
+        count!(opaque_bytes, length);
     }
     0
 }
@@ -118,7 +130,11 @@ fn go_on(
     {
         // SAFETY: this CPU's slot, which the program that jumped here has filled.
         let left = unsafe { &*left };
-        if let Some(connection) = state::slot(left.slot) {
+        let length = operation.length as u32;
+        // Another operation in between, where programs may be preempted, leaves its own: better none than another's.
+        if let Some(connection) = state::slot(left.slot)
+            && connection.id == state::cookie(operation.sk)
+        {
             let mut surroundings = KernelSurroundings {
                 home: Socket(operation.sk),
                 buffer: Buffer {
@@ -127,12 +143,13 @@ fn go_on(
                 },
                 scratch,
             };
-            let length = operation.length as u32;
             if direction == Direction::Received {
                 received(&mut surroundings, connection, length);
             } else {
                 sent(&mut surroundings, connection, length);
             }
+        } else {
+            count!(opaque_bytes, u64::from(length));
         }
     }
     0

@@ -91,7 +91,7 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
     #[cfg(not(floor))]
     {
         if Protocol::is_foreign(connection.protocol) {
-            return handover::leave(connection, &buffer);
+            return handover::leave(connection, &buffer, length);
         }
         let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
             return DONE;
