@@ -176,6 +176,8 @@ impl Server {
             .args([
                 "--innodb-flush-log-at-trx-commit=0",
                 "--innodb-buffer-pool-size=32M",
+                // Where files are in memory, as in a guest, they take no direct access.
+                "--innodb-flush-method=fsync",
             ])
             .args(arguments);
         self.throwaway.boot(&mut server);
