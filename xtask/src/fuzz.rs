@@ -206,18 +206,17 @@ fn sanitizer(compiler: &Compiler) -> &'static str {
 fn run(binaries: &Path, target: &str, arguments: &Arguments) -> Result<String> {
     let binary = binaries.join(target);
     let seeds = place().join("seeds").join(target);
+    let of = |kind: &str| workspace::fuzz().join(kind).join(target);
+    let findings = of("findings");
     let corpus = if arguments.seed.is_some() {
-        let fresh = workspace::fuzz().join("fresh").join(target);
-        if fresh.exists() {
-            fs::remove_dir_all(&fresh)
-                .with_context(|| format!("cannot empty {}", fresh.display()))?;
-        }
+        let fresh = of("fresh");
+        workspace::empty(&fresh)?;
         fresh
     } else {
-        workspace::fuzz().join("corpus").join(target)
+        let corpus = of("corpus");
+        workspace::directory(&corpus)?;
+        corpus
     };
-    let findings = workspace::fuzz().join("findings").join(target);
-    workspace::directory(&corpus)?;
     workspace::directory(&findings)?;
     let before = files(&findings);
     let log = workspace::directory(&workspace::logs())?.join(format!("fuzz-{target}.log"));

@@ -144,11 +144,7 @@ pub fn in_tmp(name: &str) -> PathBuf {
 
 /// Makes the folder, new and empty, and gives it to its owner.
 pub fn make(folder: &Path, owner: &str) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)
-            .with_context(|| format!("cannot remove {} of an earlier run", folder.display()))?;
-    }
-    workspace::directory(folder)?;
+    workspace::empty(folder)?;
     let id = |which| -> Result<u32> {
         command::output(command("id").args([which, owner]))?
             .trim()

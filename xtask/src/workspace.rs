@@ -50,6 +50,15 @@ pub fn directory(path: &Path) -> Result<&Path> {
     Ok(path)
 }
 
+/// The same, empty: what an earlier run has left there goes.
+pub fn empty(path: &Path) -> Result<&Path> {
+    if path.exists() {
+        fs::remove_dir_all(path)
+            .with_context(|| format!("cannot remove {} of an earlier run", path.display()))?;
+    }
+    directory(path)
+}
+
 /// Whether this process is root.
 pub fn is_root() -> bool {
     // SAFETY: takes nothing, can't fail.
