@@ -18,6 +18,7 @@ use crate::{
     home::Socket,
     hook::{Direction, Operation, registers::Buffer},
     maps::{SCRATCH, count},
+    server::DONE,
     state,
     surroundings::KernelSurroundings,
 };
@@ -61,9 +62,6 @@ struct Left {
     /// Bytes of the operation.
     length: u64,
 }
-
-/// In the place of a protocol: nothing goes on.
-pub const DONE: u8 = 0;
 
 /// The operation goes on in the program of its connection's protocol: which.
 #[inline(always)]

@@ -56,11 +56,13 @@ mod programs {
     use crate::{
         certificate, client,
         handover::{
-            self, DONE, SOCK_RECV_LENGTH, SOCK_SEND_LENGTH, TCP_RECVMSG, TCP_SENDMSG,
+            self, SOCK_RECV_LENGTH, SOCK_SEND_LENGTH, TCP_RECVMSG, TCP_SENDMSG,
             UNIX_STREAM_RECVMSG, UNIX_STREAM_SENDMSG, jump,
         },
         hook::{self, Direction, Operation, tp_btf},
-        merge, server, task, tls,
+        merge,
+        server::{self, DONE},
+        task, tls,
     };
 
     /// Every read on a socket, failed ones included.

@@ -28,15 +28,10 @@ use crate::{
     task,
 };
 #[cfg(not(floor))]
-use crate::{
-    handover::{self, DONE},
-    maps::setting,
-    tls,
-};
+use crate::{handover, maps::setting, tls};
 
-/// See [`operation`]: there is but one protocol.
-#[cfg(floor)]
-const DONE: u8 = 0;
+/// In the place of a protocol: the operation goes on in no other program.
+pub const DONE: u8 = 0;
 
 /// One operation of a server process on any of its sockets; in which protocol's program it goes on ([`handover`]).
 #[inline(always)]
