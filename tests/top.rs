@@ -20,7 +20,8 @@ use std::{
 };
 
 use harness::{
-    Options, Postgres, Sensor, Turn, Volume, raw::Raw, sensor_binary, statements, wait_until,
+    Options, Postgres, Sensor, Turn, Volume, is_lowest_rung, raw::Raw, sensor_binary, statements,
+    wait_until,
 };
 use serde_json::Value;
 
@@ -275,6 +276,43 @@ fn readers_see_what_the_server_counts_and_a_stopped_one_holds_up_nothing() {
         assert_eq!(output.volume("postgres", user), expected, "{user}");
     }
     assert!(!bench.socket.exists(), "the socket goes with the sensor");
+}
+
+/// An application's user, whose statements say on whose behalf they are.
+#[test]
+fn people_who_share_a_user_are_told_apart() {
+    let bench = Bench::start("[principals]\ntags = [\"user\"]");
+    let mut client = Raw::start(&bench.server.ipv4(), "ann", "postgres");
+    let people = [("eve", 30), ("mallory", 50)];
+    for (person, rows) in people {
+        let answer = client.query(&format!(
+            "SELECT id FROM items WHERE id <= {rows} /*user='{person}'*/"
+        ));
+        assert_eq!(answer.rows, rows);
+    }
+    client.terminate();
+    bench.server.wait_until_idle();
+    // The lowest rung's programs have no room for it: all are the application there.
+    if is_lowest_rung(&bench.turn) {
+        wait_until("all of it in the view", || {
+            let snapshot = bench.once(&[]);
+            row(&snapshot, "ann").is_some_and(|row| row["rows_returned"] == 80)
+        });
+        return;
+    }
+    for (person, rows) in people {
+        let tags = format!("user={person}");
+        wait_until("all of it in the view", || {
+            let snapshot = bench.once(&["--filter", &tags]);
+            let found = snapshot["principals"].as_array().expect("a list");
+            matches!(&found[..], [row] if row["user"] == "ann"
+                && row["more"]["tags"] == *tags
+                && row["rows_returned"] == rows)
+        });
+        let finished = top(&bench.socket, (0, 0), &["--once", "--filter", &tags]);
+        let text = String::from_utf8_lossy(&finished.stdout).into_owned();
+        assert!(text.contains(&format!("ann user={person}")), "{text}");
+    }
 }
 
 #[test]

@@ -165,6 +165,7 @@ fn holds(principal: &Principal, row: &Row, filter: &str) -> bool {
             .any(|user| has(&user.name))
         || has(&principal.client.to_string())
         || has(&principal.server)
+        || principal.more.iter().any(|(_, value)| has(value))
         || row.tables.iter().any(|table| has(table))
 }
 
@@ -189,6 +190,11 @@ fn described_row(
             .map(|user| visible(&user.name)),
         client: principal.client.to_string(),
         server: visible(&principal.server),
+        more: principal
+            .more
+            .iter()
+            .map(|(field, value)| (field.as_str().to_owned(), visible(value)))
+            .collect(),
         amounts: amounts(&row.volume),
         streaming: row.streaming,
         rows_per_second: rate(&recent.map(u64::from)),

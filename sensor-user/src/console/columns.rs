@@ -6,7 +6,7 @@ use super::protocol::PrincipalRow;
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// Database user.
+    /// Database user, and whoever of those that share it.
     User,
     /// OS user.
     OsUser,
@@ -72,7 +72,7 @@ pub fn of_screen(width: u16) -> Vec<(Column, usize)> {
     }
     // Names are cut first and want what is left over.
     for (column, width) in &mut columns {
-        if matches!(column, Client | Tables) {
+        if matches!(column, User | Client | Tables) {
             let more = rest.min(20);
             *width += more;
             rest -= more;
@@ -106,7 +106,7 @@ impl Column {
     /// What stands in it, exactly so wide.
     pub fn cell(self, row: &PrincipalRow, width: usize) -> String {
         let text = match self {
-            User => row.user.clone().unwrap_or_else(|| "(unknown)".to_owned()),
+            User => who(row),
             OsUser => row.os_user.clone().unwrap_or_else(|| "-".to_owned()),
             Client => row.client.clone(),
             Rate => short(row.rows_per_second),
@@ -135,6 +135,17 @@ impl Column {
             format!("{text:<width$}")
         }
     }
+}
+
+/// The user, and behind it what tells apart those who share it.
+fn who(row: &PrincipalRow) -> String {
+    let user = row.user.as_deref().unwrap_or("(unknown)");
+    let mut who = user.to_owned();
+    for value in row.more.values() {
+        who.push(' ');
+        who.push_str(value);
+    }
+    who
 }
 
 /// Text of at most so many characters.
@@ -241,6 +252,17 @@ mod tests {
         ] {
             assert_eq!(short(number), text);
         }
+    }
+
+    #[test]
+    fn those_who_share_a_user_are_told_apart() {
+        let row = PrincipalRow {
+            user: Some("app".to_owned()),
+            more: [("tags".to_owned(), "user=ann".to_owned())].into(),
+            ..PrincipalRow::default()
+        };
+        assert_eq!(User.cell(&row, 16), "app user=ann    ");
+        assert_eq!(User.cell(&row, 10), "app user=…");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! A change that an older reader would misunderstand takes another [`VERSION`]; new fields alone do not.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Version of all that is below.
@@ -216,6 +218,9 @@ pub struct PrincipalRow {
     pub client: String,
     /// Server.
     pub server: String,
+    /// What else tells it apart, such as tags and the subject of a certificate, under the names of `[principals] identity`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub more: BTreeMap<String, String>,
     /// What it did.
     #[serde(flatten)]
     pub amounts: Amounts,

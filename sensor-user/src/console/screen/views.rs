@@ -84,6 +84,9 @@ impl Screen {
                 who += &format!(" · {what} {name}");
             }
         }
+        for (what, value) in &row.more {
+            who += &format!(" · {what} {value}");
+        }
         who += &format!(" · from {} · server {}", row.client, row.server);
         let mark = if row.streaming > 0 {
             format!(" (~{} of them streaming)", row.streaming)
