@@ -5,7 +5,7 @@ use std::fs;
 use harness::{Options, Postgres, Sensor, Turn};
 use serde_json::Value;
 
-use crate::{QUIET, json, kernel, row, server, stderr, stdout, watches, wrapped};
+use crate::{QUIET, json, kernel, of_server, read, row, server, stderr, stdout, watches, wrapped};
 
 /// Since when the ends of functions can be attached to: arm64's kernels before that load such programs, and attach none.
 const FEXIT: (u32, u32) = if cfg!(target_arch = "aarch64") {
@@ -82,6 +82,7 @@ fn check_knows_this_kernels_rung() {
         "lockdown",
         "memory lock",
         "pid namespace",
+        "programs",
     ] {
         assert_eq!(row(&report, name)["present"], true, "{name}");
     }
@@ -108,8 +109,12 @@ fn check_knows_this_kernels_rung() {
     let text = stdout(&wrapped(&["env"], &["check"]));
     for row in report["capabilities"].as_array().expect("rows") {
         let said = |field: &str| row[field].as_str().is_some_and(|part| text.contains(part));
-        // What a probe costs is measured each time.
-        let found = said("found") || (row["name"] == "uprobes" && text.contains("one costs"));
+        // Some of it is measured each time.
+        let found = match row["name"].as_str() {
+            Some("uprobes") => text.contains("one costs"),
+            Some("programs") => text.contains("the kernel takes all"),
+            _ => said("found"),
+        };
         assert!(said("name") && found, "{row} is not in:\n{text}");
         assert!(said("why"), "{row} is not in:\n{text}");
         assert!(
@@ -117,6 +122,61 @@ fn check_knows_this_kernels_rung() {
             "{row} is not in:\n{text}"
         );
     }
+}
+
+/// A system that somebody has chosen not to watch: nothing of its servers is seen, and `sensor check` says so and calls it no loss.
+#[test]
+fn servers_that_are_left_out_are_said_and_not_seen() {
+    const ONLY: &str = "[discover]\nsystems = [\"mysql\", \"redis\"]\n";
+    let turn = Turn::take();
+    let server = server();
+    let path = configuration(ONLY);
+    let finished = wrapped(
+        &["env"],
+        &[
+            "check",
+            "--json",
+            "--config",
+            path.to_str().expect("a path"),
+        ],
+    );
+    let report = json(&finished);
+    let servers = report["servers"].as_array().expect("a list");
+    let found = servers
+        .iter()
+        .find(|found| found["port"] == server.port)
+        .unwrap_or_else(|| panic!("no server on {} in {report:#}", server.port));
+    assert_eq!(found["not_seen"], "[discover] systems leaves it out");
+    assert_eq!(found["seen"], Value::Null);
+    assert!(
+        !report["lost"].to_string().contains("not seen"),
+        "{report:#}"
+    );
+
+    let sensor = Sensor::start(&turn, &format!("{QUIET}{ONLY}"), &[]);
+    read(&server, 30);
+    server.wait_until_idle();
+    let metrics = sensor.stop().metrics();
+    assert_eq!(of_server(&metrics, server.port), []);
+}
+
+/// All that the kernel is asked for one by one is there, and the sensor's own programs and maps are refused all the same.
+#[test]
+fn programs_that_are_refused_are_known_before_the_start() {
+    let _turn = Turn::take();
+    let finished = wrapped(&["prlimit", "--nofile=24:24"], &["check", "--json"]);
+    let report = json(&finished);
+    assert_eq!(report["hooks"], rung(), "{report:#}");
+    let programs = row(&report, "programs");
+    assert_eq!(programs["present"], false, "{report:#}");
+    let found = programs["found"].to_string();
+    assert!(
+        found.contains("cannot create the sensor's BPF maps")
+            && found.contains("Too many open files"),
+        "{found}"
+    );
+    assert_eq!(report["verdict"], "impossible", "{report:#}");
+    assert_eq!(finished.status.code(), Some(2), "{report:#}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Write as _, process::ExitCode};
 use serde_json::{Value, json};
 
 use crate::{
-    config::Config,
+    config::{Config, discover::System},
     discover::{self, Server, tls::Tls},
     kernel::{
         capability::{self, Capability, Host, Need},
@@ -47,11 +47,29 @@ struct Findings {
     todo: Vec<String>,
 }
 
+/// Why nothing of a server would be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The hooks do not know its protocol.
+    NoForeign,
+    /// Somebody has chosen so.
+    LeftOut,
+}
+
+impl Refusal {
+    fn why(self) -> &'static str {
+        match self {
+            Self::NoForeign => NO_FOREIGN,
+            Self::LeftOut => "[discover] systems leaves it out",
+        }
+    }
+}
+
 /// A server and what would be seen of its connections.
 struct Found {
     server: Server,
     /// Why nothing of any.
-    refusal: Option<&'static str>,
+    refusal: Option<Refusal>,
     /// Why nothing but the bytes of those by TLS; nothing when all is seen, or it offers none.
     tls_refusal: Option<String>,
     /// Why clients are not known by their certificates; nothing when they are, or show none.
@@ -61,7 +79,13 @@ struct Found {
 impl Found {
     fn new(server: Server, config: &Config, host: &Host) -> Self {
         let is_foreign = server.system.is_foreign();
-        let is_followed = !is_foreign || host.family.is_none_or(Family::knows_foreign);
+        let refusal = if !config.discover.watches(System::of(server.system)) {
+            Some(Refusal::LeftOut)
+        } else if is_foreign && !host.family.is_none_or(Family::knows_foreign) {
+            Some(Refusal::NoForeign)
+        } else {
+            None
+        };
         let tls_refusal = || match (tls::refusal(config, host.family), &server.tls) {
             // Whatever is switched on.
             (_, Tls::Hidden(why)) if is_foreign => Some(why.clone()),
@@ -72,7 +96,7 @@ impl Found {
                 .map(|error| format!("{error:#}")),
         };
         Self {
-            refusal: (!is_followed).then_some(NO_FOREIGN),
+            refusal,
             tls_refusal: server.ssl.then(tls_refusal).flatten(),
             certificates_refusal: certificates::refusal(config, host.family, &server),
             server,
@@ -111,7 +135,7 @@ impl Found {
 
     fn not_seen(&self) -> Option<String> {
         match (self.refusal, &self.tls_refusal) {
-            (Some(why), _) => Some(why.to_owned()),
+            (Some(refusal), _) => Some(refusal.why().to_owned()),
             (None, Some(why)) => Some(format!("{TLS_NOT_SEEN}: {why}")),
             (None, None) => None,
         }
@@ -132,7 +156,8 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 
 fn find(config: &Config) -> Findings {
     let host = capability::host(config);
-    let commands = config.discover.command_names();
+    // Those that the configuration leaves out are looked for, too: that nothing of them would be seen has to be said.
+    let commands = config.discover.all_command_names();
     let servers: Vec<Found> =
         discover::servers(&commands, config.kernel.network_namespace, &[], true)
             .into_iter()
@@ -145,9 +170,14 @@ fn find(config: &Config) -> Findings {
     lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
     for found in &servers {
         let (system, name) = (found.server.system.title(), &found.server.name);
-        if let Some(why) = found.refusal {
-            lost.push(format!("{system} {name} is not seen: {why}"));
-        } else if let Some(why) = &found.tls_refusal {
+        if let Some(refusal) = found.refusal {
+            // What somebody has chosen is no loss.
+            if refusal == Refusal::NoForeign {
+                lost.push(format!("{system} {name} is not seen: {}", refusal.why()));
+            }
+            continue;
+        }
+        if let Some(why) = &found.tls_refusal {
             lost.push(format!("{system} {name}: {TLS_NOT_SEEN}: {why}"));
         }
         if let Some(why) = &found.certificates_refusal
@@ -225,8 +255,8 @@ impl Findings {
             if let Some(certificates) = found.certificates() {
                 let _ = writeln!(out, "  client certificates: {certificates}");
             }
-            if let Some(why) = found.refusal {
-                let _ = writeln!(out, "  not seen: {why}");
+            if let Some(refusal) = found.refusal {
+                let _ = writeln!(out, "  not seen: {}", refusal.why());
                 continue;
             }
             let _ = writeln!(out, "  seen: {}", found.seen());

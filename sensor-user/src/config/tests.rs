@@ -51,6 +51,21 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "\"plaintext\" (statements and rows",
         ),
         (
+            "[discover]\nsystems = []",
+            "sensor.toml:2:11:",
+            "name those to watch",
+        ),
+        (
+            "[discover]\nsystems = [\"redis\", \"oracle\"]",
+            "sensor.toml:2:21:",
+            "`oracle` is no database system",
+        ),
+        (
+            "[discover]\nsystems = [\"redis\"]\nextra_command_names = [\"pgx\"]",
+            "sensor.toml:3:24:",
+            "add \"postgresql\"",
+        ),
+        (
             "[kernel]\nhooks = \"kprobe\"",
             "sensor.toml:2:9:",
             "\"fexit\" or \"sys_exit\"",

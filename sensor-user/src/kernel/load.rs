@@ -1,6 +1,10 @@
-//! Loads the programs, tells them what they need, attaches them.
+//! Loads the programs and attaches them.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
@@ -13,23 +17,18 @@ use sensor_ebpf::{
     merged::WAYS,
     picked::integer,
     record::{KernelCounters, OverflowKey, OverflowVolume},
-    settings::{COMMANDS, LISTED, Settings},
+    settings::{LISTED, Settings},
 };
 
 use super::{
     certificates,
     hooks::{self, Family},
-    offsets,
     plans::Plans,
     pod::Plain,
-    test_run, tls,
+    settings, test_run, tls,
 };
 use crate::{
-    config::{
-        Config,
-        discover::{MYSQL_COMMAND_NAMES, REDIS_COMMAND_NAMES},
-        kernel::Scope,
-    },
+    config::{Config, discover::System},
     discover::{self, Server},
     principal::DbSystem,
 };
@@ -45,11 +44,11 @@ const PROCESSES: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
 /// The program that hands on what was put together; run from here, attached nowhere.
 const DRAIN: &str = "drain";
 
-/// Protocols with programs of their own behind each of those on sockets, and how the names of these end.
-const PARTS: [(Protocol, &str); 2] = [(Protocol::MySql, "mysql"), (Protocol::Redis, "redis")];
-
-/// Progress records of a streaming statement: after so many bytes, or some milliseconds.
-const PROGRESS_BYTES: u64 = 256 << 10;
+/// Protocols with programs of their own behind each of those on sockets, who speaks them, and how the names of the programs end.
+const PARTS: [(Protocol, System, &str); 2] = [
+    (Protocol::MySql, System::MySql, "mysql"),
+    (Protocol::Redis, System::Redis, "redis"),
+];
 
 /// The number whose hash stands for the secret.
 const SECRET_LABEL: u64 = u64::from_be_bytes(*b"\xffsecret?");
@@ -81,6 +80,19 @@ pub struct Kernel {
     /// Those for clients' certificates, where probes are put on libraries at all.
     certificates: Option<certificates::Probes>,
     ebpf: Ebpf,
+}
+
+/// What the kernel says of the programs before any is attached.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// How many there are.
+    pub programs: usize,
+    /// Instructions that the verifier followed of that which took most, of a million at most; nothing before Linux 5.16.
+    pub largest: Option<u64>,
+    /// How long all of it took.
+    pub took: Duration,
+    /// Why there are no programs for TLS; nothing where they were taken.
+    pub no_tls: Option<String>,
 }
 
 /// Run time statistics of one program.
@@ -115,7 +127,36 @@ impl Kernel {
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
         let family = hooks::choose(config.kernel.hooks)?;
-        let mut settings = settings(config, family)?;
+        let mut settings = settings::settings(config, family)?;
+        settings.record_keys = settings::record_keys(config)?;
+        Self::verified(config, family, settings)
+            .context("cannot load the kernel programs (`sensor check` says what this host lacks)")
+    }
+
+    /// Has the kernel verify the programs as [`Kernel::load`] does, and lets go of them: what it says of them, for
+    /// [`super::capability`]. Nothing runs, and no secret is made.
+    ///
+    /// # Errors
+    /// As with [`Kernel::load`].
+    pub fn rehearse(config: &Config, family: Family) -> Result<Rehearsal> {
+        let began = Instant::now();
+        let kernel = Self::verified(config, family, settings::settings(config, family)?)?;
+        let took = began.elapsed();
+        let verified: Vec<Option<u64>> = kernel
+            .ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .map(|fd| fdinfo(fd, "verified_insns:"))
+            .collect();
+        Ok(Rehearsal {
+            programs: verified.len(),
+            largest: verified.into_iter().flatten().max(),
+            took,
+            no_tls: kernel.tls.err(),
+        })
+    }
+
+    fn verified(config: &Config, family: Family, mut settings: Settings) -> Result<Self> {
         let no_tls = tls::refusal(config, Some(family));
         settings.tls = u64::from(no_tls.is_none());
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
@@ -137,9 +178,7 @@ impl Kernel {
             .map_max_entries("DIRTY", settings.slot_mask / 64 + 1)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object(family))
-            .context(
-                "cannot create the sensor's BPF maps; `sensor check` says what this host lacks",
-            )?;
+            .context("cannot create the sensor's BPF maps")?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
         // Those of other rungs stay unloaded: the kernel may refuse them.
         for name in programs(family) {
@@ -147,16 +186,16 @@ impl Kernel {
         }
         if family.knows_foreign() {
             for hook in family.programs() {
-                load_parts(&mut ebpf, hook, &btf)?;
+                load_parts(&mut ebpf, hook, &btf, config)?;
             }
         }
         let drain = match ebpf.program_mut(DRAIN) {
             None => None,
             Some(program) => {
                 let drain: &mut RawTracePoint = program.try_into()?;
-                drain.load().with_context(|| {
-                    format!("the kernel refused the BPF program {DRAIN}; `sensor check` says what this host lacks")
-                })?;
+                drain
+                    .load()
+                    .with_context(|| format!("the kernel refused the BPF program {DRAIN}"))?;
                 Some(drain.fd()?.try_clone()?)
             }
         };
@@ -294,13 +333,8 @@ impl Kernel {
     pub fn statistics(&self) -> Vec<ProgramStatistics> {
         programs(self.family)
             .filter_map(|name| {
-                let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
-                let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-                let field = |key: &str| {
-                    info.lines()
-                        .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
-                        .unwrap_or(0)
-                };
+                let fd = self.ebpf.program(name)?.fd().ok()?;
+                let field = |key: &str| fdinfo(fd, key).unwrap_or(0);
                 Some(ProgramStatistics {
                     name,
                     run_time: field("run_time_ns:"),
@@ -310,6 +344,14 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// A number that the kernel tells of a program; nothing where it knows no such number.
+fn fdinfo(program: &ProgramFd, key: &str) -> Option<u64> {
+    let fd = program.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    info.lines()
+        .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 
 /// Loads a program that sits on `hook`; it is named otherwise when another jumps to it.
@@ -323,16 +365,15 @@ fn load(ebpf: &mut Ebpf, name: &str, hook: &str, btf: &Btf) -> Result<()> {
             other.prog_type()
         ),
     }
-    .with_context(|| {
-        format!(
-            "the kernel refused the BPF program {name}; `sensor check` says what this host lacks"
-        )
-    })
+    .with_context(|| format!("the kernel refused the BPF program {name}"))
 }
 
-/// Loads the programs to which that on `hook` jumps, and tells it where they are.
-fn load_parts(ebpf: &mut Ebpf, hook: &str, btf: &Btf) -> Result<()> {
-    for (protocol, suffix) in PARTS {
+/// Loads the programs to which that on `hook` jumps, and tells it where they are. Those for servers that are not watched stay unloaded.
+fn load_parts(ebpf: &mut Ebpf, hook: &str, btf: &Btf, config: &Config) -> Result<()> {
+    for (protocol, _, suffix) in PARTS
+        .into_iter()
+        .filter(|(_, system, _)| config.discover.watches(*system))
+    {
         let name = format!("{hook}_{suffix}");
         load(ebpf, &name, hook, btf)?;
         let part = program(ebpf, &name)?.fd()?.try_clone()?;
@@ -382,100 +423,4 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
     ebpf.take_map(name)
         .ok_or_else(|| anyhow!("the embedded BPF object has no map {name}: build error"))
-}
-
-/// Length of the kernel's tick in nanoseconds: the resolution of its coarse clock.
-fn tick() -> Result<u32> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes to a local.
-    if unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) } != 0 {
-        bail!(
-            "cannot read the length of the kernel's tick: {}",
-            std::io::Error::last_os_error()
-        );
-    }
-    Ok(u32::try_from(time.tv_nsec)?)
-}
-
-fn settings(config: &Config, family: Family) -> Result<Settings> {
-    let mut settings = Settings {
-        skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
-        progress_bytes: PROGRESS_BYTES,
-        loaded_at: monotonic_time(),
-        tick: tick()?,
-        slot_mask: config.kernel.max_connections.next_power_of_two() - 1,
-        offsets: offsets::read()?,
-        netns: match config.kernel.network_namespace {
-            Scope::All => 0,
-            Scope::Own => discover::network_namespace("self")
-                .context("kernel.network_namespace: cannot tell the sensor's own")?,
-        },
-        link_interval: match config.export.links_per_second {
-            0 => 0,
-            links => 1_000_000_000 / u64::try_from(links)?,
-        },
-        ..Settings::default()
-    };
-    settings.record_keys = record_keys(config)?;
-    if !config.principals.tags.is_empty() && !family.knows_foreign() {
-        log::warn!(
-            "[principals] tags: none is seen, the hooks {} have no room for looking into comments: all who share a database user count as one",
-            family.name()
-        );
-    }
-    settings.tags = sensor_ebpf::tags::names(config.principals.tags.iter().map(|name| &**name));
-    for key in &mut settings.fingerprint_keys {
-        *key = random()? | 1;
-    }
-    let is_mysql = |name: &String| MYSQL_COMMAND_NAMES.contains(&name.as_str());
-    let is_redis = |name: &String| REDIS_COMMAND_NAMES.contains(&name.as_str());
-    let names = config.discover.command_names();
-    let watched = names
-        .iter()
-        .filter(|name| family.knows_foreign() || !is_mysql(name) && !is_redis(name));
-    for (i, name) in watched.enumerate() {
-        if i == COMMANDS || name.is_empty() || name.len() > 15 {
-            bail!(
-                "discover.extra_command_names: at most {} names of 1 to 15 bytes",
-                COMMANDS - 4
-            );
-        }
-        let mut command = [0; 16];
-        command[..name.len()].copy_from_slice(name.as_bytes());
-        let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| command[at + i]));
-        settings.commands[i] = [word(0), word(8)];
-        if is_mysql(name) {
-            settings.mysql_commands |= 1 << i;
-        } else if is_redis(name) {
-            settings.redis_commands |= 1 << i;
-        }
-    }
-    Ok(settings)
-}
-
-/// The secret of the hashes of records: beside the history, which remembers them over restarts.
-fn record_keys(config: &Config) -> Result<[u64; 2]> {
-    if config.history.enabled {
-        match crate::history::secret(&config.history.path) {
-            Ok(keys) => return Ok(keys),
-            Err(error) => log::error!(
-                "{error:#}: records read before the next restart will not be known again after it"
-            ),
-        }
-    }
-    Ok([random()?, random()?])
-}
-
-/// Eight bytes of the kernel's randomness.
-fn random() -> Result<u64> {
-    let mut bytes = [0u8; 8];
-    // SAFETY: writes at most eight bytes to a local array of eight.
-    let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if read != 8 {
-        bail!("getrandom failed: {}", std::io::Error::last_os_error());
-    }
-    Ok(u64::from_ne_bytes(bytes))
 }

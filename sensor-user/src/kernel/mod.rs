@@ -11,6 +11,7 @@ pub mod pod;
 mod preemption;
 pub mod privileges;
 mod registers;
+mod settings;
 mod test_run;
 pub mod tls;
 pub mod uprobe;

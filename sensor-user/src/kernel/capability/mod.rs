@@ -7,7 +7,8 @@ use aya::{maps::MapType, programs::ProgramType, sys::BpfHelper};
 use super::{
     ask,
     hooks::{self, Family},
-    offsets, privileges,
+    load::{Kernel, Rehearsal},
+    offsets, privileges, tls,
 };
 use crate::config::Config;
 
@@ -101,12 +102,66 @@ pub fn host(config: &Config) -> Host {
         capabilities.extend(features(family));
     }
     capabilities.extend(host::all(btf.as_ref().ok()));
-    Host {
+    let mut host = Host {
         release: kernel_release(),
         capabilities,
         family,
         refusal,
+    };
+    // What is missing is said above already; the verifier would only say it in other words.
+    if let Some(family) = host.family
+        && host.is_possible()
+    {
+        host.capabilities.extend(programs(config, family));
     }
+    host
+}
+
+/// Does the kernel take the sensor's own programs and maps, of this size? All else may be there, and the verifier of this very kernel say no.
+fn programs(config: &Config, family: Family) -> Vec<Capability> {
+    let rehearsal = Kernel::rehearse(config, family);
+    let mut found = vec![Capability {
+        name: "programs".to_owned(),
+        present: rehearsal.is_ok(),
+        need: Need::Required,
+        why: "the verifier follows a million instructions of each program at most, and has the last word",
+        found: match &rehearsal {
+            Ok(rehearsal) => verified(rehearsal),
+            Err(error) => format!("{error:#}"),
+        },
+        remedy: "try other hooks (kernel.hooks) or smaller maps (kernel.ring_bytes, kernel.max_connections), and report \
+                 it with what is said here",
+    }];
+    let refused = |_: &String| tls::refusal(config, Some(family)).is_none();
+    if let Ok(rehearsal) = rehearsal
+        && let Some(why) = rehearsal.no_tls.filter(refused)
+    {
+        found.push(Capability {
+            name: "programs for TLS".to_owned(),
+            present: false,
+            need: Need::Useful,
+            why: "what TLS connections say",
+            found: why,
+            remedy: "report it with what is said here; kernel.tls = \"bytes\" does without",
+        });
+    }
+    found
+}
+
+fn verified(rehearsal: &Rehearsal) -> String {
+    let Rehearsal {
+        programs,
+        largest,
+        took,
+        ..
+    } = rehearsal;
+    let largest = largest.map_or_else(String::new, |largest| {
+        format!("; the verifier followed {largest} instructions of the largest")
+    });
+    format!(
+        "the kernel takes all {programs}, in {:.1} s{largest}",
+        took.as_secs_f64()
+    )
 }
 
 /// Linux capabilities of this process.
