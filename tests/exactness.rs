@@ -11,7 +11,7 @@ use std::{
 use harness::{
     CONFIGURATION, Differences, Options, Postgres, Sensor, Turn, Volume, allowed_rungs,
     clients::{Client, Counted, Endpoint, SCHEMA, role},
-    pause,
+    fewer, pause,
     raw::{self, Raw},
     relay::Relay,
     slowness, statements,
@@ -302,6 +302,7 @@ fn a_hundred_connections_at_once() {
     let sensor = Sensor::start(&turn, CONFIGURATION, &[]);
     let endpoints = [server.unix(), server.ipv4(), server.ipv6()];
     let barrier = std::sync::Barrier::new(CONNECTIONS);
+    let each = fewer(40);
     let volumes: Vec<Volume> = thread::scope(|scope| {
         let threads: Vec<_> = (0..CONNECTIONS)
             .map(|n| {
@@ -311,7 +312,7 @@ fn a_hundred_connections_at_once() {
                     // All are connected before any asks.
                     barrier.wait();
                     let mut volume = Volume::default();
-                    for i in 0..40 {
+                    for i in 0..each {
                         let answer = client.query(&format!(
                             "SELECT id, payload FROM items WHERE id <= {}",
                             n * 10 + i
@@ -330,7 +331,8 @@ fn a_hundred_connections_at_once() {
             .collect()
     });
     let expected = volumes.into_iter().sum();
-    let bench = pgbench(&server.ipv4(), "bench", &database, &["100", "50"]);
+    let transactions = fewer(50).to_string();
+    let bench = pgbench(&server.ipv4(), "bench", &database, &["100", &transactions]);
     let output = finish(&server, sensor);
     let mut differences = Differences::default();
     differences.check(
@@ -359,7 +361,7 @@ fn connections_opened_and_closed_all_the_time() {
         &server.unix(),
         "bench",
         &database,
-        &["8", "250", "reconnect"],
+        &["8", &fewer(250).to_string(), "reconnect"],
     );
     let output = finish(&server, sensor);
     let mut differences = Differences::default();
@@ -379,10 +381,11 @@ fn connections_opened_and_closed_all_the_time() {
 /// Connections a second that are asked for.
 const RATE: u32 = 500;
 
-/// Opens and closes connections at [`RATE`] for some seconds, one query each; what they did, and the rate reached.
+/// Opens and closes connections at [`RATE`], one query each; what they did, and the rate reached.
 fn open_and_close(server: &Postgres, database: &str) -> (Volume, u32) {
-    const SECONDS: u32 = 6;
+    const ALL: usize = 3000;
     const THREADS: u32 = 16;
+    let all = u32::try_from(fewer(ALL)).expect("a few thousand");
     let endpoints = [server.unix(), server.ipv4(), server.ipv6()];
     let start = Instant::now();
     let volumes: Vec<Volume> = thread::scope(|scope| {
@@ -391,7 +394,7 @@ fn open_and_close(server: &Postgres, database: &str) -> (Volume, u32) {
                 let endpoints = &endpoints;
                 scope.spawn(move || {
                     let mut volume = Volume::default();
-                    for n in (worker..RATE * SECONDS).step_by(THREADS as usize) {
+                    for n in (worker..all).step_by(THREADS as usize) {
                         let due = start + Duration::from_secs(1) * n / RATE;
                         thread::sleep(due.saturating_duration_since(Instant::now()));
                         let endpoint = &endpoints[(n % 3) as usize];
@@ -416,7 +419,7 @@ fn open_and_close(server: &Postgres, database: &str) -> (Volume, u32) {
             .collect()
     });
     let milliseconds = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
-    let rate = RATE * SECONDS * 1000 / milliseconds.max(1);
+    let rate = all * 1000 / milliseconds.max(1);
     (volumes.into_iter().sum(), rate)
 }
 

@@ -83,6 +83,11 @@ pub fn patience() -> Duration {
     Duration::from_secs(60) * slowness()
 }
 
+/// How many of something a test does that holds for any number of them: fewer where things are slow ([`slowness`]), one at least.
+pub fn fewer(number: usize) -> usize {
+    number.div_ceil(slowness() as usize)
+}
+
 /// Gives others time to do what nobody can be asked about, longer where things are slow ([`slowness`]).
 pub fn pause(time: Duration) {
     std::thread::sleep(time * slowness());

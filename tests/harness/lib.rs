@@ -3,6 +3,7 @@
 //! A test takes its [`Turn`] first (one sensor under test at a time on a machine), then starts a [`Postgres`] and a
 //! [`Sensor`], runs clients, stops the sensor and compares [`Volume`]s.
 
+mod configuration;
 mod differences;
 mod environment;
 mod other_root;
@@ -34,7 +35,8 @@ pub mod tls;
 
 pub use differences::Differences;
 pub use environment::{
-    Turn, assert_within, patience, pause, require_root_and_bpf, sensor_binary, slowness, workspace,
+    Turn, assert_within, fewer, patience, pause, require_root_and_bpf, sensor_binary, slowness,
+    workspace,
 };
 pub use mysql::MariaDb;
 pub use postgres::{Options, Postgres};

@@ -153,7 +153,7 @@ impl Server {
     }
 
     fn make(kind: Kind) -> Self {
-        let throwaway = Throwaway::make(kind.name(), owner());
+        let throwaway = Throwaway::make("mysql", kind.name(), owner());
         kind.install(&throwaway.directory().join("data"));
         Self { throwaway, kind }
     }

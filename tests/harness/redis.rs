@@ -113,7 +113,7 @@ impl Redis {
 
     fn make(kind: Kind) -> Self {
         Self {
-            throwaway: Throwaway::make(kind.name(), owner()),
+            throwaway: Throwaway::make("redis", kind.name(), owner()),
             kind,
             tls_port: None,
         }

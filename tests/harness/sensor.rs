@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Turn, Volume,
+    Turn, Volume, configuration,
     environment::{patience, sensor_binary},
     otlp::{self, Alert, Series, Span},
 };
@@ -107,7 +107,8 @@ impl Sensor {
             let queue = directory.path().join("queue.db");
             configuration += &format!("\n[export.queue]\npath = \"{}\"\n", queue.display());
         }
-        fs::write(&path, with_hooks(&configuration)).expect("write the configuration");
+        fs::write(&path, configuration::completed(&configuration))
+            .expect("write the configuration");
         let mut command = match wrapper {
             [] => Command::new(sensor_binary()),
             [program, more @ ..] => {
@@ -210,7 +211,7 @@ impl Sensor {
     pub fn reconfigure(&self, configuration: &str) {
         fs::write(
             self.directory.path().join("sensor.toml"),
-            with_hooks(configuration),
+            configuration::completed(configuration),
         )
         .expect("write the configuration");
     }
@@ -293,28 +294,17 @@ impl Sensor {
     }
 }
 
-/// The configuration, with the hooks that `SENSOR_TEST_HOOKS` asks for: all tests hold on each rung of the ladder.
-fn with_hooks(configuration: &str) -> String {
-    let Ok(hooks) = std::env::var("SENSOR_TEST_HOOKS") else {
-        return configuration.to_owned();
-    };
-    // Unless the test itself asks for some.
-    if configuration.contains("\nhooks = ") {
-        return configuration.to_owned();
-    }
-    let section = format!("[kernel]\nhooks = \"{hooks}\"\n");
-    if configuration.contains("[kernel]\n") {
-        configuration.replacen("[kernel]\n", &section, 1)
-    } else {
-        section + configuration
-    }
-}
-
 /// The rungs of the ladder of hooks that this kernel allows, the best first, as `sensor check` says.
 ///
 /// # Panics
 /// When it says nothing of them.
 pub fn allowed_rungs(_turn: &Turn) -> Vec<String> {
+    // It has the verifier read all programs, which takes a while; the kernel stays the same.
+    static ALLOWED: OnceLock<Vec<String>> = OnceLock::new();
+    ALLOWED.get_or_init(ask_for_rungs).clone()
+}
+
+fn ask_for_rungs() -> Vec<String> {
     let checked = Command::new(sensor_binary())
         .args(["check", "--json"])
         .current_dir("/")

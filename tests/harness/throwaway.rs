@@ -1,16 +1,26 @@
 //! What throwaway servers of MySQL's and Redis' protocols have in common: a directory, a port, a process, a log.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
 use crate::{clients::Endpoint, patience, postgres::free_port};
+
+/// The systems, as the configuration calls them, of which this process has started a server.
+static STARTED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+/// See [`STARTED`].
+pub(crate) fn started() -> BTreeSet<&'static str> {
+    STARTED.lock().expect("nobody panics with it").clone()
+}
 
 /// A server's process, ended and its directory removed when dropped.
 #[derive(Debug)]
@@ -22,8 +32,13 @@ pub struct Throwaway {
 }
 
 impl Throwaway {
-    /// A directory that belongs to `owner` (user and group) and that all may enter, and a port; no process yet.
-    pub(crate) fn make(name: &str, (uid, gid): (u32, u32)) -> Self {
+    /// A directory that belongs to `owner` (user and group) and that all may enter, and a port, for a server of this system; no
+    /// process yet.
+    pub(crate) fn make(system: &'static str, name: &str, (uid, gid): (u32, u32)) -> Self {
+        STARTED
+            .lock()
+            .expect("nobody panics with it")
+            .insert(system);
         let directory = tempfile::Builder::new()
             .prefix(&format!("dst-{name}-"))
             .tempdir_in("/tmp")
@@ -49,12 +64,12 @@ impl Throwaway {
         self.process = Some(process);
     }
 
-    /// Waits until it answers.
+    /// Waits until it answers, and no longer than it lives.
     pub(crate) fn wait_ready(&self, answers: impl Fn() -> bool) {
         let deadline = Instant::now() + patience();
         while !answers() {
             assert!(
-                Instant::now() < deadline,
+                Instant::now() < deadline && !self.has_ended(),
                 "the server did not start:\n{}",
                 fs::read_to_string(self.log()).unwrap_or_default()
             );
@@ -68,6 +83,14 @@ impl Throwaway {
     /// When it does not run.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
+    }
+
+    /// A process that nobody has waited for stays as a zombie.
+    fn has_ended(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .is_none_or(|rest| rest.trim_start().starts_with('Z'))
     }
 
     /// Ends the server with a signal.

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{
@@ -55,6 +56,9 @@ pub struct Arguments {
     /// Minutes that one kernel's tests may take.
     #[arg(long, value_name = "MINUTES", default_value_t = 60)]
     limit: u64,
+    /// Guests that run at the same time. Each has two processors, of which one waits for the other most of the time.
+    #[arg(long, value_name = "NUMBER", default_value_t = AT_ONCE)]
+    at_once: NonZeroUsize,
     /// More of the kernel's command line, such as `lockdown=confidentiality`.
     #[arg(long, value_name = "TEXT")]
     append: Option<String>,
@@ -109,8 +113,11 @@ pub fn smoke(progress: &Progress, sensor: &Path) -> Result<()> {
     let plan = Plan {
         files: ["exactness", "alerts", "host"].map(str::to_owned).to_vec(),
         arguments: SMOKE.map(str::to_owned).to_vec(),
+        hooks: Vec::new(),
+        append: None,
+        processor: Processor::default(),
         limit: Duration::from_secs(900),
-        ..Plan::default()
+        at_once: AT_ONCE,
     };
     signal::catch();
     run(progress, &SMOKE_KERNELS, &plan, sensor)
@@ -120,7 +127,7 @@ pub fn smoke(progress: &Progress, sensor: &Path) -> Result<()> {
 const SMOKE_KERNELS: [Version; 3] = [Version::V5_10, Version::V6_1, Version::V6_12];
 
 /// What is run on each kernel.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Names of test files; empty for all.
     pub files: Vec<String>,
@@ -134,6 +141,8 @@ pub struct Plan {
     pub processor: Processor,
     /// How long it may take.
     pub limit: Duration,
+    /// See [`Arguments::at_once`].
+    pub at_once: NonZeroUsize,
 }
 
 /// Runs the tests on each kernel; an error when one of them fails.
@@ -170,6 +179,7 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
         append: arguments.append.clone(),
         processor: arguments.processor,
         limit: Duration::from_secs(60 * arguments.limit),
+        at_once: arguments.at_once,
     };
     signal::catch();
     run(&progress, &versions, &plan, &sensor)
@@ -218,7 +228,7 @@ pub fn run(progress: &Progress, versions: &[Version], plan: &Plan, sensor: &Path
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(images.len()) {
+        for _ in 0..plan.at_once.get().min(images.len()) {
             scope.spawn(|| {
                 while let Some((version, image)) = images.get(next.fetch_add(1, Ordering::Relaxed))
                     && !signal::interrupted()
@@ -246,8 +256,8 @@ pub fn run(progress: &Progress, versions: &[Version], plan: &Plan, sensor: &Path
     Ok(())
 }
 
-/// Guests that run at the same time. Two processors each, of which one waits for the other most of the time.
-const AT_ONCE: usize = 2;
+/// See [`Arguments::at_once`].
+const AT_ONCE: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
 
 /// How it went on one kernel.
 struct Outcome {
