@@ -50,13 +50,41 @@ pub struct Span {
     pub attributes: Attributes,
 }
 
-/// Last value of every series of sums and gauges in a file.
-///
-/// # Panics
-/// When a sum is not cumulative and monotonic, or falls.
-pub fn metrics(path: &Path) -> Vec<Series> {
-    let mut last: HashMap<(String, Attributes), f64> = HashMap::new();
-    for metric in records(path, "resourceMetrics", "scopeMetrics", "metrics") {
+/// Last values of all sums and gauges in a file that grows: what was read once is not read again.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Bytes of it.
+    read: usize,
+    last: HashMap<(String, Attributes), f64>,
+}
+
+impl Metrics {
+    /// Those of the file as it is now.
+    ///
+    /// # Panics
+    /// When a sum is not cumulative and monotonic, or falls.
+    pub fn of(&mut self, path: &Path) -> Vec<Series> {
+        let content = complete_lines(path);
+        // It is another file under the same name.
+        if content.len() < self.read {
+            *self = Self::default();
+        }
+        let added = &content[self.read..];
+        for metric in records(path, added, "resourceMetrics", "scopeMetrics", "metrics") {
+            self.take(&metric);
+        }
+        self.read = content.len();
+        self.last
+            .iter()
+            .map(|((name, attributes), value)| Series {
+                name: name.clone(),
+                attributes: attributes.clone(),
+                value: *value,
+            })
+            .collect()
+    }
+
+    fn take(&mut self, metric: &Value) {
         let name = text(&metric["name"]);
         let sum = &metric["sum"];
         let (data, falls) = if sum.is_object() {
@@ -76,22 +104,23 @@ pub fn metrics(path: &Path) -> Vec<Series> {
                 number(&point["asInt"])
             };
             let key = (name.clone(), attributes(&point["attributes"]));
-            if let Some(before) = last.get(&key) {
+            if let Some(before) = self.last.get(&key) {
                 assert!(
                     falls || value >= *before,
                     "monotonic sum fell from {before} to {value}: {key:?}"
                 );
             }
-            last.insert(key, value);
+            self.last.insert(key, value);
         }
     }
-    last.into_iter()
-        .map(|((name, attributes), value)| Series {
-            name,
-            attributes,
-            value,
-        })
-        .collect()
+}
+
+/// Last value of every series of sums and gauges in a file.
+///
+/// # Panics
+/// As [`Metrics::of`].
+pub fn metrics(path: &Path) -> Vec<Series> {
+    Metrics::default().of(path)
 }
 
 /// Alerts, among other log records.
@@ -99,7 +128,8 @@ pub fn metrics(path: &Path) -> Vec<Series> {
 /// # Panics
 /// When the file holds no JSON.
 pub fn alerts(path: &Path) -> Vec<Alert> {
-    records(path, "resourceLogs", "scopeLogs", "logRecords")
+    let content = complete_lines(path);
+    records(path, &content, "resourceLogs", "scopeLogs", "logRecords")
         .iter()
         .filter(|record| record["eventName"] == "data_access.anomaly")
         .map(|record| Alert {
@@ -118,7 +148,8 @@ pub fn alerts(path: &Path) -> Vec<Alert> {
 /// # Panics
 /// When the file holds no JSON.
 pub fn spans(path: &Path) -> Vec<Span> {
-    records(path, "resourceSpans", "scopeSpans", "spans")
+    let content = complete_lines(path);
+    records(path, &content, "resourceSpans", "scopeSpans", "spans")
         .iter()
         .map(|span| Span {
             name: text(&span["name"]),
@@ -128,21 +159,34 @@ pub fn spans(path: &Path) -> Vec<Span> {
         .collect()
 }
 
-fn records(path: &Path, resources: &str, scopes: &str, records: &str) -> Vec<Value> {
-    let content = fs::read_to_string(path).unwrap_or_default();
+/// The last line may still be under way while the sensor runs.
+fn complete_lines(path: &Path) -> String {
+    let mut content = fs::read_to_string(path).unwrap_or_default();
+    content.truncate(content.rfind('\n').map_or(0, |end| end + 1));
+    content
+}
+
+/// Those of one signal, from lines of which each holds one signal's.
+fn records(path: &Path, lines: &str, resources: &str, scopes: &str, records: &str) -> Vec<Value> {
     let mut found = Vec::new();
-    // The last line may still be under way while the sensor runs.
-    let complete = content.rfind('\n').map_or("", |end| &content[..end]);
-    for line in complete.lines() {
-        let line: Value = serde_json::from_str(line)
+    for line in lines.lines().filter(|line| line.contains(resources)) {
+        let mut line: Value = serde_json::from_str(line)
             .unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display()));
-        for resource in list(&line[resources]) {
-            for scope in list(&resource[scopes]) {
-                found.extend(list(&scope[records]).iter().cloned());
+        for mut resource in elements(&mut line[resources]) {
+            for mut scope in elements(&mut resource[scopes]) {
+                found.extend(elements(&mut scope[records]));
             }
         }
     }
     found
+}
+
+/// What a list holds, taken out of it.
+fn elements(value: &mut Value) -> Vec<Value> {
+    match value.take() {
+        Value::Array(elements) => elements,
+        _ => Vec::new(),
+    }
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::{
     Turn, Volume, configuration,
     environment::{patience, sensor_binary},
-    otlp::{self, Alert, Series, Span},
+    otlp::{self, Alert, Metrics, Series, Span},
 };
 
 /// Exports often, keeps every series apart, alerts on nothing.
@@ -37,6 +37,7 @@ pub struct Sensor {
     child: Child,
     directory: TempDir,
     log: Arc<Mutex<String>>,
+    metrics: Mutex<Metrics>,
     /// Reads its standard error to the end.
     reader: JoinHandle<()>,
 }
@@ -48,6 +49,7 @@ pub struct Output {
     pub status: ExitStatus,
     /// What it wrote to standard error.
     pub log: String,
+    metrics: Mutex<Metrics>,
     file: PathBuf,
     _directory: TempDir,
 }
@@ -144,6 +146,7 @@ impl Sensor {
             child,
             directory,
             log,
+            metrics: Mutex::default(),
             reader,
         }
     }
@@ -233,7 +236,8 @@ impl Sensor {
 
     /// Last exported value of every series so far.
     pub fn metrics(&self) -> Vec<Series> {
-        otlp::metrics(&self.otlp_file())
+        let mut metrics = self.metrics.lock().expect("no sum fell");
+        metrics.of(&self.otlp_file())
     }
 
     /// Alerts so far.
@@ -260,6 +264,7 @@ impl Sensor {
         Output {
             status,
             log,
+            metrics: std::mem::take(&mut self.metrics),
             file: directory.path().join("otlp.jsonl"),
             _directory: directory,
         }
@@ -365,7 +370,7 @@ impl Output {
 
     /// Last exported value of every series.
     pub fn metrics(&self) -> Vec<Series> {
-        otlp::metrics(&self.file)
+        self.metrics.lock().expect("no sum fell").of(&self.file)
     }
 
     /// Holds that a secret is in nothing that it wrote: no file beside its telemetry, and not its log.

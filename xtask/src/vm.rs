@@ -56,9 +56,12 @@ pub struct Arguments {
     /// Minutes that one kernel's tests may take.
     #[arg(long, value_name = "MINUTES", default_value_t = 60)]
     limit: u64,
-    /// Guests that run at the same time. Each has two processors, of which one waits for the other most of the time.
+    /// Guests that run at the same time.
     #[arg(long, value_name = "NUMBER", default_value_t = AT_ONCE)]
     at_once: NonZeroUsize,
+    /// Processors of each guest: two with KVM, one without, unless this says another number.
+    #[arg(long, value_name = "NUMBER")]
+    processors: Option<NonZeroUsize>,
     /// More of the kernel's command line, such as `lockdown=confidentiality`.
     #[arg(long, value_name = "TEXT")]
     append: Option<String>,
@@ -116,6 +119,7 @@ pub fn smoke(progress: &Progress, sensor: &Path) -> Result<()> {
         hooks: Vec::new(),
         append: None,
         processor: Processor::default(),
+        processors: None,
         limit: Duration::from_secs(900),
         at_once: AT_ONCE,
     };
@@ -139,6 +143,8 @@ pub struct Plan {
     pub append: Option<String>,
     /// See [`Arguments::processor`].
     pub processor: Processor,
+    /// See [`Arguments::processors`].
+    pub processors: Option<NonZeroUsize>,
     /// How long it may take.
     pub limit: Duration,
     /// See [`Arguments::at_once`].
@@ -178,6 +184,7 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
         hooks: arguments.hooks.clone(),
         append: arguments.append.clone(),
         processor: arguments.processor,
+        processors: arguments.processors,
         limit: Duration::from_secs(60 * arguments.limit),
         at_once: arguments.at_once,
     };
