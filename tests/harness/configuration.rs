@@ -4,7 +4,14 @@ use crate::{slowness, throwaway};
 
 /// The configuration, with what it leaves to the surroundings.
 pub(crate) fn completed(configuration: &str) -> String {
-    with_systems(&with_hooks(configuration))
+    exporting_less(&with_systems(&with_hooks(configuration)))
+}
+
+/// Where things are slow, an export a second is most of what a sensor does: then, one every so many.
+fn exporting_less(configuration: &str) -> String {
+    let often = "[export]\ninterval = \"1s\"";
+    let seldom = format!("[export]\ninterval = \"{}s\"", slowness());
+    configuration.replacen(often, &seldom, 1)
 }
 
 /// With the hooks that `SENSOR_TEST_HOOKS` asks for: all tests hold on each rung of the ladder.
@@ -31,7 +38,7 @@ fn with_systems(configuration: &str) -> String {
     )
 }
 
-/// With a setting, unless it has one already.
+/// With a setting, unless it has one already. What is there keeps its lines where that can be.
 fn with(configuration: &str, section: &str, key: &str, value: &str) -> String {
     if configuration.contains(&format!("\n{key} = ")) {
         return configuration.to_owned();
@@ -41,6 +48,6 @@ fn with(configuration: &str, section: &str, key: &str, value: &str) -> String {
     if configuration.contains(&head) {
         configuration.replacen(&head, &setting, 1)
     } else {
-        setting + configuration
+        format!("{configuration}\n{setting}")
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::Path,
 };
 
@@ -54,7 +55,7 @@ pub struct Span {
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Bytes of it.
-    read: usize,
+    read: u64,
     last: HashMap<(String, Attributes), f64>,
 }
 
@@ -64,16 +65,13 @@ impl Metrics {
     /// # Panics
     /// When a sum is not cumulative and monotonic, or falls.
     pub fn of(&mut self, path: &Path) -> Vec<Series> {
-        let content = complete_lines(path);
+        let length = fs::metadata(path).map_or(0, |file| file.len());
         // It is another file under the same name.
-        if content.len() < self.read {
+        if length < self.read {
             *self = Self::default();
         }
-        let added = &content[self.read..];
-        for metric in records(path, added, "resourceMetrics", "scopeMetrics", "metrics") {
-            self.take(&metric);
-        }
-        self.read = content.len();
+        let from = self.read;
+        self.read += each(path, from, METRICS, |metric| self.take(&metric));
         self.last
             .iter()
             .map(|((name, attributes), value)| Series {
@@ -128,19 +126,20 @@ pub fn metrics(path: &Path) -> Vec<Series> {
 /// # Panics
 /// When the file holds no JSON.
 pub fn alerts(path: &Path) -> Vec<Alert> {
-    let content = complete_lines(path);
-    records(path, &content, "resourceLogs", "scopeLogs", "logRecords")
-        .iter()
-        .filter(|record| record["eventName"] == "data_access.anomaly")
-        .map(|record| Alert {
-            event: text(&record["eventName"]),
-            severity: text(&record["severityText"]),
-            body: any(&record["body"]),
-            time: text(&record["timeUnixNano"]).parse().unwrap_or(0),
-            trace: text(&record["traceId"]),
-            attributes: attributes(&record["attributes"]),
-        })
-        .collect()
+    let mut alerts = Vec::new();
+    each(path, 0, LOGS, |record| {
+        if record["eventName"] == "data_access.anomaly" {
+            alerts.push(Alert {
+                event: text(&record["eventName"]),
+                severity: text(&record["severityText"]),
+                body: any(&record["body"]),
+                time: text(&record["timeUnixNano"]).parse().unwrap_or(0),
+                trace: text(&record["traceId"]),
+                attributes: attributes(&record["attributes"]),
+            });
+        }
+    });
+    alerts
 }
 
 /// Spans.
@@ -148,37 +147,57 @@ pub fn alerts(path: &Path) -> Vec<Alert> {
 /// # Panics
 /// When the file holds no JSON.
 pub fn spans(path: &Path) -> Vec<Span> {
-    let content = complete_lines(path);
-    records(path, &content, "resourceSpans", "scopeSpans", "spans")
-        .iter()
-        .map(|span| Span {
+    let mut spans = Vec::new();
+    each(path, 0, SPANS, |span| {
+        spans.push(Span {
             name: text(&span["name"]),
             trace: text(&span["traceId"]),
             attributes: attributes(&span["attributes"]),
-        })
-        .collect()
+        });
+    });
+    spans
 }
 
-/// The last line may still be under way while the sensor runs.
-fn complete_lines(path: &Path) -> String {
-    let mut content = fs::read_to_string(path).unwrap_or_default();
-    content.truncate(content.rfind('\n').map_or(0, |end| end + 1));
-    content
-}
+/// Names of a signal's lists: by resource, by scope, and of its records.
+type Signal = [&'static str; 3];
 
-/// Those of one signal, from lines of which each holds one signal's.
-fn records(path: &Path, lines: &str, resources: &str, scopes: &str, records: &str) -> Vec<Value> {
-    let mut found = Vec::new();
-    for line in lines.lines().filter(|line| line.contains(resources)) {
-        let mut line: Value = serde_json::from_str(line)
-            .unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display()));
-        for mut resource in elements(&mut line[resources]) {
-            for mut scope in elements(&mut resource[scopes]) {
-                found.extend(elements(&mut scope[records]));
+const METRICS: Signal = ["resourceMetrics", "scopeMetrics", "metrics"];
+const LOGS: Signal = ["resourceLogs", "scopeLogs", "logRecords"];
+const SPANS: Signal = ["resourceSpans", "scopeSpans", "spans"];
+
+/// Hands on each record of a signal from here on, a line at a time: files of hours are larger than memory. How many bytes were read;
+/// the last line may still be under way while the sensor runs.
+fn each(
+    path: &Path,
+    from: u64,
+    [resources, scopes, records]: Signal,
+    mut take: impl FnMut(Value),
+) -> u64 {
+    let Ok(mut file) = File::open(path) else {
+        return 0;
+    };
+    file.seek(SeekFrom::Start(from)).expect("seek");
+    let mut lines = BufReader::new(file);
+    let mut read = 0;
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).expect("read") > 0 && line.ends_with(b"\n") {
+        read += line.len() as u64;
+        let text = str::from_utf8(&line).expect("JSON is text");
+        // Each holds one signal's.
+        if text.contains(resources) {
+            let mut value: Value = serde_json::from_str(text)
+                .unwrap_or_else(|error| panic!("{}: {error}: {text}", path.display()));
+            for mut resource in elements(&mut value[resources]) {
+                for mut scope in elements(&mut resource[scopes]) {
+                    elements(&mut scope[records])
+                        .into_iter()
+                        .for_each(&mut take);
+                }
             }
         }
+        line.clear();
     }
-    found
+    read
 }
 
 /// What a list holds, taken out of it.
