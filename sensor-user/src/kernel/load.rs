@@ -126,6 +126,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
+        unlock_memory();
         let family = hooks::choose(config.kernel.hooks)?;
         let mut settings = settings::settings(config, family)?;
         settings.record_keys = settings::record_keys(config)?;
@@ -164,7 +165,6 @@ impl Kernel {
             std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
         };
         let ring_bytes = u32::try_from(config.kernel.ring_bytes).unwrap_or(4 << 20);
-        unlock_memory();
         let mut loader = EbpfLoader::new();
         for (map, entries) in tls::map_sizes(no_tls.is_none(), settings.slot_mask + 1) {
             loader.map_max_entries(map, entries);
@@ -397,7 +397,8 @@ fn object(family: Family) -> &'static [u8] {
     }
 }
 
-/// Before Linux 5.11 maps are charged to the limit of locked memory, which is small where nobody has raised it.
+/// Before Linux 5.11 maps and programs are charged to the limit of locked memory, which is small where nobody has raised it, and to
+/// the user: what another sensor or agent of root's holds counts, so that even the smallest program is refused. First of all, therefore.
 pub(super) fn unlock_memory() {
     let limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,

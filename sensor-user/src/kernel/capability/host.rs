@@ -98,8 +98,6 @@ fn statistics() -> Capability {
 
 /// Before Linux 5.11 maps were charged to the limit of locked memory; later they belong to the memory cgroup.
 fn memory_lock(btf: Option<&Btf>) -> Capability {
-    // As the sensor does when it starts.
-    crate::kernel::load::unlock_memory();
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -7,7 +7,7 @@ use aya::{maps::MapType, programs::ProgramType, sys::BpfHelper};
 use super::{
     ask,
     hooks::{self, Family},
-    load::{Kernel, Rehearsal},
+    load::{Kernel, Rehearsal, unlock_memory},
     offsets, privileges, tls,
 };
 use crate::config::Config;
@@ -71,6 +71,8 @@ impl Host {
 
 /// Looks at all of them.
 pub fn host(config: &Config) -> Host {
+    // As the sensor does when it starts.
+    unlock_memory();
     let mut capabilities = privileges();
     let btf = offsets::read().and_then(|_| offsets::vmlinux());
     capabilities.push(Capability {
@@ -335,6 +337,7 @@ pub fn obstacle() -> Option<String> {
     if !host::is_initial_pid_namespace() {
         return Some(host::PID_NAMESPACE.to_owned());
     }
+    unlock_memory();
     [system_call, lockdown]
         .into_iter()
         .map(|look| look())
