@@ -5,7 +5,9 @@ use std::fs;
 use harness::{Options, Postgres, Sensor, Turn};
 use serde_json::Value;
 
-use crate::{QUIET, json, kernel, of_server, read, row, server, stderr, stdout, watches, wrapped};
+use crate::{
+    QUIET, json, kernel, of_server, read, row, server, server_on, stderr, stdout, watches, wrapped,
+};
 
 /// Since when the ends of functions can be attached to: arm64's kernels before that load such programs, and attach none.
 const FEXIT: (u32, u32) = if cfg!(target_arch = "aarch64") {
@@ -141,11 +143,7 @@ fn servers_that_are_left_out_are_said_and_not_seen() {
         ],
     );
     let report = json(&finished);
-    let servers = report["servers"].as_array().expect("a list");
-    let found = servers
-        .iter()
-        .find(|found| found["port"] == server.port)
-        .unwrap_or_else(|| panic!("no server on {} in {report:#}", server.port));
+    let found = server_on(&report, server.port);
     assert_eq!(found["not_seen"], "[discover] systems leaves it out");
     assert_eq!(found["seen"], Value::Null);
     assert!(
@@ -231,12 +229,7 @@ fn check_describes_servers_for_people_and_machines() {
     let seeing = ["check", "--config", path.to_str().expect("a path")];
     let finished = wrapped(&["env"], &[&seeing[..], &["--json"]].concat());
     let report = json(&finished);
-    let server = |port: u16| {
-        report["servers"]
-            .as_array()
-            .and_then(|servers| servers.iter().find(|server| server["port"] == port))
-            .unwrap_or_else(|| panic!("no server on {port} in {report:#}"))
-    };
+    let server = |port: u16| server_on(&report, port);
     assert_eq!(server(plain.port)["version"], plain.version().to_string());
     assert_eq!(server(plain.port)["tls"], false);
     assert_eq!(server(plain.port)["not_seen"], Value::Null);

@@ -70,6 +70,14 @@ fn row<'a>(report: &'a Value, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no row `{name}` in {report:#}"))
 }
 
+/// A server in the report.
+fn server_on(report: &Value, port: u16) -> &Value {
+    report["servers"]
+        .as_array()
+        .and_then(|servers| servers.iter().find(|server| server["port"] == port))
+        .unwrap_or_else(|| panic!("no server on {port} in {report:#}"))
+}
+
 /// Major and minor version of the kernel.
 fn kernel() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");

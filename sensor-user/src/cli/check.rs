@@ -11,7 +11,7 @@ use crate::{
         capability::{self, Capability, Host, Need},
         certificates,
         hooks::{Family, NO_FOREIGN},
-        tls,
+        privileges, tls,
     },
 };
 
@@ -155,6 +155,8 @@ pub fn check(config: &Config, json: bool) -> ExitCode {
 }
 
 fn find(config: &Config) -> Findings {
+    // As the sensor does when it starts.
+    privileges::unlock_memory();
     let host = capability::host(config);
     // Those that the configuration leaves out are looked for, too: that nothing of them would be seen has to be said.
     let commands = config.discover.all_command_names();

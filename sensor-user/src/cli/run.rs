@@ -44,6 +44,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         )
         .into());
     }
+    privileges::unlock_memory();
     if let Some(why) = capability::obstacle() {
         return Err(anyhow!("{why}").into());
     }

@@ -139,8 +139,7 @@ impl Column {
 
 /// The user, and behind it what tells apart those who share it.
 fn who(row: &PrincipalRow) -> String {
-    let user = row.user.as_deref().unwrap_or("(unknown)");
-    let mut who = user.to_owned();
+    let mut who = row.shown_user().to_owned();
     for value in row.more.values() {
         who.push(' ');
         who.push_str(value);

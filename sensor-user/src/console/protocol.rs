@@ -240,6 +240,11 @@ pub struct PrincipalRow {
 }
 
 impl PrincipalRow {
+    /// The user as a person reads it.
+    pub fn shown_user(&self) -> &str {
+        self.user.as_deref().unwrap_or("(unknown)")
+    }
+
     /// Rows so far, those in flight included.
     pub fn shown(&self) -> u64 {
         self.amounts.rows() + self.streaming

@@ -91,7 +91,7 @@ pub struct Rehearsal {
     pub largest: Option<u64>,
     /// How long all of it took.
     pub took: Duration,
-    /// Why there are no programs for TLS; nothing where they were taken.
+    /// Why the kernel refused the programs for TLS; nothing where it took them, or was not asked to.
     pub no_tls: Option<String>,
 }
 
@@ -126,11 +126,11 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
-        unlock_memory();
         let family = hooks::choose(config.kernel.hooks)?;
         let mut settings = settings::settings(config, family)?;
         settings.record_keys = settings::record_keys(config)?;
-        Self::verified(config, family, settings)
+        let no_tls = tls::refusal(config, Some(family));
+        Self::verified(config, family, settings, no_tls)
             .context("cannot load the kernel programs (`sensor check` says what this host lacks)")
     }
 
@@ -141,7 +141,10 @@ impl Kernel {
     /// As with [`Kernel::load`].
     pub fn rehearse(config: &Config, family: Family) -> Result<Rehearsal> {
         let began = Instant::now();
-        let kernel = Self::verified(config, family, settings::settings(config, family)?)?;
+        let settings = settings::settings(config, family)?;
+        let no_tls = tls::refusal(config, Some(family));
+        let wants_tls = no_tls.is_none();
+        let kernel = Self::verified(config, family, settings, no_tls)?;
         let took = began.elapsed();
         let verified: Vec<Option<u64>> = kernel
             .ebpf
@@ -153,12 +156,17 @@ impl Kernel {
             programs: verified.len(),
             largest: verified.into_iter().flatten().max(),
             took,
-            no_tls: kernel.tls.err(),
+            no_tls: kernel.tls.err().filter(|_| wants_tls),
         })
     }
 
-    fn verified(config: &Config, family: Family, mut settings: Settings) -> Result<Self> {
-        let no_tls = tls::refusal(config, Some(family));
+    /// `no_tls`: why no programs for TLS are wanted; nothing when they are.
+    fn verified(
+        config: &Config,
+        family: Family,
+        mut settings: Settings,
+        no_tls: Option<String>,
+    ) -> Result<Self> {
         settings.tls = u64::from(no_tls.is_none());
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {
@@ -395,18 +403,6 @@ fn object(family: Family) -> &'static [u8] {
         Family::TpBtf | Family::Fexit => OBJECT,
         Family::SysExit => FLOOR,
     }
-}
-
-/// Before Linux 5.11 maps and programs are charged to the limit of locked memory, which is small where nobody has raised it, and to
-/// the user: what another sensor or agent of root's holds counts, so that even the smallest program is refused. First of all, therefore.
-pub(super) fn unlock_memory() {
-    let limit = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
-    };
-    // Refused without CAP_SYS_RESOURCE, which is not kept for it: then the unit has to raise it, as `sensor check` says.
-    // SAFETY: only reads the limit.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
 /// All programs of a rung, in the order in which they are attached.

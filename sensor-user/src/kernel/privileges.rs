@@ -43,6 +43,18 @@ pub const WANTED: [Wanted; 4] = [
 /// Before Linux 5.8 there was no CAP_BPF of its own for this; root has it.
 const EVERYTHING: Capability = Capability::CAP_SYS_ADMIN;
 
+/// Before Linux 5.11 maps and programs are charged to the limit of locked memory, which is small where nobody has raised it, and to
+/// the user: what another sensor or agent of root's holds counts, so that even the smallest program is refused. First of all, therefore.
+pub fn unlock_memory() {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // Refused without CAP_SYS_RESOURCE, which is not kept for it: then the unit has to raise it, as `sensor check` says.
+    // SAFETY: only reads the limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
 /// Does this process hold it, or what stands for it?
 pub fn has(capability: Capability) -> bool {
     let holds = |one| caps::has_cap(None, CapSet::Effective, one).unwrap_or(false);

@@ -74,7 +74,7 @@ impl Screen {
 
     fn who(&self, frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
         let row = &detail.principal;
-        let mut who = format!("user {}", row.user.as_deref().unwrap_or("(unknown)"));
+        let mut who = format!("user {}", row.shown_user());
         for (what, name) in [
             ("as role", &row.role),
             ("OS user", &row.os_user),

@@ -7,8 +7,8 @@ use aya::{maps::MapType, programs::ProgramType, sys::BpfHelper};
 use super::{
     ask,
     hooks::{self, Family},
-    load::{Kernel, Rehearsal, unlock_memory},
-    offsets, privileges, tls,
+    load::{Kernel, Rehearsal},
+    offsets, privileges,
 };
 use crate::config::Config;
 
@@ -71,8 +71,6 @@ impl Host {
 
 /// Looks at all of them.
 pub fn host(config: &Config) -> Host {
-    // As the sensor does when it starts.
-    unlock_memory();
     let mut capabilities = privileges();
     let btf = offsets::read().and_then(|_| offsets::vmlinux());
     capabilities.push(Capability {
@@ -134,9 +132,8 @@ fn programs(config: &Config, family: Family) -> Vec<Capability> {
         remedy: "try other hooks (kernel.hooks) or smaller maps (kernel.ring_bytes, kernel.max_connections), and report \
                  it with what is said here",
     }];
-    let refused = |_: &String| tls::refusal(config, Some(family)).is_none();
     if let Ok(rehearsal) = rehearsal
-        && let Some(why) = rehearsal.no_tls.filter(refused)
+        && let Some(why) = rehearsal.no_tls
     {
         found.push(Capability {
             name: "programs for TLS".to_owned(),
@@ -337,7 +334,6 @@ pub fn obstacle() -> Option<String> {
     if !host::is_initial_pid_namespace() {
         return Some(host::PID_NAMESPACE.to_owned());
     }
-    unlock_memory();
     [system_call, lockdown]
         .into_iter()
         .map(|look| look())
