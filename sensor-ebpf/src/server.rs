@@ -203,9 +203,13 @@ fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool)
 /// Does a connection begin with this operation, by what it says: a server's greeting, or a client's start-up packet? Then it is new,
 /// however old the process that serves it: servers of many threads, and poolers, are older than most of their connections. Redis'
 /// protocol has no beginning: there, it is when nothing has been sent yet, or when the socket came after the sensor.
-#[cfg(not(floor))]
+#[cfg_attr(
+    floor,
+    expect(unused_variables, reason = "no protocol but PostgreSQL's")
+)]
 #[inline(always)]
 fn is_beginning(operation: &Operation, family: u16, protocol: Protocol) -> bool {
+    #[cfg(not(floor))]
     if protocol == Protocol::Redis {
         return if family == FAMILY_UNIX {
             identity::is_younger_unix(operation.sk)
@@ -216,26 +220,19 @@ fn is_beginning(operation: &Operation, family: u16, protocol: Protocol) -> bool 
     let Some(word) = first_word() else {
         return false;
     };
+    #[cfg(not(floor))]
     if protocol == Protocol::MySql {
-        mysql::is_greeting(word, operation.length as u32)
-    } else {
-        postgres::is_startup(word, operation.length as u32)
+        return mysql::is_greeting(word, operation.length as u32);
     }
+    postgres::is_startup(word, operation.length as u32)
 }
 
 /// The first bytes of the operation at hand.
-#[cfg(not(floor))]
 #[inline(always)]
 fn first_word() -> Option<u64> {
     registers::buffer()
         .filter(|buffer| buffer.vectors == 0)
         .and_then(|buffer| registers::read_user::<u64>(buffer.address))
-}
-
-#[cfg(floor)]
-#[inline(always)]
-fn is_beginning(_: &Operation, _: u16, _: Protocol) -> bool {
-    false
 }
 
 /// Does another node of a Redis cluster talk here? It does so at a port of its own: where clients are served, anybody can say that.
