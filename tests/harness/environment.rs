@@ -127,6 +127,13 @@ pub fn require_root_and_bpf() {
         fs::metadata("/sys/kernel/btf/vmlinux").is_ok(),
         "no /sys/kernel/btf/vmlinux: this kernel was built without BTF, the sensor can't attach here"
     );
+    // Before Linux 5.11, maps are charged to their user, and those of a sensor that just ended are there for a while.
+    let unlimited = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the limits are valid; where they can't be had, the map below says so.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
     if let Err(error) = bpf_map() {
         panic!(
             "the kernel refuses to make a BPF map ({error}): CAP_BPF is missing or a seccomp filter forbids bpf(2)"

@@ -15,8 +15,9 @@ use crate::{command, workspace};
 /// First process of the guest.
 pub const INIT: &str = include_str!("init.sh");
 
-/// Modules to load, with what they need; those that a kernel has built in are left out.
-const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
+/// Modules to load, with what they need; those that a kernel has built in are left out. The last is for tests, which join network
+/// namespaces.
+pub const MODULES: [&str; 5] = ["virtio_pci", "9pnet_virtio", "9p", "overlay", "veth"];
 
 /// Copies the modules out of unpacked packages, in the order in which they have to be loaded; the kernel's release.
 pub fn modules(unpacked: &Path, to: &Path) -> Result<String> {

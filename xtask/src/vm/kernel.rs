@@ -71,15 +71,22 @@ pub fn image(version: Version, processor: Processor) -> Result<(Image, String)> 
     };
     let release = folder.join("release");
     let stamp = folder.join("stamp");
-    let note = if fs::exists(&release).unwrap_or(false) {
+    // What is loaded is this program's choice: a kernel that an older one fetched may lack modules.
+    let modules = initramfs::MODULES.join(" ");
+    let loads = folder.join("loads");
+    let note = if fs::exists(&release).unwrap_or(false)
+        && fs::read_to_string(&loads).is_ok_and(|loads| loads == modules)
+    {
         "kept"
     } else {
         fetch(version, processor, &place, &folder)?;
+        let _ = fs::remove_file(&stamp);
+        fs::write(&loads, modules).with_context(|| format!("cannot write {}", loads.display()))?;
         "fetched"
     };
     let release = fs::read_to_string(&release)
         .with_context(|| format!("cannot read {}", release.display()))?;
-    // The init script is this program's: an initramfs of an older one is made again.
+    // So is its init script: an initramfs of an older one is made again.
     if fs::read_to_string(&stamp).ok().as_deref() != Some(initramfs::INIT) {
         initramfs::build(
             &folder.join("modules"),
