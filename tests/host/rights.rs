@@ -166,10 +166,7 @@ fn three_capabilities_are_not_enough() {
             .collect();
         let set = set.trim_start_matches(',');
         let bounding = format!("-all,{set}");
-        // Memory of the kernel's is charged to the user before 5.11.
         let user = [
-            "prlimit",
-            "--memlock=unlimited",
             "setpriv",
             "--reuid",
             "nobody",
@@ -199,7 +196,7 @@ fn three_capabilities_are_not_enough() {
         // in it, there is nothing to tell its port by.
         assert_eq!(checked.status.code(), Some(1), "{report:#}");
         assert!(report["lost"].to_string().contains(&name), "{report:#}");
-        let script = "cp \"$1\" sensor && shift && chmod 755 sensor && chown nobody . && \
+        let script = "ulimit -l unlimited; cp \"$1\" sensor && shift && chmod 755 sensor && chown nobody . && \
                       chmod 700 . && set -- ./sensor \"$@\" && exec ";
         let script = format!("{script}{} \"$@\"", user.join(" "));
         let sensor = Sensor::start_wrapped(&turn, &["sh", "-c", &script, "sh"], QUIET, &[]);

@@ -1,8 +1,11 @@
 //! Clients that lie or hide: none makes another's name appear.
 
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{collections::BTreeMap, os::unix::process::CommandExt, process::Command};
 
-use harness::raw::{self, Raw};
+use harness::{
+    is_lowest_rung,
+    raw::{self, Raw},
+};
 
 use crate::scene::{As, Scene, attribute, psql, rows_by, who_reads};
 
@@ -44,6 +47,8 @@ become(6, stranger)
 #[test]
 fn a_connection_that_goes_from_hand_to_hand() {
     let scene = Scene::new("");
+    let may_be_overtaken = is_lowest_rung(&scene.turn)
+        && std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
     let unix = scene.server.unix();
     let port = scene.server.port;
     for (tcp, texts) in [(0, [10, 200, 1000]), (port, [20, 300, 1500])] {
@@ -55,11 +60,21 @@ fn a_connection_that_goes_from_hand_to_hand() {
             .expect("run python3");
         assert!(status.success(), "{status}");
     }
-    let expected = [("root", 30), ("nobody", 500), ("man", 2500)]
+    let expected: BTreeMap<_, _> = [("root", 30), ("nobody", 500), ("man", 2500)]
         .into_iter()
         .map(|(who, rows)| (vec![who.to_owned()], rows))
         .collect();
-    assert_eq!(rows_by(&scene.finish(), &["process.user.name"]), expected);
+    let found = rows_by(&scene.finish(), &["process.user.name"]);
+    // See "Clients on this host" in docs/identity.md.
+    if may_be_overtaken {
+        assert_eq!(found.values().sum::<u64>(), 3030, "{found:?}");
+        assert!(
+            found.keys().all(|who| expected.contains_key(who)),
+            "{found:?}"
+        );
+    } else {
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ const SCHEMA: &str = r#"
 pub struct Scene {
     pub server: Postgres,
     pub sensor: Sensor,
-    _turn: Turn,
+    pub turn: Turn,
 }
 
 impl Scene {
@@ -48,7 +48,7 @@ impl Scene {
         Self {
             server,
             sensor,
-            _turn: turn,
+            turn,
         }
     }
 
