@@ -33,7 +33,7 @@ mod looks;
 mod memory;
 mod telemetry;
 
-use memory::Memory;
+use memory::{Memory, Telling};
 
 /// A server that has been there for so long listens wherever it will.
 const SETTLES: Duration = Duration::from_secs(5);
@@ -301,8 +301,13 @@ impl Live {
                 egress,
                 trace: raised.trace,
             };
-            if !self.memory.alert(&record) {
-                continue;
+            match self.memory.alert(&record) {
+                Telling::New => {}
+                Telling::Before => continue,
+                Telling::Silent(silence) => {
+                    self.pipeline.lane.silence(&record.alert, silence);
+                    continue;
+                }
             }
             if let Some(console) = &mut self.console {
                 console.erase();

@@ -21,10 +21,21 @@ pub struct Collector {
     enabled: bool,
     max: usize,
     entries: FxHashMap<Key, Entry>,
-    /// What the statement that runs on a connection has had so far.
-    running: FxHashMap<ConnectionId, (u64, u64)>,
+    /// What statements that are not over have had so far.
+    running: FxHashMap<ConnectionId, Vec<Running>>,
     lost_rows: u64,
 }
+
+/// A statement that is not over: one that streams, or a portal that is fetched from in steps.
+#[derive(Debug)]
+struct Running {
+    shape_id: u32,
+    rows: u64,
+    bytes: u64,
+}
+
+/// Statements that are under way on one connection; portals may be left open.
+const OPEN: usize = 16;
 
 impl Collector {
     /// Keeps at most `max` sums between two takes; beyond, rows are counted as lost. Not enabled: keeps nothing.
@@ -57,14 +68,11 @@ impl Collector {
         }
         let connection = access.session.connection;
         let (statement_rows, statement_bytes) = match access.kind {
-            AccessKind::Streaming { .. } => {
-                let so_far = self.running.entry(connection).or_default();
-                so_far.0 += rows;
-                so_far.1 += bytes;
-                *so_far
+            AccessKind::Streaming { .. } | AccessKind::Suspended => {
+                self.goes_on(connection, access.shape_id, rows, bytes)
             }
             AccessKind::Completed | AccessKind::Failed { .. } => {
-                let (before, bytes_before) = self.running.remove(&connection).unwrap_or_default();
+                let (before, bytes_before) = self.ended(connection, access.shape_id);
                 match access.largest {
                     Some(largest) => (largest.rows, largest.bytes_sent),
                     None => (before + rows, bytes_before + bytes),
@@ -117,6 +125,44 @@ impl Collector {
             lost_rows: std::mem::take(&mut self.lost_rows),
             ..Batch::default()
         }
+    }
+
+    /// What a statement has come to that is not over.
+    fn goes_on(
+        &mut self,
+        connection: ConnectionId,
+        shape_id: u32,
+        rows: u64,
+        bytes: u64,
+    ) -> (u64, u64) {
+        let open = self.running.entry(connection).or_default();
+        if let Some(part) = open.iter_mut().find(|part| part.shape_id == shape_id) {
+            part.rows += rows;
+            part.bytes += bytes;
+            return (part.rows, part.bytes);
+        }
+        if open.len() == OPEN {
+            open.remove(0);
+        }
+        open.push(Running {
+            shape_id,
+            rows,
+            bytes,
+        });
+        (rows, bytes)
+    }
+
+    /// What a statement had come to before its last part.
+    fn ended(&mut self, connection: ConnectionId, shape_id: u32) -> (u64, u64) {
+        let Some(open) = self.running.get_mut(&connection) else {
+            return (0, 0);
+        };
+        let at = open.iter().position(|part| part.shape_id == shape_id);
+        let ended = at.map(|at| open.swap_remove(at));
+        if open.is_empty() {
+            self.running.remove(&connection);
+        }
+        ended.map_or((0, 0), |part| (part.rows, part.bytes))
     }
 
     /// A connection is over.

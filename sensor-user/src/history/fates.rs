@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 
 use super::{AlertRow, alerts, count, seconds, stored, timestamp};
-use crate::time::Timestamp;
+use crate::{detect::threshold::Silence, time::Timestamp};
 
 /// How long a false alert keeps its like silent.
 const FALSE_DAYS: u64 = 30;
@@ -62,6 +62,14 @@ pub struct Fate {
 }
 
 impl Fate {
+    /// What it keeps silent.
+    pub fn silence(&self) -> Silence {
+        Silence {
+            up_to: self.up_to,
+            until: self.until,
+        }
+    }
+
     /// Stores what was said of an alert; returns it as it holds from now on.
     ///
     /// # Errors
@@ -185,11 +193,9 @@ impl Fates {
         subject: &str,
         time: Timestamp,
         observed: u64,
-    ) -> Option<i64> {
+    ) -> Option<&Fate> {
         let fate = self.last.get(&(rule.to_owned(), subject.to_owned()))?;
-        let in_time = fate.until.is_none_or(|until| time < until);
-        let in_size = fate.up_to.is_none_or(|up_to| observed <= up_to);
-        (in_time && in_size).then_some(fate.id)
+        fate.silence().holds(time, observed).then_some(fate)
     }
 
     /// New normals that the detector has not taken up yet: number and principal.
@@ -231,7 +237,8 @@ mod tests {
         let mut fates = Fates::default();
         fates.push(fate(1, Some(100), None));
         let suppressed = |fates: &Fates, time, observed| {
-            fates.suppresses("bulk", "ann", Timestamp(time), observed)
+            let fate = fates.suppresses("bulk", "ann", Timestamp(time), observed);
+            fate.map(|fate| fate.id)
         };
         assert_eq!(suppressed(&fates, 99, 1_000_000), Some(1));
         assert_eq!(suppressed(&fates, 100, 1), None);

@@ -7,7 +7,7 @@ use sensor_ebpf::{
     record::{
         CloseRecord, CommandTag, OverflowKey, OverflowVolume, PhaseRecord, ProgressRecord,
         STATEMENT_ESTIMATED, STATEMENT_FAILED, STATEMENT_OVERHEAD, STATEMENT_SERVER_SIDE_COPY,
-        STATEMENT_TRUNCATED, StatementRecord,
+        STATEMENT_SUSPENDED, STATEMENT_TRUNCATED, StatementRecord,
     },
 };
 
@@ -425,6 +425,8 @@ impl Pipeline {
             as_mysql_means(&shape, &mut volume);
         }
         let estimated = flags & STATEMENT_ESTIMATED != 0;
+        // Of Redis' it says that a command waits for its transaction's end.
+        let is_suspended = flags & STATEMENT_SUSPENDED != 0 && system == DbSystem::PostgreSql;
         let kind = if flags & STATEMENT_OVERHEAD != 0 {
             AccessKind::Overhead
         } else if flags & STATEMENT_FAILED != 0 || estimated {
@@ -519,7 +521,11 @@ impl Pipeline {
                 shape_id,
                 shape: &shape,
                 volume,
-                kind,
+                kind: if kind == AccessKind::Completed && is_suspended {
+                    AccessKind::Suspended
+                } else {
+                    kind
+                },
                 largest: (record.queries > 1).then(|| Largest {
                     rows: record.largest_rows.into(),
                     bytes_sent: record.largest_bytes.into(),

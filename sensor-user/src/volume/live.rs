@@ -93,7 +93,7 @@ impl LiveView {
         let connection = access.session.connection;
         let estimated = match access.kind {
             AccessKind::Streaming { estimated_rows } => estimated_rows,
-            AccessKind::Completed | AccessKind::Failed { .. } => 0,
+            AccessKind::Completed | AccessKind::Suspended | AccessKind::Failed { .. } => 0,
             AccessKind::Overhead => return,
         };
         if !self.streaming.is_empty()

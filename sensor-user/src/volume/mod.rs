@@ -119,6 +119,8 @@ pub struct Largest {
 pub enum AccessKind {
     /// The statement completed; `volume` closes it.
     Completed,
+    /// A portal has given the rows it was asked for, and may be asked for more of the same statement.
+    Suspended,
     /// The statement ended in an error or with its connection. `estimated_rows` (usually zero) were returned
     /// beyond `volume.rows_returned` by estimate: the exact number never crossed the wire.
     Failed {

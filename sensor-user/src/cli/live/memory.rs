@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     detect::{
         detector::{Detector, SNAPSHOT_VERSION},
-        threshold::recall,
+        threshold::{Silence, recall},
     },
     export::AlertRecord,
     history::{self, AlertRow, Batch, Collector, Fates, Past, State, Store, Writer},
@@ -49,6 +49,17 @@ pub struct Memory {
     told: Vec<(String, String)>,
     /// Alerts that an acknowledgement kept silent.
     pub suppressed: u64,
+}
+
+/// Is an alert to be told?
+#[derive(Clone, Copy, Debug)]
+pub enum Telling {
+    /// Yes.
+    New,
+    /// No: it was, before a restart.
+    Before,
+    /// No: somebody has acknowledged its like.
+    Silent(Silence),
 }
 
 impl Memory {
@@ -109,10 +120,10 @@ impl Memory {
         self.writer.as_ref().map(Writer::state)
     }
 
-    /// Takes an alert in. False: it must not be told, because of an acknowledgement or because it was told before.
-    pub fn alert(&mut self, record: &AlertRecord) -> bool {
+    /// Takes an alert in, and says whether it is to be told.
+    pub fn alert(&mut self, record: &AlertRecord) -> Telling {
         if self.writer.is_none() {
-            return true;
+            return Telling::New;
         }
         let mut row = AlertRow::new(record, None);
         let before = self
@@ -123,13 +134,15 @@ impl Memory {
             && let Some(at) = before
         {
             self.told.swap_remove(at);
-            return false;
+            return Telling::Before;
         }
-        row.suppressed_by = self
+        let mut telling = Telling::New;
+        if let Some(fate) = self
             .fates
-            .suppresses(&row.rule, &row.subject, row.time, row.observed);
-        let told = row.suppressed_by.is_none();
-        if !told {
+            .suppresses(&row.rule, &row.subject, row.time, row.observed)
+        {
+            row.suppressed_by = Some(fate.id);
+            telling = Telling::Silent(fate.silence());
             self.suppressed += 1;
             log::info!(
                 "alert {} of {} about {} is silent: it was acknowledged (sensor alerts explain {})",
@@ -140,7 +153,7 @@ impl Memory {
             );
         }
         self.pending.alerts.push(row);
-        told
+        telling
     }
 
     /// Hands over what has come, once a second, or at once when it is the `last` time.
@@ -324,6 +337,8 @@ fn recall_windows(
         .collect();
     let raised: Vec<recall::Raised> = AlertRow::between(connection, now - ALERTS, now)?
         .into_iter()
+        // What nobody was told is raised anew, and held against what was acknowledged.
+        .filter(|alert| alert.suppressed_by.is_none())
         .filter_map(|alert| {
             Some(recall::Raised {
                 principal: *principals.get(&alert.subject)?,

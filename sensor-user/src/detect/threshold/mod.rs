@@ -59,8 +59,8 @@ struct StateKey {
     rule: usize,
     principal: PrincipalId,
     table: Option<Arc<str>>,
-    /// For limits of a single statement: the connection it runs on.
-    connection: Option<ConnectionId>,
+    /// For limits of a single statement: the connection it runs on, and its shape, since several portals may be open.
+    statement: Option<(ConnectionId, u32)>,
 }
 
 #[derive(Debug)]
@@ -70,8 +70,27 @@ struct State {
     in_flight: Vec<(ConnectionId, u64)>,
     /// Time and amount of the last alert.
     alerted: Option<(Timestamp, u64)>,
+    /// Somebody has said so of the last one.
+    silence: Option<Silence>,
     /// What it was held against last; a share is that of a table's size.
     limit: u64,
+}
+
+/// What alerts are not to be told of: those of this amount, until then; `None` bounds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The highest amount.
+    pub up_to: Option<u64>,
+    /// The end.
+    pub until: Option<Timestamp>,
+}
+
+impl Silence {
+    /// Does it hold for this amount now?
+    pub fn holds(&self, now: Timestamp, observed: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+            && self.up_to.is_none_or(|up_to| observed <= up_to)
+    }
 }
 
 /// Matches remembered: classes are few, unless somebody works at it.
@@ -222,9 +241,12 @@ impl ThresholdLane {
             }
             (Limit::Share(_), None) => return,
         };
-        let (span, connection) = match rule.window {
+        let (span, statement) = match rule.window {
             Window::Sliding(span) => (span, None),
-            Window::Statement => (Duration::ZERO, Some(access.session.connection)),
+            Window::Statement => (
+                Duration::ZERO,
+                Some((access.session.connection, access.shape_id)),
+            ),
         };
         let amount = match (rule.measure, access.largest, rule.window) {
             // Of statements that were put together, the largest is the one to judge.
@@ -240,15 +262,23 @@ impl ThresholdLane {
             (Measure::Rows, AccessKind::Failed { estimated_rows }) => (0, estimated_rows),
             _ => (0, 0),
         };
-        if amount + estimated + lasting == 0 {
-            return;
-        }
         let key = StateKey {
             rule: rule_match.rule,
             principal: access.principal,
             table: rule_match.table.clone(),
-            connection,
+            statement,
         };
+        let ended = statement.is_some()
+            && !matches!(
+                access.kind,
+                AccessKind::Streaming { .. } | AccessKind::Suspended
+            );
+        if amount + estimated + lasting == 0 {
+            if ended {
+                self.states.remove(&key);
+            }
+            return;
+        }
         self.make_room(&key, access.time);
         let rule = &self.rules[rule_match.rule];
         let state = self.states.entry(key.clone()).or_insert_with(|| {
@@ -256,6 +286,7 @@ impl ThresholdLane {
                 window: Sliding::new(span),
                 in_flight: Vec::new(),
                 alerted: None,
+                silence: None,
                 limit,
             })
         });
@@ -276,7 +307,16 @@ impl ThresholdLane {
         }
         let estimated: u64 = state.in_flight.iter().map(|(_, rows)| rows).sum();
         let observed = state.window.sum() + estimated;
-        if observed > limit && rearmed(state.alerted, access.time, observed, rule.rearm) {
+        // The next time that the limit is crossed is another matter.
+        let before = observed.saturating_sub(amount + lasting);
+        state.silence = state.silence.filter(|_| before > limit);
+        let is_silent = state
+            .silence
+            .is_some_and(|silence| silence.holds(access.time, observed));
+        if observed > limit
+            && !is_silent
+            && rearmed(state.alerted, access.time, observed, rule.rearm)
+        {
             state.alerted = Some((access.time, observed));
             let tables = state.window.tables();
             let share_of_table = tables.first().and_then(|(table, rows)| {
@@ -304,8 +344,22 @@ impl ThresholdLane {
                 verdict: None,
             });
         }
-        if connection.is_some() && !matches!(access.kind, AccessKind::Streaming { .. }) {
+        if ended {
             self.states.remove(&key);
+        }
+    }
+
+    /// An alert is not told, because somebody has said something of its like: what this holds for is not raised again, and what is
+    /// beyond it is at once.
+    pub fn silence(&mut self, alert: &Alert, silence: Silence) {
+        for (key, state) in &mut self.states {
+            if key.principal == alert.principal
+                && self.rules[key.rule].name.as_str() == &*alert.threshold
+                && state.alerted == Some((alert.time, alert.observed))
+            {
+                state.alerted = None;
+                state.silence = Some(silence);
+            }
         }
     }
 

@@ -226,6 +226,59 @@ fn a_statement_limit_is_a_statements() {
 }
 
 #[test]
+fn a_portal_that_is_fetched_from_in_steps_is_one_statement() {
+    let mut bench =
+        Bench::new("[[threshold]]\nname = \"one\"\nper = \"statement\"\nlimit = 1000\n");
+    for step in 0..10 {
+        let at = (1000 + step) * SECOND;
+        let fetched = bench.access(1, at, "customers", 100, AccessKind::Suspended);
+        assert!(fetched.is_empty(), "{fetched:?}");
+        // Others on the same connection, between.
+        assert!(bench.rows(1, at, "tickets", 950).is_empty());
+    }
+    let alerts = bench.access(1, 1010 * SECOND, "customers", 100, AccessKind::Suspended);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].observed, 1100);
+    bench.rows(1, 1011 * SECOND, "customers", 0);
+    assert_eq!(bench.lane.windows(), 0);
+    assert!(bench.rows(1, 1012 * SECOND, "customers", 900).is_empty());
+}
+
+#[test]
+fn a_statement_that_ends_without_a_last_row_leaves_nothing_to_the_next() {
+    let mut bench =
+        Bench::new("[[threshold]]\nname = \"one\"\nper = \"statement\"\nlimit = 1000\n");
+    let streaming = AccessKind::Streaming { estimated_rows: 0 };
+    bench.access(1, 1000 * SECOND, "customers", 900, streaming);
+    let failed = AccessKind::Failed { estimated_rows: 0 };
+    bench.access(1, 1001 * SECOND, "customers", 0, failed);
+    assert_eq!(bench.lane.windows(), 0);
+    assert!(bench.rows(1, 1002 * SECOND, "customers", 900).is_empty());
+}
+
+#[test]
+fn beyond_what_was_acknowledged_it_is_told_at_once() {
+    let mut bench = Bench::new(BULK);
+    let alerts = bench.rows(1, 1000 * SECOND, "customers", 1100);
+    let silence = Silence {
+        up_to: Some(2000),
+        until: Some(Timestamp(5000 * SECOND)),
+    };
+    bench.lane.silence(&alerts[0], silence);
+    assert!(bench.rows(1, 1001 * SECOND, "customers", 900).is_empty());
+    let beyond = bench.rows(1, 1002 * SECOND, "customers", 1);
+    assert_eq!(beyond.len(), 1, "2,001 are more than was acknowledged");
+    assert_eq!(beyond[0].observed, 2001);
+    // When it has slid out, the limit itself holds, and whoever knows of acknowledgements is asked anew.
+    let again = bench.rows(1, 3000 * SECOND, "customers", 1001);
+    assert_eq!(again.len(), 1);
+    bench.lane.silence(&again[0], silence);
+    // Until then, and no longer.
+    assert!(bench.rows(1, 3001 * SECOND, "customers", 1).is_empty());
+    assert_eq!(bench.rows(1, 5000 * SECOND, "customers", 1001).len(), 1);
+}
+
+#[test]
 fn a_share_needs_and_uses_the_tables_size() {
     let mut bench = Bench::new(
         "[[threshold]]\nname = \"share\"\nwindow = \"10m\"\nshare = 0.01\n[tables]\n\"crm.customers\" = 100000\n",

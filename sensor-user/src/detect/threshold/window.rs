@@ -7,6 +7,8 @@ use crate::{detect::StatementShare, time::Timestamp, volume::Access};
 
 /// Buckets a window is made of. The sum covers at least the window's length and at most one bucket more.
 const BUCKETS: u64 = 32;
+/// A portal that nobody has fetched from for so long is given up when there is no room.
+const ABANDONED: Duration = Duration::from_secs(3_600);
 /// Statement shapes and tables remembered a window.
 const REMEMBERED: usize = 16;
 
@@ -67,8 +69,11 @@ impl Sliding {
         self.since
     }
 
-    /// Has everything in it slid out by `now`?
+    /// Has everything in it slid out by `now`? A statement's never does: it is over when nothing has come of it for long.
     pub fn is_over(&self, now: Timestamp) -> bool {
+        if self.bucket == 0 {
+            return now > self.last + ABANDONED;
+        }
         self.buckets.is_over(self.number(now))
     }
 
