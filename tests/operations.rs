@@ -101,7 +101,8 @@ fn a_second_sensor_is_refused_and_the_first_goes_on() {
     let (status, log) = Sensor::spawn(&turn, QUIET, &[]).wait_exit();
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(
-        log.contains("another sensor is already running on this host: stop it first"),
+        log.contains("another sensor is already running on this host: stop it first (process ")
+            && log.contains(", user 0, program sensor)"),
         "{log}"
     );
     let after = read(&server, "ann", 4, 10);

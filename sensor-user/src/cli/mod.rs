@@ -10,6 +10,7 @@ mod check;
 mod history;
 mod judge;
 mod live;
+mod lock;
 mod place;
 mod replay;
 mod run;

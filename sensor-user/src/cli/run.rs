@@ -1,10 +1,6 @@
 //! `sensor run`: load, attach, watch, flush.
 
-use std::{
-    os::linux::net::SocketAddrExt as _,
-    os::unix::net::{SocketAddr, UnixListener},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -13,7 +9,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{Failure, RunArguments, allocator, live::Live, load};
+use super::{Failure, RunArguments, allocator, live::Live, load, lock};
 use crate::{
     config::{Config, environment},
     console::{
@@ -25,8 +21,6 @@ use crate::{
     kernel::{capability, load::Kernel, privileges},
 };
 
-/// Only one sensor watches a host (a network namespace): two would double the cost and each alert.
-const LOCK: &[u8] = b"data-access-sensor";
 /// How long a flush at the end may take.
 const FLUSH: Duration = Duration::from_secs(5);
 /// How often free memory goes back to the kernel.
@@ -53,7 +47,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             "this process lacks {name}: servers of other users can't be found or looked at; `sensor check` says which"
         );
     }
-    let _lock = lock()?;
+    let _lock = lock::take()?;
     allocator::configure();
     let kernel = Kernel::load(&config)?;
     let socket = socket::open(&config.console)?;
@@ -84,21 +78,6 @@ fn apply(config: &mut Config, arguments: &RunArguments) -> Result<(), Failure> {
         config.export.otlp.endpoint = Some(url.as_str().into());
     }
     Ok(())
-}
-
-/// An abstract socket: goes with the process, whatever ends it, and leaves no file behind.
-fn lock() -> Result<UnixListener, Failure> {
-    let address = SocketAddr::from_abstract_name(LOCK).context("cannot name the lock")?;
-    UnixListener::bind_addr(&address).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::AddrInUse {
-            anyhow!(
-                "another sensor is already running on this host: stop it first (`pgrep -x sensor`)"
-            )
-            .into()
-        } else {
-            Failure::Runtime(anyhow!("cannot take the lock @data-access-sensor: {error}"))
-        }
-    })
 }
 
 async fn watch(
