@@ -1,15 +1,16 @@
 //! Fingerprint → shapes: each text is analysed once.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::RandomState},
+    hash::BuildHasher as _,
     sync::Arc,
 };
 
 use sensor_ebpf::picked::Plan;
 
 use super::{
-    Language, Shape,
-    redis::patterns::Patterns,
+    Cursor, Language, Shape, mysql,
+    redis::{self, patterns::Patterns},
     session::{Change, Changes},
 };
 
@@ -41,14 +42,22 @@ pub struct Shapes {
     /// Of keys.
     patterns: Patterns,
     max: usize,
-    /// Shapes beyond the bound: counted as unknown.
+    /// Hashes of what is kept of those that are kept apart, should others like them be folded.
+    kinds: HashSet<u64>,
+    hasher: RandomState,
+    /// How many of `shapes` stand for others, …
+    kinds_folded: usize,
+    /// … and how many may, beside those of a kind that was known before the bound was reached.
+    reserve: usize,
+    /// Shapes beyond the bound: folded to what detection needs of them.
     pub folded: u64,
     /// Texts that the grammar refused.
     pub unparsed: u64,
 }
 
 impl Shapes {
-    /// At most `max` shapes are kept apart.
+    /// At most `max` shapes are kept apart. Of each kind of them (operation, tables, destination, cursor) one more may stand for
+    /// those beyond, and a quarter of `max` for other kinds.
     pub fn new(max: usize) -> Self {
         let none = Arc::new(Shape::default());
         let unknown = Arc::new(Shape {
@@ -63,6 +72,10 @@ impl Shapes {
             in_order: VecDeque::new(),
             patterns: Patterns::default(),
             max: max.max(2),
+            kinds: HashSet::new(),
+            hasher: RandomState::new(),
+            kinds_folded: 0,
+            reserve: max / 4,
             folded: 0,
             unparsed: 0,
         }
@@ -153,15 +166,33 @@ impl Shapes {
             || matches!(self.changes.get(&fingerprint), Some(Changes::Unreadable))
     }
 
-    /// Number of a shape; the bound makes new ones "unknown".
+    /// Number of a shape. Beyond the bound new ones are folded: whoever makes up statements hides none of the others.
     pub fn intern(&mut self, shape: Shape) -> u32 {
         if let Some(id) = self.by_shape.get(&shape) {
             return *id;
         }
-        if self.shapes.len() >= self.max {
-            self.folded += 1;
-            return UNKNOWN;
+        let folded = folded(&shape);
+        let kind = self.hasher.hash_one(&folded);
+        if self.shapes.len() - self.kinds_folded < self.max {
+            self.kinds.insert(kind);
+            return self.add(shape);
         }
+        self.folded += 1;
+        if let Some(id) = self.by_shape.get(&folded) {
+            return *id;
+        }
+        // Tables can be made up, too: those that are known already have their place.
+        if !self.kinds.contains(&kind) {
+            if self.reserve == 0 {
+                return UNKNOWN;
+            }
+            self.reserve -= 1;
+        }
+        self.kinds_folded += 1;
+        self.add(folded)
+    }
+
+    fn add(&mut self, shape: Shape) -> u32 {
         let id = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
         let shape = Arc::new(shape);
         self.shapes.push(shape.clone());
@@ -181,6 +212,31 @@ impl Shapes {
             .join(" ");
         shape.summary = summary.chars().take(255).collect::<String>().into();
         self.intern(shape)
+    }
+}
+
+/// What is kept of a shape beyond the bound: all but its text. In the place of that, so that alerts and fingerprints tell these
+/// apart, stands what is kept.
+fn folded(shape: &Shape) -> Shape {
+    // Which database follows is no detail. (Other languages' literals are gone: a number is Redis'.)
+    let is_number = |text: Arc<str>| text.bytes().all(|byte| byte.is_ascii_digit());
+    if mysql::uses(shape).is_some() || redis::uses(shape).is_some_and(is_number) {
+        return shape.clone();
+    }
+    let cursor = match &shape.cursor {
+        Some(Cursor::Declares(name) | Cursor::Fetches(name) | Cursor::Closes(Some(name))) => {
+            Some(name)
+        }
+        Some(Cursor::Closes(None)) | None => None,
+    };
+    let words: Vec<&str> = std::iter::once(&*shape.operation)
+        .chain(shape.tables.iter().map(|table| &**table))
+        .chain(cursor.map(|name| &**name))
+        .collect();
+    Shape {
+        text: format!("{} /* one of many */", words.join(" ")).into(),
+        parsed: false,
+        ..shape.clone()
     }
 }
 
@@ -234,8 +290,9 @@ mod tests {
                     .is_some(),
             );
         }
-        assert!(shapes.len() <= 10);
-        assert!(shapes.folded > 0);
+        assert_eq!(shapes.len(), 10 + 10 / 4);
+        assert_eq!(shapes.folded, 92);
+        assert_eq!(shapes.lookup(199, 0), UNKNOWN);
         assert_eq!(evicted, 60);
     }
 
@@ -252,5 +309,53 @@ mod tests {
         let id = shapes.fetch(shapes.lookup(5, 0), shapes.lookup(3, 0));
         assert_eq!(shapes.shape(id).tables, ["customers".into()]);
         assert_eq!(&*shapes.shape(id).operation, "FETCH");
+    }
+
+    /// As many statements as fill every place.
+    fn flood(shapes: &mut Shapes, text: impl Fn(u64) -> String) {
+        for i in 0..200 {
+            shapes.learn(1_000 + i, text(i).as_bytes(), false, POSTGRES);
+        }
+    }
+
+    #[test]
+    fn statements_that_are_made_up_hide_nothing_that_detection_needs() {
+        let mut shapes = Shapes::new(40);
+        flood(&mut shapes, |i| format!("SELECT 1 AS a{i}"));
+        let mut learn = |fingerprint, text: &str, language| {
+            let learned = shapes.learn(fingerprint, text.as_bytes(), false, language);
+            assert_eq!(learned.always.is_some(), text.starts_with("COPY"));
+            let id = shapes.lookup(fingerprint, 0);
+            assert_ne!(id, UNKNOWN, "{text}");
+            (id, shapes.shape(id).clone())
+        };
+        let (first, shape) = learn(1, "SELECT name FROM customers WHERE id = 7", POSTGRES);
+        assert_eq!(&*shape.operation, "SELECT");
+        assert_eq!(shape.tables, ["customers".into()]);
+        assert_eq!(&*shape.text, "SELECT customers /* one of many */");
+        let (second, _) = learn(2, "SELECT email FROM customers", POSTGRES);
+        assert_eq!(first, second, "what can't be told apart is one");
+        let (_, copy) = learn(3, "COPY salaries TO '/tmp/a'", POSTGRES);
+        let egress = copy.egress.clone().expect("a destination");
+        assert_eq!(&*egress.destination, "/tmp/a");
+        let (declare, _) = learn(4, "DECLARE c CURSOR FOR SELECT * FROM wages", POSTGRES);
+        let (fetch, _) = learn(5, "FETCH 100 FROM c", POSTGRES);
+        let (_, uses) = learn(6, "USE shop", Language::MySql { plain: false });
+        assert_eq!(mysql::uses(&uses).as_deref(), Some("shop"));
+        let fetched = shapes.fetch(fetch, declare);
+        assert_eq!(shapes.shape(fetched).tables, ["wages".into()]);
+        assert!(shapes.len() <= 40 + 40 / 4 + 1);
+    }
+
+    #[test]
+    fn tables_that_are_made_up_hide_none_that_are_known() {
+        let mut shapes = Shapes::new(20);
+        shapes.learn(1, b"SELECT name FROM customers", false, POSTGRES);
+        flood(&mut shapes, |i| format!("SELECT * FROM t{i}"));
+        assert_eq!(shapes.lookup(1_199, 0), UNKNOWN);
+        shapes.learn(2, b"SELECT email FROM customers", false, POSTGRES);
+        let id = shapes.lookup(2, 0);
+        assert_eq!(shapes.shape(id).tables, ["customers".into()]);
+        assert!(shapes.len() <= 20 + 20 / 4 + 1);
     }
 }
