@@ -232,6 +232,82 @@ fn the_file_stays_within_its_size() {
     assert!(bytes < (1 << 20) + 2_000 * 4096, "{bytes}");
 }
 
+/// An alert of a second, raw.
+fn alert(store: &Store, id: &str, time: u64) {
+    store
+        .connection()
+        .execute(
+            "INSERT INTO alert VALUES (?1, ?2, 'threshold', 'r', 'warning', 's', NULL, 'local', NULL, '', '', 'rows', 1, 1, 1, 1,
+             '[]', '[]', '[]', '', NULL)",
+            rusqlite::params![id, stored(time * SECOND)],
+        )
+        .expect("stored");
+}
+
+/// What was said of it.
+fn fate(store: &Store, alert: &str, until: Option<u64>) {
+    store
+        .connection()
+        .execute(
+            "INSERT INTO fate (alert, time, kind, rule, subject, until, reason, told_by)
+             VALUES (?1, 1, 'false', 'r', 's', ?2, '', '')",
+            rusqlite::params![alert, until.map(stored)],
+        )
+        .expect("stored");
+}
+
+fn texts(store: &Store, query: &str) -> Vec<String> {
+    let mut statement = store.connection().prepare(query).expect("valid");
+    let rows = statement.query_map([], |row| row.get(0)).expect("asked");
+    rows.collect::<Result<_, _>>().expect("texts")
+}
+
+#[test]
+fn statements_that_are_made_up_leave_volumes_their_place() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut store = store(&directory);
+    let bound = bounds(1 << 20);
+    alert(&store, "answered", NOW - 60);
+    fate(&store, "answered", Some(NOW + 60));
+    fate(&store, "answered", None);
+    alert(&store, "open", NOW - 60);
+    alert(&store, "long ago", NOW - 40 * DAY);
+    let mut pruned = 0;
+    for step in 0..400u64 {
+        let mut many = Batch::default();
+        for shape_id in 0..20 {
+            let number = u32::try_from(step).expect("few") * 20 + shape_id;
+            let table = format!("t{number}");
+            many.absorb(
+                batch(NOW + step * 120, 1, number, &shape(&[&table]), 1),
+                1000,
+            );
+        }
+        store.write(&many).expect("written");
+        pruned += settle(&mut store, &bound, at(NOW + step * 120));
+    }
+    let (rows, _) = store.totals().expect("totals");
+    assert_eq!(rows + pruned, 8_000);
+    assert!(pruned > 0 && rows > 300, "{rows} kept, {pruned} pruned");
+    assert_eq!(rows_in_names(&store), (rows, rows), "one a statement");
+    let alerts = texts(&store, "SELECT id FROM alert");
+    assert_eq!(alerts, ["open"], "nobody has answered, and it is recent");
+    let fates = texts(&store, "SELECT coalesce(until, 'no end') FROM fate");
+    assert_eq!(fates, ["no end"], "it still holds");
+}
+
+/// Statements, and tables of statements.
+fn rows_in_names(store: &Store) -> (u64, u64) {
+    store
+        .connection()
+        .query_row(
+            "SELECT (SELECT count(*) FROM statement), (SELECT count(*) FROM statement_table)",
+            [],
+            |row| Ok((count(row.get(0)?), count(row.get(1)?))),
+        )
+        .expect("counted")
+}
+
 #[test]
 fn a_full_database_fails_whole_and_goes_on_when_there_is_room() {
     let directory = tempfile::tempdir().expect("directory");

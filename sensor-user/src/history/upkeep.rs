@@ -33,6 +33,8 @@ pub struct Step {
     pub forgot_names: bool,
 }
 
+/// Alerts that nobody has answered are kept so long, however full the file is.
+const OPEN: Duration = Duration::from_secs(30 * 86_400);
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 /// Pages given back to the file system at once.
@@ -83,12 +85,15 @@ pub fn step(connection: &mut Connection, bounds: &Bounds, now: Timestamp) -> Res
     if used_bytes(&transaction)? > bounds.max_bytes {
         for (table, unit) in [("day", DAY), ("hour", HOUR), ("minute", HOUR)] {
             if let Some(rows) = forget_oldest(&transaction, table, unit, None)? {
+                // Otherwise what was made up once would take the place of all that comes.
+                forget_answered(&transaction, now)?;
+                forget_names(&transaction)?;
                 transaction.commit()?;
                 give_back(connection)?;
                 return Ok(Step {
                     more: true,
                     pruned_rows: rows,
-                    forgot_names: false,
+                    forgot_names: true,
                 });
             }
         }
@@ -177,6 +182,30 @@ fn forget_oldest(
         params![end],
     )?;
     Ok(Some(count(rows)))
+}
+
+/// Deletes alerts that are older than all volumes, and what was said of them where it holds no longer. Those that nobody has
+/// answered only when they are old.
+fn forget_answered(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
+    let oldest: Option<i64> = transaction.query_row(
+        "SELECT min(time) FROM (SELECT min(time) AS time FROM day UNION ALL SELECT min(time) FROM hour
+         UNION ALL SELECT min(time) FROM minute)",
+        [],
+        |row| row.get(0),
+    )?;
+    let Some(oldest) = oldest else {
+        return Ok(());
+    };
+    transaction.execute(
+        "DELETE FROM alert WHERE time_ns < ?1
+         AND (time_ns < ?2 OR suppressed_by IS NOT NULL OR id IN (SELECT alert FROM fate))",
+        [stored(super::timestamp(oldest).0), stored((now - OPEN).0)],
+    )?;
+    transaction.execute(
+        "DELETE FROM fate WHERE until < ?1 AND alert NOT IN (SELECT id FROM alert)",
+        [oldest.min(seconds(now))],
+    )?;
+    Ok(())
 }
 
 /// Deletes principals, databases and statements that nothing refers to.
