@@ -1,8 +1,9 @@
 //! How large tables are, and who was connected before the sensor began, by a read-only login: planner statistics and
 //! `pg_stat_activity`, no data.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use anyhow::anyhow;
 use tokio::sync::mpsc;
 use tokio_postgres::NoTls;
 
@@ -116,22 +117,18 @@ pub async fn measure(inventory: Inventory, found: mpsc::Sender<Measured>) {
         return;
     };
     let mut failing = false;
+    let mut refusing = HashSet::new();
     while !found.is_closed() {
-        match tokio::time::timeout(PATIENCE, all(&connection, &found)).await {
-            Ok(Ok(())) => failing = false,
-            Ok(Err(error)) if !failing => {
+        match all(&connection, &mut refusing, &found).await {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !failing {
+                    log::warn!(
+                        "inventory: cannot read table sizes: {error:#}; trying again, shares of tables are unknown until then"
+                    );
+                }
                 failing = true;
-                log::warn!(
-                    "inventory: cannot read table sizes: {error}; trying again, shares of tables are unknown until then"
-                );
             }
-            Err(_) if !failing => {
-                failing = true;
-                log::warn!(
-                    "inventory: the server does not answer within {PATIENCE:?}; trying again"
-                );
-            }
-            _ => {}
         }
         // Soon after a failure: the server may just be starting.
         let pause = if failing {
@@ -143,40 +140,94 @@ pub async fn measure(inventory: Inventory, found: mpsc::Sender<Measured>) {
     }
 }
 
-async fn all(connection: &str, found: &mpsc::Sender<Measured>) -> anyhow::Result<()> {
+async fn all(
+    connection: &str,
+    refusing: &mut HashSet<String>,
+    found: &mpsc::Sender<Measured>,
+) -> anyhow::Result<()> {
     let config: tokio_postgres::Config = connection.parse()?;
-    let databases = {
-        let client = connect(&config).await?;
-        client.query(DATABASES, &[]).await?
-    };
-    for row in databases {
-        let database: String = row.get(0);
-        let mut config = config.clone();
-        config.dbname(&database);
-        let client = connect(&config).await?;
-        let tables = client
-            .query(TABLES, &[])
-            .await?
-            .into_iter()
-            .map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
-            .filter(|(_, rows)| *rows > 0)
-            .collect();
-        let keys = client
-            .query(KEYS, &[])
-            .await?
-            .into_iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect();
-        let measured = Measured {
-            database,
-            tables,
-            keys,
-        };
-        if found.send(measured).await.is_err() {
-            break;
+    let databases = patiently(PATIENCE, databases(&config)).await?;
+    let read = |database| one(config.clone(), database);
+    each(databases, PATIENCE, refusing, found, read).await
+}
+
+async fn databases(config: &tokio_postgres::Config) -> anyhow::Result<Vec<String>> {
+    let client = connect(config).await?;
+    let rows = client.query(DATABASES, &[]).await?;
+    Ok(rows.into_iter().map(|row| row.get(0)).collect())
+}
+
+/// Measures one database after the other. One that refuses the login, or is slow, is told of when it begins to be, and holds up none
+/// of the others.
+///
+/// # Errors
+/// When none of them answers.
+async fn each<F: Future<Output = anyhow::Result<Measured>>>(
+    databases: Vec<String>,
+    patience: Duration,
+    refusing: &mut HashSet<String>,
+    found: &mpsc::Sender<Measured>,
+    read: impl Fn(String) -> F,
+) -> anyhow::Result<()> {
+    refusing.retain(|database| databases.contains(database));
+    let mut last = None;
+    let mut answered = databases.is_empty();
+    for database in databases {
+        match patiently(patience, read(database.clone())).await {
+            Ok(measured) => {
+                answered = true;
+                refusing.remove(&database);
+                if found.send(measured).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                let error = error.context(format!("database {database}"));
+                if refusing.insert(database) {
+                    log::warn!(
+                        "inventory: {error:#}; trying again, its tables' sizes and keys stay as they were known"
+                    );
+                }
+                last = Some(error);
+            }
         }
     }
-    Ok(())
+    match last {
+        Some(error) if !answered => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn one(mut config: tokio_postgres::Config, database: String) -> anyhow::Result<Measured> {
+    config.dbname(&database);
+    let client = connect(&config).await?;
+    let tables = client
+        .query(TABLES, &[])
+        .await?
+        .into_iter()
+        .map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
+        .filter(|(_, rows)| *rows > 0)
+        .collect();
+    let keys = client
+        .query(KEYS, &[])
+        .await?
+        .into_iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    Ok(Measured {
+        database,
+        tables,
+        keys,
+    })
+}
+
+async fn patiently<T>(
+    patience: Duration,
+    answer: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::time::timeout(patience, answer)
+        .await
+        .map_err(|_| anyhow!("the server does not answer within {patience:?}"))?
 }
 
 async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgres::Client> {
@@ -189,4 +240,46 @@ async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgr
         }
     });
     Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_refuses_or_hangs_holds_up_none_of_the_others() {
+        let (found, mut measured) = mpsc::channel(16);
+        let names = ["closed", "shop", "hung", "support"].map(str::to_owned);
+        let read = |database: String| async move {
+            match database.as_str() {
+                "closed" => Err(anyhow!("no pg_hba.conf entry")),
+                "hung" => std::future::pending().await,
+                _ => Ok(Measured {
+                    database,
+                    tables: Vec::new(),
+                    keys: Vec::new(),
+                }),
+            }
+        };
+        let patience = Duration::from_millis(20);
+        let mut refusing = HashSet::from(["dropped".to_owned()]);
+        each(names.to_vec(), patience, &mut refusing, &found, read)
+            .await
+            .expect("two have answered");
+        for database in ["shop", "support"] {
+            assert_eq!(measured.try_recv().expect("measured").database, database);
+        }
+        assert!(measured.try_recv().is_err());
+        assert_eq!(
+            refusing,
+            HashSet::from(["closed".to_owned(), "hung".to_owned()])
+        );
+        let error = each(names[..1].to_vec(), patience, &mut refusing, &found, read)
+            .await
+            .expect_err("none has answered");
+        assert_eq!(
+            format!("{error:#}"),
+            "database closed: no pg_hba.conf entry"
+        );
+    }
 }
