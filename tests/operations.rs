@@ -175,8 +175,9 @@ fn a_changed_configuration_takes_effect_and_a_wrong_one_does_not() {
     assert!(sensor.log().contains("sensor.toml:8:9"), "{}", sensor.log());
     read(&server, "ann", 1, 500);
     assert_eq!(sensor.alerts(), [], "none under the old configuration");
-    sensor.reconfigure(ALARMED);
+    sensor.reconfigure(&ALARMED.replace("\"1s\"", "\"2s\""));
     sensor.wait_log("configuration read again");
+    sensor.wait_log("[export] has changed: that takes effect with the next start");
     read(&server, "bob", 1, 500);
     wait_until("an alert under the new configuration", || {
         !sensor.alerts().is_empty()

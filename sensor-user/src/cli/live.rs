@@ -462,8 +462,11 @@ impl Live {
         }
     }
 
-    /// Puts a changed configuration in force.
+    /// Puts a changed configuration in force, as far as that can be while it runs.
     pub fn reconfigure(&mut self, config: &Config) {
+        for section in self.config.changed_until_restart(config) {
+            log::warn!("{section} has changed: that takes effect with the next start");
+        }
         self.pipeline.lane.reconfigure(&config.thresholds);
         self.pipeline.sizes.replace_configured(&config.tables);
         self.change_keys(|columns| columns.replace_configured(&config.detection.keys));

@@ -165,7 +165,11 @@ impl Reload {
             return None;
         }
         self.modified = now;
-        match load(arguments.config.as_deref()) {
+        let read = load(arguments.config.as_deref()).and_then(|mut config| {
+            apply(&mut config, arguments)?;
+            Ok(config)
+        });
+        match read {
             Ok(config) => {
                 log::info!("configuration read again");
                 Some(config)

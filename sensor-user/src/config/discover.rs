@@ -65,7 +65,7 @@ impl System {
 }
 
 /// See the example file for what each means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discover {
     /// What is watched.
     pub systems: Vec<System>,

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// See the example file for what each means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// How often metrics are exported.
     pub interval: Duration,

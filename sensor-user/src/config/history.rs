@@ -9,7 +9,7 @@ use super::{error::Problem, units};
 use crate::history::Bounds;
 
 /// See the example file for what each means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     /// Whether anything is remembered.
     pub enabled: bool,

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{error::Problem, units};
 
 /// See the example file for what each means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
     /// Connection string; `None`: no login, sizes come from `[tables]` only.
     pub postgresql: Option<String>,

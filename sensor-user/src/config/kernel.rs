@@ -41,7 +41,7 @@ pub enum Tls {
 }
 
 /// See the example file for what each means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// Bytes of the ring, a power of two and a multiple of the page size.
     pub ring_bytes: u64,

@@ -101,6 +101,23 @@ impl Config {
         Self::build(file).map_err(|problem| source.problem(&problem))
     }
 
+    /// Sections that another one has otherwise, of those that take effect with the next start.
+    pub fn changed_until_restart(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("[kernel]", self.kernel != other.kernel),
+            ("[discover]", self.discover != other.discover),
+            ("[volumes]", self.volumes != other.volumes),
+            ("[principals]", self.principals != other.principals),
+            ("[inventory]", self.inventory != other.inventory),
+            ("[history]", self.history != other.history),
+            ("[export]", self.export != other.export),
+            ("[console]", self.console != other.console),
+        ]
+        .into_iter()
+        .filter_map(|(section, differs)| differs.then_some(section))
+        .collect()
+    }
+
     fn build(file: File) -> Result<Self, Problem> {
         let mut warnings = Vec::new();
         let tables = file.tables.build()?;

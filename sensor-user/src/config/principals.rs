@@ -10,7 +10,7 @@ use super::error::Problem;
 use crate::principal::identity::{Field, Identity};
 
 /// See the example file for what each means.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Principals {
     /// What is part of the identity.
     pub identity: Identity,

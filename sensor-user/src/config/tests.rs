@@ -274,3 +274,30 @@ fn an_identity_that_makes_no_sense_is_refused_with_a_reason() {
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(config.warnings[0].contains("whatever the client says"));
 }
+
+#[test]
+fn sections_that_wait_for_the_next_start_are_named_when_they_change() {
+    let before = parse("").expect("valid");
+    for (text, section) in [
+        ("[kernel]\nskim_after = \"never\"", "[kernel]"),
+        ("[discover]\ninterval = \"2s\"", "[discover]"),
+        ("[volumes]\nmax_keys = 100", "[volumes]"),
+        ("[principals]\ntags = [\"user\"]", "[principals]"),
+        ("[inventory]\ninterval = \"1m\"", "[inventory]"),
+        ("[history]\nkeep_days = \"500d\"", "[history]"),
+        ("[export.headers]\nauthorization = \"new\"", "[export]"),
+        ("[console]\nenabled = false", "[console]"),
+    ] {
+        let after = parse(text).expect(text);
+        assert_eq!(before.changed_until_restart(&after), [section], "{text}");
+        assert!(after.changed_until_restart(&after).is_empty());
+    }
+    let secret = |text| parse(&format!("[export.headers]\na = \"{text}\"")).expect("valid");
+    assert_eq!(
+        secret("one").changed_until_restart(&secret("two")),
+        ["[export]"]
+    );
+    let at_once = "[[threshold]]\nname = \"a\"\nwindow = \"1m\"\nlimit = 1\n[tables]\nt = 5\n[detection]\nalerts_per_day = 3";
+    let after = parse(at_once).expect("valid");
+    assert!(before.changed_until_restart(&after).is_empty());
+}

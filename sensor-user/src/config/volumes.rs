@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::error::Problem;
 
 /// See the example file for what each means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volumes {
     /// Series of principal × database × table × operation.
     pub max_keys: usize,
