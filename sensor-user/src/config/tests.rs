@@ -301,3 +301,49 @@ fn sections_that_wait_for_the_next_start_are_named_when_they_change() {
     let after = parse(at_once).expect("valid");
     assert!(before.changed_until_restart(&after).is_empty());
 }
+
+/// Keys of a section, as the error of a wrong one names them.
+fn keys(section: &str) -> Vec<String> {
+    let error = parse(&format!("{section}\nq = 1")).expect_err("no such key");
+    let hint = error.rsplit("the keys here are: ").next().expect("keys");
+    hint.split(", ").map(|key| key.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let lines: Vec<&str> = EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .collect();
+    let is_header = |line: &str| line.starts_with('[') && line.ends_with(']');
+    for section in [
+        "[kernel]",
+        "[discover]",
+        "[volumes]",
+        "[principals]",
+        "[[threshold]]",
+        "[inventory]",
+        "[detection]",
+        "[history]",
+        "[export]",
+        "[export.prometheus]",
+        "[export.traces]",
+        "[export.records]",
+        "[export.queue]",
+        "[console]",
+    ] {
+        let at = lines.iter().position(|line| *line == section);
+        let at = at.unwrap_or_else(|| panic!("no {section} in the example"));
+        let own = lines[at + 1..].iter().take_while(|line| !is_header(line));
+        let own: Vec<&str> = own.copied().collect();
+        let name = section.trim_matches(['[', ']']);
+        for key in keys(section) {
+            let header = |line: &str| line.trim_matches(['[', ']']) == format!("{name}.{key}");
+            let is_there = own.iter().any(|line| line.starts_with(&format!("{key} = ")))
+                || lines.iter().any(|line| is_header(line) && header(line))
+                // Selectors are listed above their section, and alternatives stand behind what they stand for.
+                || section == "[[threshold]]" && EXAMPLE.contains(&format!("{key} "));
+            assert!(is_there, "{section} lacks {key}");
+        }
+    }
+}
