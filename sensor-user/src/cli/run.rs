@@ -75,7 +75,7 @@ fn apply(config: &mut Config, arguments: &RunArguments) -> Result<(), Failure> {
                 shown_endpoint(url)
             )));
         }
-        config.export.otlp.endpoint = Some(url.as_str().into());
+        config.export.send_all_to(url);
     }
     Ok(())
 }

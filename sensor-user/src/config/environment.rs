@@ -187,6 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn the_command_line_wins_over_every_variable() {
+        let variables = ["", "LOGS_", "TRACES_", "METRICS_"]
+            .map(|signal| format!("OTEL_EXPORTER_OTLP_{signal}ENDPOINT"));
+        let variables = variables
+            .each_ref()
+            .map(|name| (name.as_str(), "http://variable:4317"));
+        let mut export = applied("", &variables).expect("valid");
+        export.send_all_to("http://flag:4318");
+        for signal in &export.signals {
+            let endpoint = signal.or(&export.otlp).endpoint;
+            assert_eq!(endpoint, Some("http://flag:4318".into()));
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named_but_not_shown() {
         for (name, value) in [
             ("ENDPOINT", "hush:4317"),

@@ -46,6 +46,16 @@ pub struct Export {
     pub queue: Queue,
 }
 
+impl Export {
+    /// Where all signals go, whatever was said before of all or of one.
+    pub fn send_all_to(&mut self, url: &str) {
+        self.otlp.endpoint = Some(url.into());
+        for signal in &mut self.signals {
+            signal.endpoint = None;
+        }
+    }
+}
+
 /// What waits for a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
