@@ -60,6 +60,8 @@ pub fn snapshot(
             *best = level;
         }
     }
+    // Limits are a person's, whichever roles are in force.
+    let nearest_of = |id| nearest.get(&pipeline.resolver.known_person(id)?);
     let filter = request.filter.to_lowercase();
     let mut total = Volume::default();
     let mut found: Vec<Candidate<'_>> = Vec::new();
@@ -72,7 +74,7 @@ pub fn snapshot(
                 Sort::Rows => row.shown() as f64,
                 Sort::Bytes => row.volume.bytes_sent as f64,
                 Sort::Queries => row.volume.queries as f64,
-                Sort::Limit => nearest.get(&id).map_or(0.0, share),
+                Sort::Limit => nearest_of(id).map_or(0.0, share),
                 Sort::Seen => row.last.0 as f64,
                 Sort::User => 0.0,
             };
@@ -100,7 +102,7 @@ pub fn snapshot(
     found.truncate(wanted);
     found.sort_by(order);
     let row = |id: PrincipalId, row: &Row| {
-        let level = nearest.get(&id).map(described);
+        let level = nearest_of(id).map(described);
         described_row(pipeline, id, row, level, now)
     };
     let detail = request.principal.and_then(|wanted| {
@@ -316,4 +318,73 @@ fn amounts(volume: &Volume) -> Amounts {
 
 pub(super) fn millis(time: Timestamp) -> u64 {
     time.0 / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        principal::{ConnectionId, Session},
+        sql::Shape,
+        volume::{Access, AccessKind},
+    };
+
+    #[test]
+    fn a_role_is_as_near_to_a_limit_as_the_person_who_took_it() {
+        let rule = "[[threshold]]\nname = \"bulk\"\nwindow = \"10m\"\nlimit = 100\n";
+        let config = Config::parse(rule, "sensor.toml".as_ref()).expect("valid");
+        let mut pipeline = Pipeline::new(&config, 1);
+        let ann = Principal {
+            user: Some("ann".into()),
+            ..Principal::default()
+        };
+        let person = pipeline.resolver.intern(ann.clone());
+        let boss = pipeline.resolver.intern(Principal {
+            role: Some("boss".into()),
+            ..ann.clone()
+        });
+        let time = Timestamp(1_000_000_000_000);
+        let session = Session::for_tests(ConnectionId(1), boss, "shop");
+        let shape = Shape::default();
+        let access = Access {
+            time,
+            started: time,
+            principal: boss,
+            session: &session,
+            shape_id: 0,
+            shape: &shape,
+            volume: Volume {
+                rows_returned: 80,
+                queries: 1,
+                ..Volume::default()
+            },
+            kind: AccessKind::Completed,
+            largest: None,
+            picked: None,
+        };
+        pipeline.live.observe(&access);
+        let judged = Access {
+            principal: person,
+            ..access
+        };
+        let mut alerts = Vec::new();
+        pipeline
+            .lane
+            .observe(&judged, &ann, &pipeline.sizes, &mut alerts);
+        let request = Request {
+            limit: 10,
+            ..Request::default()
+        };
+        let around = Around {
+            now: time,
+            ..Around::default()
+        };
+        let snapshot = snapshot(&pipeline, &Alerts::default(), around, &request);
+        let [row] = &snapshot.principals[..] else {
+            panic!("one has read: {:?}", snapshot.principals);
+        };
+        assert_eq!(row.id, boss.0);
+        assert_eq!(row.nearest.as_ref().map(Level::share), Some(0.8));
+    }
 }

@@ -92,7 +92,7 @@ fn refused(path: &Path, error: &io::Error) -> anyhow::Error {
     let place = path.display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
-            "no sensor runs here: nothing answers at {place}; start one (`systemctl start sensor`, or `sudo sensor run`), or say where its socket is (--socket PATH)"
+            "no sensor runs here: nothing answers at {place}; start one (`systemctl start data-access-sensor`, or `sudo sensor run`), or say where its socket is (--socket PATH)"
         ),
         io::ErrorKind::PermissionDenied => {
             let group = fs::metadata(path)
