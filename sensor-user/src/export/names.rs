@@ -266,6 +266,8 @@ series! {
     CONTAINER_ID,
     K8S_POD_UID,
     TLS_CLIENT_SUBJECT,
+    POOLER,
+    TAGS,
 }
 
 const RECORD_SERIES: &[&str] = &[
@@ -287,6 +289,8 @@ const RECORD_SERIES: &[&str] = &[
     CONTAINER_ID,
     K8S_POD_UID,
     TLS_CLIENT_SUBJECT,
+    POOLER,
+    TAGS,
 ];
 
 const EGRESS_SERIES: &[&str] = &[
@@ -308,6 +312,8 @@ const EGRESS_SERIES: &[&str] = &[
     CONTAINER_ID,
     K8S_POD_UID,
     TLS_CLIENT_SUBJECT,
+    POOLER,
+    TAGS,
 ];
 
 const SPREAD_SERIES: &[&str] = &[
@@ -327,6 +333,8 @@ const SPREAD_SERIES: &[&str] = &[
     CONTAINER_ID,
     K8S_POD_UID,
     TLS_CLIENT_SUBJECT,
+    POOLER,
+    TAGS,
 ];
 
 series! {
@@ -349,6 +357,8 @@ series! {
     CONTAINER_ID,
     K8S_POD_UID,
     TLS_CLIENT_SUBJECT,
+    POOLER,
+    TAGS,
 }
 
 macro_rules! metrics {

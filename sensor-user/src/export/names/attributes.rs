@@ -6,7 +6,7 @@ use super::*;
 pub const ATTRIBUTES: &[Attribute] = &[
     Attribute {
         key: DB_SYSTEM_NAME,
-        description: "Database system: `postgresql`.",
+        description: "Database system: `postgresql`, `mariadb`, `mysql` or `redis` (Valkey, too).",
     },
     Attribute {
         key: DB_NAMESPACE,
@@ -94,7 +94,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: POOLER,
-        description: "The client is a connection pooler: its command name on this host, or its configured address. Who is behind it is not known. On spans and alerts.",
+        description: "The client is a connection pooler: its command name on this host, or its configured address. Who is behind it is not known. On spans and alerts; on metrics where `pooler` is part of the identity, as by default.",
     },
     Attribute {
         key: TLS_CLIENT_SUBJECT,
@@ -134,7 +134,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
     Attribute {
         key: CAUSE,
-        description: "Why bytes were not parsed: `encrypted`, `replication`, `compressed`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `unattributed`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
+        description: "Why bytes were not parsed: `encrypted`, `replication`, `compressed`, `unparsable`, `before_start`, `control`, `missed`, `fault`, `opaque`, `stateless`, `unattributed`, `ring`. What was folded: `series`, `principals`, `shapes`, `windows`. Why keys of records are not known: `ring` (full), `cut` (the text was longer than what is looked at, or written in another way than was learnt), `under_way` (forgotten before the rows came), `plans` (too many statements), `series` (too many principals and tables). Why a reader was dropped: `refused`, `slow`, `idle`, `malformed`. Why a statement is not linked: `budget` (`links_per_second`), `ring` (full), `under_way` (forgotten meanwhile, or not the statement that it came with).",
     },
     Attribute {
         key: PROGRAM,
