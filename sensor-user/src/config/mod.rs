@@ -121,17 +121,19 @@ impl Config {
     fn build(file: File) -> Result<Self, Problem> {
         let mut warnings = Vec::new();
         let tables = file.tables.build()?;
+        let principals = file.principals.build(&mut warnings)?;
         let thresholds = threshold::build(
             file.threshold,
             &tables,
             file.inventory.is_set(),
+            &principals.identity,
             &mut warnings,
         )?;
         Ok(Self {
             kernel: file.kernel.build()?,
             discover: file.discover.build()?,
             volumes: file.volumes.build()?,
-            principals: file.principals.build(&mut warnings)?,
+            principals,
             thresholds,
             tables,
             inventory: file.inventory.build()?,

@@ -302,6 +302,39 @@ fn sections_that_wait_for_the_next_start_are_named_when_they_change() {
     assert!(before.changed_until_restart(&after).is_empty());
 }
 
+#[test]
+fn a_limit_that_could_match_nobody_is_refused() {
+    let with = |fields: &str, rule: &str| {
+        let text = format!(
+            "[principals]\nidentity = [{fields}]\n[[threshold]]\nname = \"desk\"\nwindow = \"1m\"\nlimit = 1\n{rule}"
+        );
+        Config::parse(&text, Path::new("sensor.toml"))
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    let exception =
+        "[[threshold.exception]]\nreason = \"b\"\nuntil = 2099-01-01\nos_user = \"cron\"";
+    for (rule, field, place) in [
+        ("os_user = \"www\"", "os_user", "sensor.toml:7:11:"),
+        (
+            "client_address = [\"10.*\"]",
+            "client_address",
+            "sensor.toml:7:18:",
+        ),
+        (exception, "os_user", "sensor.toml:10:11:"),
+    ] {
+        let error = with("\"user\"", rule).expect_err(rule);
+        assert!(error.starts_with(place), "{error}");
+        assert!(
+            error.contains("threshold `desk`")
+                && error.contains(&format!("add \"{field}\" to `identity` in [principals]")),
+            "{error}"
+        );
+        with(&format!("\"user\", \"{field}\""), rule).expect("can match");
+        with("\"user\"", "user = \"a*\"").expect("always part of it");
+    }
+}
+
 /// Keys of a section, as the error of a wrong one names them.
 fn keys(section: &str) -> Vec<String> {
     let error = parse(&format!("{section}\nq = 1")).expect_err("no such key");

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::{error::Problem, tables::TableSizes, units};
 use crate::{
     detect::{Measure, Severity},
+    principal::identity::{Field, Identity},
     time::Timestamp,
 };
 
@@ -182,6 +183,7 @@ pub(super) fn build(
     sections: Vec<Section>,
     tables: &TableSizes,
     inventory: bool,
+    identity: &Identity,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Threshold>, Problem> {
     if sections.is_empty() {
@@ -197,6 +199,7 @@ pub(super) fn build(
                 "give each [[threshold]] a name of its own: alerts carry it",
             ));
         }
+        section.can_match(identity)?;
         let threshold = section.build()?;
         if matches!(threshold.limit, Limit::Share(_)) && tables.is_empty() && !inventory {
             warnings.push(format!(
@@ -304,6 +307,38 @@ impl Section {
                 .map(ExceptionSection::build)
                 .collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl Section {
+    /// Principals are told apart by what is part of their identity: a selector on anything else would match nobody, and nobody would
+    /// know.
+    fn can_match(&self, identity: &Identity) -> Result<(), Problem> {
+        let exceptions = self.exception.iter().flat_map(|exception| {
+            [
+                (Field::ClientAddress, &exception.client_address),
+                (Field::OsUser, &exception.os_user),
+            ]
+        });
+        let selectors = [
+            (Field::ClientAddress, &self.client_address),
+            (Field::OsUser, &self.os_user),
+        ];
+        for (field, list) in selectors.into_iter().chain(exceptions) {
+            if let Some(list) = list
+                && !identity.has(field)
+            {
+                let (rule, field) = (self.name.get_ref(), field.as_str());
+                return Err(Problem::new(
+                    list.span(),
+                    format!(
+                        "threshold `{rule}` selects by `{field}`, which tells no principals apart here: it would never match"
+                    ),
+                    format!("add \"{field}\" to `identity` in [principals], or leave it out here"),
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
