@@ -133,6 +133,8 @@ pub const MYSQL_DEPRECATES_EOF: u8 = 8;
 pub const MYSQL_PLAIN: u8 = 16;
 /// [`MySql`]: the client puts query attributes in front of its texts, if its server takes them.
 pub const MYSQL_ATTRIBUTES: u8 = 32;
+/// [`MySql`]: another user is being authenticated; the one before goes on when the server refuses.
+pub const MYSQL_CHANGES_USER: u8 = 64;
 
 /// Bytes of a response that are kept from one send to the next.
 pub const TAIL: usize = 64;

@@ -189,7 +189,6 @@ pub fn tcp_counts(sk: *mut c_void) -> (u32, u32) {
 }
 
 /// Has TCP sent nothing on this socket, not even again?
-#[cfg(not(floor))]
 #[inline(always)]
 pub fn tcp_has_sent_nothing(sk: *mut c_void) -> bool {
     probe::<u64>(sk as u64, setting!(offsets.tcp_bytes_sent)) == 0

@@ -74,6 +74,10 @@ pub enum StartupKind {
     MySqlChangeUser = 2,
     /// A name that a client of Redis gives, see `protocol::redis::names`.
     Redis = 3,
+    /// MySQL's server has refused the last `COM_CHANGE_USER`, and goes on with the user before. No bytes.
+    MySqlRefused = 4,
+    /// MySQL's stream made no sense for a while, in which the user may have been changed. No bytes.
+    MySqlUnknown = 5,
 }
 
 /// A server-side connection seen for the first time.

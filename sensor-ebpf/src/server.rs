@@ -202,11 +202,8 @@ fn is_client_connection(sk: *mut c_void, family: u16, begins: bool, older: bool)
 
 /// Does a connection begin with this operation, by what it says: a server's greeting, or a client's start-up packet? Then it is new,
 /// however old the process that serves it: servers of many threads, and poolers, are older than most of their connections. Redis'
-/// protocol has no beginning: there, it is when nothing has been sent yet, or when the socket came after the sensor.
-#[cfg_attr(
-    floor,
-    expect(unused_variables, reason = "no protocol but PostgreSQL's")
-)]
+/// protocol has no beginning: there, it is when nothing has been sent yet, or when the socket came after the sensor. PostgreSQL's server
+/// has a process for each connection: what looks like a beginning in an older one is data.
 #[inline(always)]
 fn is_beginning(operation: &Operation, family: u16, protocol: Protocol) -> bool {
     #[cfg(not(floor))]
@@ -216,6 +213,13 @@ fn is_beginning(operation: &Operation, family: u16, protocol: Protocol) -> bool 
         } else {
             identity::tcp_has_sent_nothing(operation.sk)
         };
+    }
+    if protocol == Protocol::Postgres
+        || protocol == Protocol::Pooled
+            && family != FAMILY_UNIX
+            && !identity::tcp_has_sent_nothing(operation.sk)
+    {
+        return false;
     }
     let Some(word) = first_word() else {
         return false;

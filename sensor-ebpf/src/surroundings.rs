@@ -159,8 +159,10 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
                     let _ = SEEN.insert(&fingerprint, &(self.ticks() | 1), 0);
                 }
             }
-            // Userspace has had the time to say that it wants every text of this fingerprint.
-            Some(since) if (self.ticks() - since) * u64::from(setting!(tick)) > SETTLED => {
+            // Userspace has had the time to say that it wants every text of this fingerprint. The tick may be the one behind this.
+            Some(since)
+                if self.ticks().saturating_sub(since) * u64::from(setting!(tick)) > SETTLED =>
+            {
                 c.known_fingerprint = fingerprint;
             }
             Some(_) => {}

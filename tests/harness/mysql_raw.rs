@@ -106,14 +106,21 @@ impl Raw {
     /// # Panics
     /// When the server does not let the user in.
     pub fn change_user(&mut self, user: &str, database: &str) {
-        let mut body = vec![0x11];
-        body.extend(user.as_bytes());
-        body.extend([0, 0]);
-        body.extend(database.as_bytes());
-        body.extend([0, CHARACTERS, 0]);
-        body.extend(WAY);
-        self.command(&body);
+        self.command(&change_user(user, database));
         self.admitted();
+    }
+
+    /// Sends a command; whether the server refuses it.
+    pub fn is_refused(&mut self, command: &[u8]) -> bool {
+        self.command(command);
+        loop {
+            match self.packet()[0] {
+                0xff => return true,
+                // Another way to log in: still no proof.
+                0xfe => self.send(&[]),
+                _ => return false,
+            }
+        }
     }
 
     /// Runs statements behind so many query attributes.
@@ -300,4 +307,15 @@ fn number(packet: &[u8], at: usize) -> (u64, usize) {
 
 fn status(packet: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([packet[at], packet[at + 1]])
+}
+
+/// The command that goes on as another user, who has no password.
+pub fn change_user(user: &str, database: &str) -> Vec<u8> {
+    let mut body = vec![0x11];
+    body.extend(user.as_bytes());
+    body.extend([0, 0]);
+    body.extend(database.as_bytes());
+    body.extend([0, CHARACTERS, 0]);
+    body.extend(WAY);
+    body
 }

@@ -5,6 +5,7 @@
 
 mod blind;
 mod clients;
+mod evasion;
 mod packets;
 mod results;
 mod sessions;

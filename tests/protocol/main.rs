@@ -4,6 +4,7 @@
 //! The client builds every message by hand (`harness/raw.rs`) and counts what comes back.
 
 mod endings;
+mod evasion;
 mod hostile;
 mod pipelines;
 mod portals;

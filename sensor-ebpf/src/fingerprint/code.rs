@@ -2,7 +2,10 @@
 
 use super::{
     Dialect, Mode, PLACEHOLDER, Pass, RUN, forget, mix,
-    words::{is_separator, is_sign, is_word, mysql_stops, real, stops, unusual},
+    words::{
+        double_quotes, is_escape, is_odd, is_separator, is_sign, is_word, mysql_stops, real, stops,
+        unusual,
+    },
 };
 use crate::bytes::swar;
 
@@ -39,6 +42,9 @@ impl<D: Dialect> Pass<'_, D> {
         if length > 0 {
             let chunk = word & mask;
             self.mix(chunk, length);
+            if !D::MYSQL {
+                self.quotes ^= double_quotes(chunk);
+            }
             self.position += length;
             if self.semicolon {
                 self.several = true;
@@ -75,7 +81,7 @@ impl<D: Dialect> Pass<'_, D> {
 
     #[inline(always)]
     fn stop(&mut self, byte: u8, next: u8) -> bool {
-        if !D::MYSQL && self.verbatim {
+        if !D::MYSQL && (self.verbatim || is_odd(self.quotes)) {
             if byte == 0 {
                 return false;
             }
@@ -88,12 +94,10 @@ impl<D: Dialect> Pass<'_, D> {
         } else if D::MYSQL && byte != b';' && byte != b'-' {
             return self.mysql_stop(byte, next);
         } else if byte == b'\'' {
-            // in_word and E: the previous byte of code was the E of E'…'. Other prefixes (B, X, N, U&) hold no escapes
-            // that matter here, and a backslash in one of them only costs a second fingerprint.
-            let escape = self.in_word && {
-                let previous = self.scratch.window.byte(self.position - 1);
-                previous | 0x20 == b'e'
-            };
+            // in_word and E: the previous byte of code was the E of E'…', and no longer name's last (`date'…'`). Other prefixes (B, X,
+            // N, U&) hold no escapes that matter here, and a backslash in one of them only costs a second fingerprint.
+            let position = self.position;
+            let escape = self.in_word && is_escape(&mut self.scratch.window, position);
             self.mode = if escape {
                 Mode::EscapeQuote
             } else {
@@ -107,6 +111,10 @@ impl<D: Dialect> Pass<'_, D> {
             self.mode = Mode::Number;
             self.position += 1;
             return true;
+        } else if !D::MYSQL && byte == b'$' && !self.in_word && (next == b'$' || is_word(next)) {
+            // Where it ends, only its tag says: all that follows is code.
+            self.verbatim = true;
+            self.several = true;
         } else if byte == b'/' && next == b'*' {
             self.mode = Mode::BlockComment;
             self.position += 2;
@@ -217,12 +225,14 @@ impl<D: Dialect> Pass<'_, D> {
         // In locals: through memory, each word would wait for the one before it.
         let (mut hash, mut position) = (self.hash, self.position);
         let (start, end, key) = (position, self.end, self.keys[0]);
+        let mut quotes = self.quotes;
         let mut found = 0;
         let mut word = 0;
         let mut taken = 0;
         while taken < RUN {
             word = self.scratch.window.le64(position);
-            if unusual(word) != 0 || D::MYSQL && swar::equal(word, b'`') != 0 {
+            let rare = unusual(word);
+            if rare != 0 || D::MYSQL && swar::equal(word, b'`') != 0 {
                 let stops = if D::MYSQL {
                     mysql_stops(word)
                 } else {
@@ -243,11 +253,15 @@ impl<D: Dialect> Pass<'_, D> {
             if position + 8 > end {
                 break;
             }
+            if !D::MYSQL && rare != 0 {
+                quotes ^= double_quotes(word);
+            }
             hash = mix(hash, word, 8, key);
             position += 8;
             taken += 1;
         }
         self.hash = hash;
+        self.quotes = quotes;
         self.position = position;
         self.word = word;
         self.found = found;

@@ -107,6 +107,8 @@ impl<D: Dialect> Pass<'_, D> {
         let stops = match self.mode {
             Mode::EscapeQuote => swar::equal(word, b'\'') | escapes,
             Mode::DoubleQuote if D::MYSQL => swar::equal(word, b'"') | escapes,
+            // PostgreSQL's nest.
+            Mode::BlockComment if !D::MYSQL => swar::equal(word, b'*') | swar::equal(word, b'/'),
             Mode::BlockComment => swar::equal(word, b'*'),
             _ => swar::equal(word, b'\n'),
         };
@@ -124,6 +126,15 @@ impl<D: Dialect> Pass<'_, D> {
                     if byte == b'\\' {
                         position += 1;
                     } else {
+                        self.mode = Mode::Code;
+                    }
+                }
+                Mode::BlockComment if !D::MYSQL && byte == b'/' => {
+                    position += 1;
+                    if self.scratch.window.byte(position) == b'*' {
+                        // Where the outer one ends would have to be counted: all that follows is code.
+                        self.verbatim = true;
+                        self.several = true;
                         self.mode = Mode::Code;
                     }
                 }

@@ -8,7 +8,7 @@
 //! How literals and comments are written is a [`Dialect`], for each of which the compiler makes a lexer of its own.
 
 pub use dialect::{Dialect, MySql, Postgres};
-pub use words::{is_separator, is_sign, is_word};
+pub use words::{is_escape, is_separator, is_sign, is_word};
 
 use core::marker::PhantomData;
 
@@ -85,6 +85,8 @@ pub struct Lexer {
     several: bool,
     /// Literals and comments are code, too: see [`sees_literals`].
     verbatim: bool,
+    /// PostgreSQL's double quotes in the code so far: the number of bits says whether a name in such is open.
+    quotes: u64,
     /// See [`Dialect::is_plain`].
     plain: bool,
     #[cfg(test)]
@@ -109,6 +111,7 @@ impl Lexer {
             semicolon: false,
             several: false,
             verbatim: false,
+            quotes: 0,
             plain: false,
             #[cfg(test)]
             placeholders: 0,

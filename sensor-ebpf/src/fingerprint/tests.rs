@@ -155,6 +155,67 @@ fn code_counts() {
     differ("SELECT 2 -5", "SELECT 2 5");
 }
 
+/// What looks like a literal's beginning, and is none, hides no code: no two of these are one.
+#[test]
+fn quotes_that_begin_no_literal_hide_nothing() {
+    for (harmless, other) in [
+        (
+            "/* /* */ ' */ SELECT 1 --'",
+            "/* /* */ ' */ SELECT c FROM customers --'",
+        ),
+        (
+            "SELECT 1 AS \"'\" --'",
+            "SELECT 1 AS \"'\", c FROM customers --'",
+        ),
+        (
+            "SELECT 1 AS \"a\"\"'\" --'",
+            "SELECT 1 AS \"a\"\"'\", c FROM customers --'",
+        ),
+        ("SELECT \"--\"\n FROM a", "SELECT \"--\"\n FROM b"),
+        ("SELECT \"/*\", a", "SELECT \"/*\", b"),
+        ("SELECT $$'$$ --'", "SELECT $$'$$, c FROM customers --'"),
+        ("SELECT $a$'$a$ --'", "SELECT $a$'$a$, c FROM customers --'"),
+        (
+            "SELECT name'a' --'",
+            "SELECT name'\\', c FROM customers --'",
+        ),
+        ("SELECT date 'a', 1", "SELECT date '\\', a, '1"),
+        (
+            "SELECT \u{e9}e'a' --'",
+            "SELECT \u{e9}e'\\', c FROM customers --'",
+        ),
+    ] {
+        // Wherever it stands in the words that are looked at.
+        for blanks in 0..9 {
+            let blanks = " ".repeat(blanks);
+            differ(
+                &format!("SELECT a,{blanks}b; {harmless}"),
+                &format!("SELECT a,{blanks}b; {other}"),
+            );
+        }
+        differ(harmless, other);
+    }
+    // And literals are none of the code where they are ones.
+    for (one, other) in [
+        (
+            "SELECT a FROM \"t\" WHERE \"b\" = 'x'",
+            "SELECT a FROM \"t\" WHERE \"b\" = 'y; --'",
+        ),
+        (
+            "SELECT \"a1\", \"b\"\"c\" WHERE d = 1",
+            "SELECT \"a1\", \"b\"\"c\" WHERE d = 23",
+        ),
+        ("SELECT E'\\'a' || e'b'", "SELECT E'c' || e'\\'d'"),
+        ("SELECT \"x\" = E'\\'a'", "SELECT \"x\" = E'b'"),
+        ("SELECT /* ' / * \" */ 'a'", "SELECT /* ' / * \" */ 'b'"),
+        ("SELECT a$b$c, 'a'", "SELECT a$b$c, 'b'"),
+        ("SELECT $1, 'a'", "SELECT $2, 'b'"),
+    ] {
+        same(one, other);
+    }
+    assert!(hash("SELECT $$;$$; SELECT 2").several);
+}
+
 #[test]
 fn digits_in_words_are_no_literals() {
     for at in 0..9 {

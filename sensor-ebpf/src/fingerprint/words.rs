@@ -53,6 +53,24 @@ pub fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
+/// Double quotes: a bit for each.
+#[inline(always)]
+pub fn double_quotes(word: u64) -> u64 {
+    swar::exactly_zero(word ^ (swar::ONES * b'"' as u64))
+}
+
+/// Is the number of double quotes odd, of whose words these are the bits, exclusively ored? Then a name is open.
+#[inline(always)]
+pub fn is_odd(quotes: u64) -> bool {
+    (quotes >> 7).wrapping_mul(swar::ONES) >> 56 & 1 != 0
+}
+
+/// Does the quote at `position`, behind a byte of a word, begin a literal with escapes (`E'…'`)?
+#[inline(always)]
+pub fn is_escape(window: &mut Window, position: u32) -> bool {
+    window.byte(position - 1) | 0x20 == b'e' && !is_word(window.byte(position - 2))
+}
+
 /// Is this code, all that stands between two literals, what separates those of a list?
 #[inline(always)]
 pub fn is_separator(code: u64) -> bool {

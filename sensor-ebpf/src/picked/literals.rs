@@ -3,7 +3,7 @@
 use super::{Keyer, Mode, PASS, Picker, cut, last_of, plan::Plan};
 use crate::{
     bytes::Window,
-    fingerprint::{CAPTURE, is_sign, is_word},
+    fingerprint::{CAPTURE, is_escape, is_sign, is_word},
     loops::{Step, repeat},
     scratch::Scratch,
 };
@@ -95,7 +95,8 @@ impl<P: Picker> Literals<'_, P> {
                 }
             }
             Mode::BlockComment => {
-                keyer.done = over || byte == 0;
+                // One in another: see the fingerprint.
+                keyer.done = over || byte == 0 || byte == b'/' && next == b'*';
                 let ends = byte == b'*' && next == b'/';
                 keyer.position = position + 1 + u32::from(ends);
                 if ends {
@@ -131,11 +132,21 @@ impl<P: Picker> Literals<'_, P> {
 #[inline(always)]
 fn code(keyer: &mut Keyer, window: &mut Window, byte: u8, next: u8) {
     let position = keyer.position;
-    if byte.is_ascii_digit() && !keyer.in_word {
+    if byte == b'"' || keyer.in_name {
+        keyer.in_name ^= byte == b'"';
+        keyer.code(byte);
+        keyer.position = position + 1;
+    } else if byte == b'$'
+        && !keyer.in_word
+        && (next == b'$' || is_word(next) && !next.is_ascii_digit())
+    {
+        // Literals end where nobody has looked: none that follows is told.
+        keyer.done = true;
+    } else if byte.is_ascii_digit() && !keyer.in_word {
         keyer.literal(false);
         keyer.mode = Mode::Number;
     } else if byte == b'\'' {
-        let escape = keyer.in_word && window.byte(position - 1) | 0x20 == b'e';
+        let escape = keyer.in_word && is_escape(window, position);
         keyer.literal(false);
         keyer.mode = if escape {
             Mode::EscapeQuote

@@ -128,6 +128,8 @@ pub struct Keyer {
     /// What is done with the value at hand.
     use_of: u8,
     in_word: bool,
+    /// Between the double quotes of a name.
+    in_name: bool,
     in_list: bool,
     /// Something was handed on.
     any: bool,
@@ -148,6 +150,7 @@ impl Keyer {
         self.mode = Mode::Code;
         self.use_of = PASS;
         self.in_word = false;
+        self.in_name = false;
         self.in_list = false;
         self.any = false;
         self.done = false;

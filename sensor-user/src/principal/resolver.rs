@@ -47,6 +47,8 @@ pub struct Resolver {
     beginning: HashMap<u64, Session>,
     /// Of connections that have set one, or may undo it.
     roles: HashMap<u64, Roles>,
+    /// MySQL's connections whose user was changed, as they were before: the server may refuse.
+    changing: HashMap<u64, Session>,
     servers: HashMap<u32, Arc<Server>>,
     clients: Clients,
     users: Users,
@@ -85,6 +87,7 @@ impl Resolver {
             sessions: HashMap::new(),
             beginning: HashMap::new(),
             roles: HashMap::new(),
+            changing: HashMap::new(),
             servers: HashMap::new(),
             clients: Clients::new(config.command_lines),
             users: Users::default(),
@@ -393,6 +396,21 @@ impl Resolver {
             }
             return;
         }
+        if kind == StartupKind::MySqlRefused as u8 {
+            if let Some(before) = self.changing.remove(&connection) {
+                self.put(before);
+            }
+            return;
+        }
+        if kind == StartupKind::MySqlUnknown as u8 {
+            self.unsure(connection);
+            return;
+        }
+        if kind == StartupKind::MySqlChangeUser as u8
+            && let Some(session) = self.sessions.get(&connection)
+        {
+            self.changing.insert(connection, session.clone());
+        }
         let told = startup::read(kind, parameters, truncated);
         let Some(mut session) = self
             .beginning
@@ -414,6 +432,15 @@ impl Resolver {
             self.roles.insert(connection, roles);
         }
         self.put(session);
+    }
+
+    /// Who asks from now on is not known any more. Of connections older than the sensor the server says it.
+    fn unsure(&mut self, connection: u64) {
+        let session = self.sessions.get(&connection);
+        if let Some(mut session) = session.filter(|session| !session.preexisting).cloned() {
+            Arc::make_mut(&mut session.who).user = None;
+            self.put(session);
+        }
     }
 
     /// The client has shown a certificate, which the server has verified.
@@ -575,6 +602,7 @@ impl Resolver {
         self.pooled.closed(connection);
         self.claims.closed(connection);
         self.roles.remove(&connection);
+        self.changing.remove(&connection);
         self.beginning.remove(&connection);
         self.sessions.remove(&connection)
     }

@@ -49,6 +49,19 @@ pub fn is_command(byte: u8) -> bool {
     byte <= command::GROUP_REPLICATION || byte == command::STMT_BULK_EXECUTE
 }
 
+/// Does another protocol begin behind this command, unless the server refuses it?
+#[inline(always)]
+pub fn takes_over(command: u8) -> bool {
+    matches!(
+        command,
+        command::BINLOG_DUMP
+            | command::BINLOG_DUMP_GTID
+            | command::TABLE_DUMP
+            | command::CLONE
+            | command::GROUP_REPLICATION
+    )
+}
+
 /// First byte of the server's first packet: the protocol's version.
 pub const GREETING: u8 = 10;
 /// First byte of an answer: done.

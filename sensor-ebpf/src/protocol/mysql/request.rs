@@ -8,9 +8,9 @@ use super::{
 use crate::{
     bytes::{BASE, CHUNK},
     connection::{
-        Connection, MYSQL_ATTRIBUTES, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES,
-        PARTIAL, Phase, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE,
-        REQUEST_SYNC, REQUEST_TRUNCATED, Request,
+        Connection, MYSQL_ATTRIBUTES, MYSQL_CHANGES_USER, MYSQL_PLAIN, MYSQL_RECEIVED_CONTINUES,
+        MYSQL_SENT_CONTINUES, PARTIAL, Phase, REQUEST_APART, REQUEST_CONTINUES, REQUEST_SEVERAL,
+        REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED, Request,
     },
     fingerprint::{CAPTURE, MySql},
     loops::{Step, repeat},
@@ -278,16 +278,8 @@ impl<S: Surroundings> Packets<'_, S> {
                     end - body,
                     truncated,
                 );
+                self.c.mysql.flags |= MYSQL_CHANGES_USER;
                 self.c.phase = Phase::Authentication as u8;
-            }
-            command::BINLOG_DUMP
-            | command::BINLOG_DUMP_GTID
-            | command::TABLE_DUMP
-            | command::CLONE
-            | command::GROUP_REPLICATION => {
-                outcome::flush(self.s, self.c);
-                self.c.phase = Phase::Replication as u8;
-                self.s.phase_entered(self.c);
             }
             command::STATISTICS => self.ask(command, Stage::Any, Request::default()),
             command::FIELD_LIST => self.ask(command, Stage::Fields, Request::default()),

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     bytes::CHUNK,
     connection::{
-        Connection, MYSQL_DEPRECATES_EOF, MYSQL_PLAIN, MYSQL_SENT_CONTINUES, Phase,
-        REQUEST_CONTINUES, REQUEST_SEVERAL, TAIL,
+        Connection, MYSQL_CHANGES_USER, MYSQL_DEPRECATES_EOF, MYSQL_PLAIN, MYSQL_SENT_CONTINUES,
+        Phase, REQUEST_CONTINUES, REQUEST_SEVERAL, TAIL,
     },
     loops::{Step, repeat},
     protocol::{
@@ -166,6 +166,9 @@ impl<S: Surroundings> Packets<'_, S> {
         } else if self.c.phase == Phase::Authentication as u8 {
             match first {
                 OK => startup::admitted(self.s, self.c),
+                ERROR if self.c.mysql.flags & MYSQL_CHANGES_USER != 0 => {
+                    startup::refused(self.s, self.c);
+                }
                 ERROR => self.s.scratch().walk.pending = true,
                 // Another way to authenticate, or more of what one says.
                 _ => {}
@@ -241,6 +244,14 @@ impl<S: Surroundings> Packets<'_, S> {
     fn first(&mut self, length: u32, first: u8, position: u32) {
         if first == OK && self.c.command == command::STMT_PREPARE {
             return self.prepared(length, position);
+        }
+        if packets::takes_over(self.c.command) {
+            // Not refused: no packets of the protocol from here on.
+            outcome::flush(self.s, self.c);
+            self.c.outstanding = 0;
+            self.c.mysql.stage = Stage::Idle as u8;
+            self.c.phase = Phase::Replication as u8;
+            return self.s.phase_entered(self.c);
         }
         if first == OK {
             let (affected, status) = packets::ok(self.s.window(), position);

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     bytes::BASE,
     connection::{
-        Connection, MYSQL_ATTRIBUTES, MYSQL_COMPRESSES, MYSQL_DEPRECATES_EOF,
-        MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, Phase,
+        Connection, MYSQL_ATTRIBUTES, MYSQL_CHANGES_USER, MYSQL_COMPRESSES, MYSQL_DEPRECATES_EOF,
+        MYSQL_RECEIVED_CONTINUES, MYSQL_SENT_CONTINUES, Phase, TLS_TIED,
     },
     protocol::{
         Surroundings, encryption,
@@ -44,7 +44,8 @@ pub fn response<S: Surroundings>(
     if length < FIXED || capabilities & PROTOCOL_41 == 0 {
         // From a shallower place, for want of stack.
         c.requests_lost = 1;
-    } else if capabilities & SSL != 0 && length == FIXED && !truncated {
+    } else if capabilities & SSL != 0 && c.tls & TLS_TIED == 0 {
+        // However long: the server goes by this alone. In TLS, the answer comes once more.
         encryption::begin(s, c);
     } else {
         s.startup(c, StartupKind::MySql, start, length, truncated);
@@ -71,6 +72,18 @@ pub fn admitted<S: Surroundings>(s: &mut S, c: &mut Connection) {
         s.phase_entered(c);
         outcome::overhead(s, c);
     }
+    c.mysql.flags &= !MYSQL_CHANGES_USER;
+    c.mysql.stage = Stage::Idle as u8;
+    c.response_bytes = 0;
+}
+
+/// The server refuses another user: MariaDB goes on with the one before, MySQL closes the connection.
+#[inline(always)]
+pub fn refused<S: Surroundings>(s: &mut S, c: &mut Connection) {
+    s.startup(c, StartupKind::MySqlRefused, BASE, 0, false);
+    c.mysql.flags &= !MYSQL_CHANGES_USER;
+    c.phase = Phase::Ready as u8;
+    outcome::overhead(s, c);
     c.mysql.stage = Stage::Idle as u8;
     c.response_bytes = 0;
 }
@@ -123,6 +136,7 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> 
 #[inline(always)]
 fn resume<S: Surroundings>(s: &mut S, c: &mut Connection) {
     forget_stream(c);
+    s.startup(c, StartupKind::MySqlUnknown, BASE, 0, false);
     c.mysql.header_bytes = packets::HEADER as u8;
     c.phase = Phase::Ready as u8;
     s.phase_entered(c);

@@ -1,7 +1,7 @@
 //! How requests end here: what a tag says, error, ready.
 
 pub use crate::protocol::outcome::{
-    abandon, close, complete, complete_lone, estimate, overhead, report_pending, started,
+    abandon, close, complete, complete_lone, estimate, next, overhead, report_pending, started,
     unfinished,
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         REQUEST_SIMPLE, REQUEST_SYNC,
     },
     loops::{Step, repeat},
-    protocol::{Completion, Outcome, Surroundings, outcome::next},
+    protocol::{Completion, Outcome, Surroundings},
     record::{CommandTag, STATEMENT_FAILED, STATEMENT_SERVER_SIDE_COPY, STATEMENT_SUSPENDED},
 };
 

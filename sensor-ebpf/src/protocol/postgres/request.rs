@@ -10,7 +10,7 @@ use crate::bytes::CHUNK;
 use crate::loops::turns;
 use crate::{
     connection::{
-        CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, REQUEST_APART,
+        CONNECTION_COPY_IN, CONNECTION_PORTAL_USED, Connection, PARTIAL, Protocol, REQUEST_APART,
         REQUEST_CONTINUES, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, REQUEST_TRUNCATED,
         Request,
     },
@@ -69,7 +69,8 @@ pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
             lose_track(messages.s, messages.c);
         }
     }
-    if s.scratch().walk.pending {
+    // The server answers what came before `Terminate` first. A pooler does not.
+    if s.scratch().walk.pending && (c.outstanding == 0 || c.protocol == Protocol::Pooled as u8) {
         super::closed(s, c);
     }
 }

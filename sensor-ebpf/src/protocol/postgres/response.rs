@@ -11,7 +11,7 @@ use crate::{
     bytes::{BASE, CHUNK},
     connection::{
         CONNECTION_COPY_IN, CONNECTION_COPY_OUT, CONNECTION_FAILED, Connection, Follow, Phase,
-        REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, TAIL,
+        Protocol, REQUEST_SEVERAL, REQUEST_SIMPLE, REQUEST_SYNC, Request, TAIL,
     },
     loops::{Step, repeat},
     protocol::{Surroundings, Walk, is_parsed, outcome::lose_track, pieces},
@@ -60,6 +60,8 @@ fn is_lone(c: &Connection) -> bool {
         && c.sent_skip == 0
         && c.carried == 0
         && c.phase == Phase::Ready as u8
+        // It hands on what it has read of the server, which may end anywhere.
+        && c.protocol != Protocol::Pooled as u8
         && !c.has(CONNECTION_COPY_IN | CONNECTION_COPY_OUT | CONNECTION_FAILED)
 }
 
@@ -271,13 +273,19 @@ impl<S: Surroundings> Messages<'_, S> {
             b'I' => self.completed(CommandTag::Empty, 0),
             b's' => self.completed(CommandTag::Suspended, 0),
             b'V' => self.completed(CommandTag::Other, 0),
-            b'E' if self.c.outstanding > 0 && self.c.phase == Phase::Ready as u8 => {
+            b'E' if self.c.phase == Phase::Ready as u8 => {
+                if self.c.outstanding == 0 && self.c.rows == 0 {
+                    // To a Parse, say, behind which nothing was executed yet: all up to the next Sync is discarded.
+                    self.c.set(CONNECTION_FAILED);
+                    return;
+                }
+                self.is_asked();
                 outcome::failed(self.s, self.c, start + HEADER, start + taken);
                 self.s.scratch().walk.pending = true;
             }
             b'G' => {
                 self.c.set(CONNECTION_COPY_IN);
-                if self.c.front.flags & REQUEST_SIMPLE == 0 {
+                if self.c.front.flags & REQUEST_SIMPLE == 0 && self.c.copy_done == 0 {
                     // A Sync that came with the Execute is read in copy mode, and ignored there.
                     self.c.front.flags &= !REQUEST_SYNC;
                     self.c.outstanding = 1;
@@ -292,12 +300,31 @@ impl<S: Surroundings> Messages<'_, S> {
         }
     }
 
+    /// What nobody was seen to ask for is answered: too many requests waited, or the server has understood more than was read here.
+    /// It counts, under no statement's name.
+    #[inline(always)]
+    fn is_asked(&mut self) {
+        if self.c.outstanding == 0 {
+            self.c.front = Request {
+                count: 1,
+                flags: REQUEST_SIMPLE | REQUEST_SYNC,
+                started: self.s.now(),
+                ..Request::default()
+            };
+            self.c.outstanding = 1;
+        }
+    }
+
     #[inline(always)]
     fn completed(&mut self, tag: CommandTag, count: u64) {
-        if self.c.outstanding == 0 {
-            // A completion that nobody asked for: the request was not seen.
+        if self.c.phase != Phase::Ready as u8 {
             return;
         }
+        if self.c.outstanding > 0 && self.c.front.count == 0 {
+            // `ReadyForQuery` alone answers a Sync: this one was ignored (in copy mode).
+            outcome::next(self.s, self.c);
+        }
+        self.is_asked();
         let messages = self.c.rows;
         let completion = outcome::rows(self.c, tag, count, messages);
         outcome::complete(self.s, self.c, &completion);

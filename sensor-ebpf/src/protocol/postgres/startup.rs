@@ -31,7 +31,7 @@ const LONGEST: u32 = 10_000;
 #[inline(always)]
 pub fn received<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
     if c.phase == Phase::Startup as u8 {
-        packet(s, c, length);
+        return packet(s, c, length);
     } else if c.phase == Phase::Blind as u8 {
         return resynchronise(s, c, length);
     } else if c.phase == Phase::Handshake as u8 {
@@ -79,18 +79,21 @@ pub fn is_startup(word: u64, length: u32) -> bool {
         && (code >> 16 == MAJOR || code == SSL || code == GSSENC || code == CANCEL)
 }
 
+/// True when messages follow the start-up packet in the same read: who needs no password may ask at once.
 #[inline(never)]
-fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
+fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) -> bool {
     let saved = u32::from(c.partial);
     let start = BASE;
     let take = if length > CHUNK { CHUNK } else { length };
     if saved > 0 && !s.restore_partial(start, saved) || !s.read(0, take, start + saved) {
-        return enter(s, c, Phase::Blind);
+        enter(s, c, Phase::Blind);
+        return false;
     }
     let available = saved + take;
     c.partial = 0;
     if s.window().byte(start) == TLS_HANDSHAKE {
-        return encryption::begin(s, c);
+        encryption::begin(s, c);
+        return false;
     }
     let total = if available >= PREFIX {
         s.window().be32(start)
@@ -98,14 +101,16 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         PREFIX
     };
     if !(PREFIX..=LONGEST).contains(&total) {
-        return enter(s, c, Phase::Blind);
+        enter(s, c, Phase::Blind);
+        return false;
     }
     if available < total && available < PARTIAL as u32 {
         if s.save_partial(start, available) {
             c.partial = available as u16;
-            return;
+        } else {
+            enter(s, c, Phase::Blind);
         }
-        return enter(s, c, Phase::Blind);
+        return false;
     }
     if saved > 0 {
         s.drop_partial();
@@ -115,19 +120,24 @@ fn packet<S: Surroundings>(s: &mut S, c: &mut Connection, length: u32) {
         SSL | GSSENC => c.phase = Phase::EncryptionRequested as u8,
         CANCEL => enter(s, c, Phase::Cancel),
         _ if code >> 16 == MAJOR => {
-            let length = if available < total { available } else { total } - PREFIX;
+            let parameters = if available < total { available } else { total } - PREFIX;
             s.startup(
                 c,
                 StartupKind::Postgres,
                 start + PREFIX,
-                length,
+                parameters,
                 available < total,
             );
-            c.received_skip = total.saturating_sub(available);
             c.phase = Phase::Authentication as u8;
+            let own = total.wrapping_sub(saved);
+            let more = own < length;
+            // Of this read, or of those that follow.
+            c.received_skip = if more { own } else { own - length };
+            return more;
         }
         _ => enter(s, c, Phase::Blind),
     }
+    false
 }
 
 /// A blind connection makes sense again when the client sends one whole message that begins a request: the server

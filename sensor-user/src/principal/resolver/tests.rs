@@ -351,9 +351,13 @@ fn a_pooler_with_a_client_that_is_not_understood_counts_itself() {
 
 /// A connection of Redis', seen from its beginning or not.
 fn redis(connection: u64, preexisting: bool) -> Resolver {
+    speaks(Protocol::Redis, connection, preexisting)
+}
+
+fn speaks(protocol: Protocol, connection: u64, preexisting: bool) -> Resolver {
     let mut resolver = resolver(10);
     let mut record = open(connection, 0);
-    record.header.tag = Protocol::Redis as u8;
+    record.header.tag = protocol as u8;
     record.header.flags = if preexisting { OPEN_PREEXISTING } else { 0 };
     record.family = FAMILY_INET;
     record.remote_address[..4].copy_from_slice(&[10, 0, 0, 1]);
@@ -407,6 +411,36 @@ fn a_redis_client_is_who_the_server_took_it_for() {
         ),
         (Some("default"), "0", "")
     );
+}
+
+#[test]
+fn a_user_of_mysqls_is_who_the_server_took_it_for() {
+    const CHANGE: u8 = StartupKind::MySqlChangeUser as u8;
+    const REFUSED: u8 = StartupKind::MySqlRefused as u8;
+    const UNKNOWN: u8 = StartupKind::MySqlUnknown as u8;
+    let database = |resolver: &Resolver| resolver.session(1).expect("session").database.clone();
+    let mut resolver = speaks(Protocol::MySql, 1, false);
+    resolver.started(1, CHANGE, b"ann\0\0shop\0", false);
+    assert_eq!(user(&resolver), Some("ann"));
+    resolver.started(1, CHANGE, b"bob\0\0crm\0", false);
+    assert_eq!(
+        (user(&resolver), &*database(&resolver)),
+        (Some("bob"), "crm")
+    );
+    resolver.started(1, REFUSED, b"", false);
+    assert_eq!(
+        (user(&resolver), &*database(&resolver)),
+        (Some("ann"), "shop")
+    );
+    resolver.started(1, REFUSED, b"", false);
+    assert_eq!(user(&resolver), Some("ann"), "nothing was asked for");
+    resolver.started(1, UNKNOWN, b"", false);
+    assert_eq!(user(&resolver), None);
+    // Of an older one, the server has said who it is.
+    let mut older = speaks(Protocol::MySql, 1, true);
+    older.started(1, CHANGE, b"ann\0\0shop\0", false);
+    older.started(1, UNKNOWN, b"", false);
+    assert_eq!(user(&older), Some("ann"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod eight;
+mod evasion;
 mod phases;
 mod wire;
 

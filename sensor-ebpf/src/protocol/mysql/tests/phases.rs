@@ -204,6 +204,7 @@ fn replication_is_counted_only() {
     for dump in [0x12, 0x1e] {
         let mut simulation = ready(0);
         simulation.received(&command(dump, b"\x04\0\0\0\0\0\x01\0\0\0bin.000001"));
+        simulation.sent(&packet(1, &[0; 40]));
         for _ in 0..100 {
             simulation.sent(&[0; 5000]);
         }

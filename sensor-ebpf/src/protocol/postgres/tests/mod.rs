@@ -4,6 +4,7 @@ mod completion;
 mod conversation;
 mod encryption;
 mod errors;
+mod evasion;
 mod links;
 mod merging;
 mod picking;
