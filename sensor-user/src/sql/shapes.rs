@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::RandomState},
     hash::BuildHasher as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
 };
 
 use sensor_ebpf::picked::Plan;
@@ -30,12 +33,23 @@ pub struct Learned {
     pub plan: Option<(u64, Plan)>,
 }
 
+/// So many texts that are still used are passed over to find one that may go.
+const PASSED_OVER: usize = 64;
+
+/// Shapes of the statements of one text.
+#[derive(Debug)]
+struct Known {
+    ids: Arc<[u32]>,
+    /// How often it was looked up, as far as that matters: twice.
+    uses: AtomicU8,
+}
+
 /// Interned shapes, and which fingerprint stands for which.
 #[derive(Debug)]
 pub struct Shapes {
     shapes: Vec<Arc<Shape>>,
     by_shape: HashMap<Arc<Shape>, u32>,
-    by_fingerprint: HashMap<u64, Arc<[u32]>>,
+    by_fingerprint: HashMap<u64, Known>,
     /// Of those that change their session: what.
     changes: HashMap<u64, Changes>,
     in_order: VecDeque<u64>,
@@ -120,7 +134,13 @@ impl Shapes {
             })
             .collect();
         let egress = ids.iter().any(|id| self.shape(*id).egress.is_some());
-        let known = self.by_fingerprint.insert(fingerprint, ids.into());
+        let known = self.by_fingerprint.insert(
+            fingerprint,
+            Known {
+                ids: ids.into(),
+                uses: AtomicU8::new(0),
+            },
+        );
         if known.is_none() {
             self.in_order.push_back(fingerprint);
         }
@@ -134,6 +154,7 @@ impl Shapes {
         };
         // One shape has several fingerprints at times (see the kernel's lexer): four a shape.
         if self.in_order.len() > self.max * 4 {
+            self.pass_over_used();
             learned.forget = self.in_order.pop_front();
             if let Some(oldest) = learned.forget {
                 self.by_fingerprint.remove(&oldest);
@@ -143,14 +164,37 @@ impl Shapes {
         learned
     }
 
+    /// Has those that were used again since they were looked at go to the end: the text of a prepared statement does not come a second
+    /// time, and whoever makes up thousands of others uses each but once.
+    fn pass_over_used(&mut self) {
+        for _ in 0..PASSED_OVER {
+            let Some(known) = self
+                .in_order
+                .front()
+                .and_then(|oldest| self.by_fingerprint.get(oldest))
+            else {
+                return;
+            };
+            if known.uses.load(Relaxed) < 2 {
+                return;
+            }
+            known.uses.store(1, Relaxed);
+            self.in_order.rotate_left(1);
+        }
+    }
+
     /// The shape of the statement at `ordinal` in its text.
     pub fn lookup(&self, fingerprint: u64, ordinal: u32) -> u32 {
         if fingerprint == 0 {
             return UNKNOWN;
         }
-        let Some(ids) = self.by_fingerprint.get(&fingerprint) else {
+        let Some(Known { ids, uses }) = self.by_fingerprint.get(&fingerprint) else {
             return UNKNOWN;
         };
+        let before = uses.load(Relaxed);
+        if before < 2 {
+            uses.store(before + 1, Relaxed);
+        }
         let at = (ordinal as usize).min(ids.len().saturating_sub(1));
         ids.get(at).copied().unwrap_or(UNKNOWN)
     }
@@ -357,5 +401,23 @@ mod tests {
         let id = shapes.lookup(2, 0);
         assert_eq!(shapes.shape(id).tables, ["customers".into()]);
         assert!(shapes.len() <= 20 + 20 / 4 + 1);
+    }
+
+    #[test]
+    fn statements_that_are_made_up_drive_out_none_that_are_used() {
+        let mut shapes = Shapes::new(20);
+        shapes.learn(1, b"SELECT name FROM customers", false, POSTGRES);
+        shapes.learn(2, b"SELECT once FROM customers", false, POSTGRES);
+        for round in 0..10 {
+            for i in 0..100 {
+                let text = format!("SELECT 1 AS a{round}x{i}");
+                let fingerprint = 1_000 * (round + 1) + i;
+                shapes.learn(fingerprint, text.as_bytes(), false, POSTGRES);
+                assert_ne!(shapes.lookup(fingerprint, 0), UNKNOWN);
+                // A prepared statement: its text has come once.
+                assert_ne!(shapes.lookup(1, 0), UNKNOWN);
+            }
+        }
+        assert_eq!(shapes.lookup(2, 0), UNKNOWN);
     }
 }
