@@ -23,7 +23,7 @@ use sensor_ebpf::{fingerprint::MySql, protocol::mysql, tags};
 
 use crate::{
     home::Home,
-    hook::registers::{Buffer, read_user},
+    hook::registers::{self, Buffer, read_user},
     links,
     maps::{CREATE, NAMES, PLANS, SCRATCH, SEEN, count, setting},
     merge, ring,
@@ -83,6 +83,12 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
     #[inline(always)]
     fn address(&self) -> Option<u64> {
         (self.buffer.vectors == 0).then_some(self.buffer.address)
+    }
+
+    #[inline(always)]
+    fn is_cut(&self, length: u32) -> bool {
+        // Of a TLS library's functions, each takes all or fails.
+        H::SCATTERED && registers::asked().is_some_and(|asked| asked > u64::from(length))
     }
 
     #[inline(always)]

@@ -56,7 +56,7 @@ pub fn is_word(byte: u8) -> bool {
 /// Double quotes: a bit for each.
 #[inline(always)]
 pub fn double_quotes(word: u64) -> u64 {
-    swar::exactly_zero(word ^ (swar::ONES * b'"' as u64))
+    swar::exactly_zero(word ^ (swar::ONES * u64::from(b'"')))
 }
 
 /// Is the number of double quotes odd, of whose words these are the bits, exclusively ored? Then a name is open.

@@ -33,6 +33,8 @@ pub trait Surroundings {
     fn read(&mut self, offset: u32, length: u32, position: u32) -> bool;
     /// Where this operation's data lies in the process's memory, when it is in one piece.
     fn address(&self) -> Option<u64>;
+    /// Did the process want to send more than the `length` bytes that this operation took?
+    fn is_cut(&self, length: u32) -> bool;
     /// Copies `length` bytes of the process's memory to `position` of the window; false when they can't be read.
     fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool;
     /// `CLOCK_MONOTONIC` in nanoseconds.

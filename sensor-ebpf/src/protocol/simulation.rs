@@ -67,6 +67,8 @@ struct Memory {
     operation: Vec<u8>,
     /// The server's buffer, which each send fills from the front.
     buffer: Vec<u8>,
+    /// How much the operation was to send, where that is more than it took.
+    asked: u32,
     clock: u64,
     names: HashMap<u64, u64>,
     plans: HashMap<u64, u64>,
@@ -91,6 +93,7 @@ impl Simulation {
                 garbage: 0xaa,
                 operation: Vec::new(),
                 buffer: Vec::new(),
+                asked: 0,
                 clock: 0,
                 names: HashMap::new(),
                 plans: HashMap::new(),
@@ -161,6 +164,13 @@ impl Simulation {
         self.keep(false, bytes);
         self.surroundings.operation = bytes.to_vec();
         self.operation(bytes.len() as u32, false);
+    }
+
+    /// The server writes these bytes, and the kernel takes the first `taken` of them.
+    pub fn sent_in_part(&mut self, bytes: &[u8], taken: usize) {
+        self.surroundings.asked = bytes.len() as u32;
+        self.sent(&bytes[..taken]);
+        self.surroundings.asked = 0;
     }
 
     /// The server writes these bytes.
@@ -372,6 +382,10 @@ impl Surroundings for Memory {
 
     fn address(&self) -> Option<u64> {
         Some(ADDRESS)
+    }
+
+    fn is_cut(&self, length: u32) -> bool {
+        self.asked > length
     }
 
     fn read_at(&mut self, address: u64, length: u32, position: u32) -> bool {

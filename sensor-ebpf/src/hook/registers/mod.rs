@@ -114,6 +114,13 @@ pub fn buffer() -> Option<Buffer> {
     }
 }
 
+/// How many bytes the current system call was to send; `None` when it does not say.
+#[inline(always)]
+pub fn asked() -> Option<u64> {
+    let (call, _, third) = system_call();
+    (call == calls::SENDTO || call == calls::WRITE).then_some(third)
+}
+
 /// Where the function returns to that is being entered with these registers.
 ///
 /// # Safety

@@ -167,37 +167,56 @@ fn an_error_before_anything_is_executed() {
     );
 }
 
-/// A pooler hands on what it has read of the server: where that ends says nothing.
-#[test]
-fn what_looks_like_an_end_in_a_poolers_piece() {
-    let imitation = [complete("SELECT 1"), ready()].concat();
+/// A row with what looks like a response's end in it, and how many bytes end right behind that; then the rest of such a response.
+fn imitation() -> (Vec<u8>, usize) {
     let mut value = vec![b'x'; 900];
-    value.extend(&imitation);
+    value.extend([complete("SELECT 1"), ready()].concat());
     let at = value.len();
     value.extend(message(b'N', &[0; 64]));
     let mut body = vec![0, 1];
     body.extend((value.len() as u32).to_be_bytes());
     let header = 5 + body.len();
     body.extend(value);
-    let answer = [
-        message(b'D', &body),
-        rows(40),
-        complete("SELECT 41"),
-        ready(),
-    ]
-    .concat();
-    let mut simulation = Simulation::ready(NEVER);
-    simulation.connection.protocol = Protocol::Pooled as u8;
-    let asked = [
+    let row = message(b'D', &body);
+    let answer = [row, rows(40), complete("SELECT 41"), ready()].concat();
+    (answer, header + at)
+}
+
+fn extended() -> Vec<u8> {
+    [
         parse("", "SELECT a FROM t"),
         bind("", ""),
         execute("", 0),
         sync(),
     ]
-    .concat();
-    simulation.received(&asked);
-    simulation.sent(&answer[..header + at]);
-    simulation.sent(&answer[header + at..]);
+    .concat()
+}
+
+/// A pooler hands on what it has read of the server: where that ends says nothing.
+#[test]
+fn what_looks_like_an_end_in_a_poolers_piece() {
+    let (answer, at) = imitation();
+    let mut simulation = Simulation::ready(NEVER);
+    simulation.connection.protocol = Protocol::Pooled as u8;
+    simulation.received(&extended());
+    simulation.sent(&answer[..at]);
+    simulation.sent(&answer[at..]);
+    simulation.received(&query("SELECT after"));
+    simulation.sent(&result(5));
+    is(
+        &returned(&simulation),
+        &[("SELECT a FROM t", 41), ("SELECT after", 5)],
+    );
+}
+
+/// A full socket takes a part of what the server sends.
+#[test]
+fn what_looks_like_an_end_where_a_send_is_cut() {
+    let (answer, at) = imitation();
+    let mut simulation = Simulation::ready(NEVER);
+    simulation.received(&extended());
+    simulation.sent_in_part(&answer, at);
+    simulation.sent(&answer[at..]);
     simulation.received(&query("SELECT after"));
     simulation.sent(&result(5));
     is(
