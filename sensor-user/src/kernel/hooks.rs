@@ -87,7 +87,10 @@ impl Family {
     /// What is lost with it, compared with the best; nothing when nothing is.
     pub fn lost(self) -> Option<&'static str> {
         match self {
-            Self::TpBtf => None,
+            Self::TpBtf => preemption::reaches_tracepoints().then_some(
+                "as this kernel may take the processor from programs on tracepoints (Linux 7.0 and later), two operations may \
+                 meet on one processor: such are not seen (data_access.sensor.bpf.misses), or read wrongly",
+            ),
             Self::Fexit => preemption::is_full().then_some(
                 "as this kernel preempts at any time (preempt=full), two operations may meet on one processor: such are not \
                  seen (data_access.sensor.bpf.misses), or read wrongly; boot with preempt=voluntary",
