@@ -192,35 +192,25 @@ fn extended() -> Vec<u8> {
     .concat()
 }
 
-/// A pooler hands on what it has read of the server: where that ends says nothing.
+/// A pooler hands on what it has read of the server, and a full socket takes a part of what is sent: where that ends says nothing.
 #[test]
-fn what_looks_like_an_end_in_a_poolers_piece() {
+fn what_looks_like_an_end_where_a_send_ends() {
     let (answer, at) = imitation();
-    let mut simulation = Simulation::ready(NEVER);
-    simulation.connection.protocol = Protocol::Pooled as u8;
-    simulation.received(&extended());
-    simulation.sent(&answer[..at]);
-    simulation.sent(&answer[at..]);
-    simulation.received(&query("SELECT after"));
-    simulation.sent(&result(5));
-    is(
-        &returned(&simulation),
-        &[("SELECT a FROM t", 41), ("SELECT after", 5)],
-    );
-}
-
-/// A full socket takes a part of what the server sends.
-#[test]
-fn what_looks_like_an_end_where_a_send_is_cut() {
-    let (answer, at) = imitation();
-    let mut simulation = Simulation::ready(NEVER);
-    simulation.received(&extended());
-    simulation.sent_in_part(&answer, at);
-    simulation.sent(&answer[at..]);
-    simulation.received(&query("SELECT after"));
-    simulation.sent(&result(5));
-    is(
-        &returned(&simulation),
-        &[("SELECT a FROM t", 41), ("SELECT after", 5)],
-    );
+    for protocol in [Protocol::Pooled, Protocol::Postgres] {
+        let mut simulation = Simulation::ready(NEVER);
+        simulation.connection.protocol = protocol as u8;
+        simulation.received(&extended());
+        if protocol == Protocol::Pooled {
+            simulation.sent(&answer[..at]);
+        } else {
+            simulation.sent_in_part(&answer, at);
+        }
+        simulation.sent(&answer[at..]);
+        simulation.received(&query("SELECT after"));
+        simulation.sent(&result(5));
+        is(
+            &returned(&simulation),
+            &[("SELECT a FROM t", 41), ("SELECT after", 5)],
+        );
+    }
 }
