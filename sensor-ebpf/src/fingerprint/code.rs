@@ -3,8 +3,8 @@
 use super::{
     Dialect, Mode, PLACEHOLDER, Pass, RUN, forget, mix,
     words::{
-        double_quotes, is_escape, is_odd, is_separator, is_sign, is_word, mysql_stops, real, stops,
-        unusual,
+        double_quotes, is_dollar_quote, is_escape, is_odd, is_separator, is_sign, is_word,
+        mysql_stops, real, stops, unusual,
     },
 };
 use crate::bytes::swar;
@@ -72,6 +72,14 @@ impl<D: Dialect> Pass<'_, D> {
         self.stop(byte, next)
     }
 
+    /// Where a literal or comment ends is not looked for: all that follows counts, and may be several statements.
+    #[inline(always)]
+    pub(super) fn all_is_code(&mut self) {
+        self.verbatim = true;
+        self.several = true;
+        self.mode = Mode::Code;
+    }
+
     #[inline(always)]
     fn is_sign(&mut self, next: u8) -> bool {
         let position = self.position;
@@ -111,10 +119,9 @@ impl<D: Dialect> Pass<'_, D> {
             self.mode = Mode::Number;
             self.position += 1;
             return true;
-        } else if !D::MYSQL && byte == b'$' && !self.in_word && (next == b'$' || is_word(next)) {
-            // Where it ends, only its tag says: all that follows is code.
-            self.verbatim = true;
-            self.several = true;
+        } else if !D::MYSQL && byte == b'$' && is_dollar_quote(self.in_word, next) {
+            // Where it ends, only its tag says.
+            self.all_is_code();
         } else if byte == b'/' && next == b'*' {
             self.mode = Mode::BlockComment;
             self.position += 2;

@@ -132,10 +132,8 @@ impl<D: Dialect> Pass<'_, D> {
                 Mode::BlockComment if !D::MYSQL && byte == b'/' => {
                     position += 1;
                     if self.scratch.window.byte(position) == b'*' {
-                        // Where the outer one ends would have to be counted: all that follows is code.
-                        self.verbatim = true;
-                        self.several = true;
-                        self.mode = Mode::Code;
+                        // Where the outer one ends would have to be counted.
+                        self.all_is_code();
                     }
                 }
                 Mode::BlockComment => {

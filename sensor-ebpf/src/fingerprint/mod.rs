@@ -8,7 +8,7 @@
 //! How literals and comments are written is a [`Dialect`], for each of which the compiler makes a lexer of its own.
 
 pub use dialect::{Dialect, MySql, Postgres};
-pub use words::{is_escape, is_separator, is_sign, is_word};
+pub use words::{is_dollar_quote, is_escape, is_separator, is_sign, is_word};
 
 use core::marker::PhantomData;
 

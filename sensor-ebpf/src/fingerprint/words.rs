@@ -71,6 +71,12 @@ pub fn is_escape(window: &mut Window, position: u32) -> bool {
     window.byte(position - 1) | 0x20 == b'e' && !is_word(window.byte(position - 2))
 }
 
+/// Does a dollar sign in front of `next` begin a quote (`$$…$$`, `$tag$…$tag$`), and is none of a word or a parameter's?
+#[inline(always)]
+pub fn is_dollar_quote(in_word: bool, next: u8) -> bool {
+    !in_word && (next == b'$' || is_word(next) && !next.is_ascii_digit())
+}
+
 /// Is this code, all that stands between two literals, what separates those of a list?
 #[inline(always)]
 pub fn is_separator(code: u64) -> bool {

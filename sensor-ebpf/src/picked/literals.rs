@@ -3,7 +3,7 @@
 use super::{Keyer, Mode, PASS, Picker, cut, last_of, plan::Plan};
 use crate::{
     bytes::Window,
-    fingerprint::{CAPTURE, is_escape, is_sign, is_word},
+    fingerprint::{CAPTURE, is_dollar_quote, is_escape, is_sign, is_word},
     loops::{Step, repeat},
     scratch::Scratch,
 };
@@ -136,10 +136,7 @@ fn code(keyer: &mut Keyer, window: &mut Window, byte: u8, next: u8) {
         keyer.in_name ^= byte == b'"';
         keyer.code(byte);
         keyer.position = position + 1;
-    } else if byte == b'$'
-        && !keyer.in_word
-        && (next == b'$' || is_word(next) && !next.is_ascii_digit())
-    {
+    } else if byte == b'$' && is_dollar_quote(keyer.in_word, next) {
         // Literals end where nobody has looked: none that follows is told.
         keyer.done = true;
     } else if byte.is_ascii_digit() && !keyer.in_word {

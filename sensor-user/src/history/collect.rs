@@ -9,11 +9,13 @@ use crate::{
     detect::sketch::Distinct,
     principal::{ConnectionId, Principal},
     sql::Shape,
-    volume::{Access, AccessKind},
+    volume::{Access, AccessKind, Volume, under_way::UnderWay},
 };
 
 /// Nanoseconds in a minute.
 const MINUTE: u64 = 60_000_000_000;
+/// Parts of statements are taken in the order in which they are told.
+const AS_TOLD: u64 = 0;
 
 /// See the module.
 #[derive(Debug)]
@@ -22,20 +24,9 @@ pub struct Collector {
     max: usize,
     entries: FxHashMap<Key, Entry>,
     /// What statements that are not over have had so far.
-    running: FxHashMap<ConnectionId, Vec<Running>>,
+    running: FxHashMap<ConnectionId, UnderWay>,
     lost_rows: u64,
 }
-
-/// A statement that is not over: one that streams, or a portal that is fetched from in steps.
-#[derive(Debug)]
-struct Running {
-    shape_id: u32,
-    rows: u64,
-    bytes: u64,
-}
-
-/// Statements that are under way on one connection; portals may be left open.
-const OPEN: usize = 16;
 
 impl Collector {
     /// Keeps at most `max` sums between two takes; beyond, rows are counted as lost. Not enabled: keeps nothing.
@@ -66,17 +57,20 @@ impl Collector {
         if rows == 0 && access.volume.queries == 0 && access.volume.bytes() == 0 {
             return;
         }
-        let connection = access.session.connection;
+        let part = Volume {
+            rows_returned: rows,
+            bytes_sent: bytes,
+            ..Volume::default()
+        };
         let (statement_rows, statement_bytes) = match access.kind {
             AccessKind::Streaming { .. } | AccessKind::Suspended => {
-                self.goes_on(connection, access.shape_id, rows, bytes)
+                self.statement(access, part, false)
             }
             AccessKind::Completed | AccessKind::Failed { .. } => {
-                let (before, bytes_before) = self.ended(connection, access.shape_id);
-                match access.largest {
-                    Some(largest) => (largest.rows, largest.bytes_sent),
-                    None => (before + rows, bytes_before + bytes),
-                }
+                let whole = self.statement(access, part, true);
+                access
+                    .largest
+                    .map_or(whole, |largest| (largest.rows, largest.bytes_sent))
             }
             AccessKind::Overhead => (0, 0),
         };
@@ -127,42 +121,24 @@ impl Collector {
         }
     }
 
-    /// What a statement has come to that is not over.
-    fn goes_on(
-        &mut self,
-        connection: ConnectionId,
-        shape_id: u32,
-        rows: u64,
-        bytes: u64,
-    ) -> (u64, u64) {
-        let open = self.running.entry(connection).or_default();
-        if let Some(part) = open.iter_mut().find(|part| part.shape_id == shape_id) {
-            part.rows += rows;
-            part.bytes += bytes;
-            return (part.rows, part.bytes);
-        }
-        if open.len() == OPEN {
-            open.remove(0);
-        }
-        open.push(Running {
-            shape_id,
-            rows,
-            bytes,
-        });
-        (rows, bytes)
-    }
-
-    /// What a statement had come to before its last part.
-    fn ended(&mut self, connection: ConnectionId, shape_id: u32) -> (u64, u64) {
-        let Some(open) = self.running.get_mut(&connection) else {
-            return (0, 0);
+    /// What a statement has come to with this part of it, which may be its last.
+    fn statement(&mut self, access: &Access<'_>, part: Volume, is_last: bool) -> (u64, u64) {
+        let connection = access.session.connection;
+        let shape = u64::from(access.shape_id);
+        let whole = if is_last {
+            let Some(open) = self.running.get_mut(&connection) else {
+                return (part.rows(), part.bytes_sent);
+            };
+            let whole = open.end(shape, part, AS_TOLD);
+            if open.is_empty() {
+                self.running.remove(&connection);
+            }
+            whole
+        } else {
+            let open = self.running.entry(connection).or_default();
+            open.add(shape, part, AS_TOLD)
         };
-        let at = open.iter().position(|part| part.shape_id == shape_id);
-        let ended = at.map(|at| open.swap_remove(at));
-        if open.is_empty() {
-            self.running.remove(&connection);
-        }
-        ended.map_or((0, 0), |part| (part.rows, part.bytes))
+        (whole.rows(), whole.bytes_sent)
     }
 
     /// A connection is over.

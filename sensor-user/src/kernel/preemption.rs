@@ -3,6 +3,8 @@
 
 use std::fs::read_to_string;
 
+use super::capability::kernel_release;
+
 /// Does the running kernel do so at any time? Where nothing tells, it is taken for one that does not, as distributions build them.
 pub fn is_full() -> bool {
     let read = |path: &str| read_to_string(path).unwrap_or_default();
@@ -17,10 +19,7 @@ pub fn is_full() -> bool {
 /// `preempt_notrace` in `include/linux/tracepoint.h`), and nothing but the version tells.
 pub fn reaches_tracepoints() -> bool {
     let read = |path: &str| read_to_string(path).unwrap_or_default();
-    tells_of_tracepoints(
-        &read("/sys/kernel/debug/sched/preempt"),
-        &read("/proc/sys/kernel/osrelease"),
-    )
+    tells_of_tracepoints(&read("/sys/kernel/debug/sched/preempt"), &kernel_release())
 }
 
 /// By the modes, as [`tells`] has them, and the kernel's release. From 7.0 on, all modes but those of small machines preempt.

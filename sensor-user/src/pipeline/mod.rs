@@ -431,6 +431,8 @@ impl Pipeline {
             AccessKind::Overhead
         } else if flags & STATEMENT_FAILED != 0 || estimated {
             AccessKind::Failed { estimated_rows: 0 }
+        } else if is_suspended {
+            AccessKind::Suspended
         } else {
             AccessKind::Completed
         };
@@ -446,7 +448,7 @@ impl Pipeline {
         let whole = match kind {
             AccessKind::Overhead => None,
             _ if record.queries > 1 => Some(volume),
-            AccessKind::Completed if record.queries == 0 => {
+            AccessKind::Completed | AccessKind::Suspended if record.queries == 0 => {
                 // More of it comes: a portal that is fetched from in steps, say.
                 flight
                     .under_way
@@ -521,11 +523,7 @@ impl Pipeline {
                 shape_id,
                 shape: &shape,
                 volume,
-                kind: if kind == AccessKind::Completed && is_suspended {
-                    AccessKind::Suspended
-                } else {
-                    kind
-                },
+                kind,
                 largest: (record.queries > 1).then(|| Largest {
                     rows: record.largest_rows.into(),
                     bytes_sent: record.largest_bytes.into(),

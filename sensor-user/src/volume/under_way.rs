@@ -24,16 +24,17 @@ struct Part {
 }
 
 impl UnderWay {
-    /// More of a statement that goes on.
-    pub fn add(&mut self, fingerprint: u64, volume: Volume, seen: u64) {
-        if volume == Volume::default() {
-            return;
-        }
+    /// More of a statement that goes on; what it has come to.
+    pub fn add(&mut self, fingerprint: u64, volume: Volume, seen: u64) -> Volume {
         let mut parts = self.parts.iter_mut();
-        if let Some(part) = parts.find(|part| part.fingerprint == fingerprint) {
+        let known = parts.find(|part| part.fingerprint == fingerprint);
+        if volume == Volume::default() {
+            return known.map_or(volume, |part| part.volume);
+        }
+        if let Some(part) = known {
             part.volume += volume;
             part.seen = part.seen.max(seen);
-            return;
+            return part.volume;
         }
         if self.parts.len() == MOST {
             self.parts.remove(0);
@@ -43,6 +44,12 @@ impl UnderWay {
             volume,
             seen,
         });
+        volume
+    }
+
+    /// Is no statement under way?
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
 
     /// All of a statement that ended with this.

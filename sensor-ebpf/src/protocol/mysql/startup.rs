@@ -72,18 +72,22 @@ pub fn admitted<S: Surroundings>(s: &mut S, c: &mut Connection) {
         s.phase_entered(c);
         outcome::overhead(s, c);
     }
-    c.mysql.flags &= !MYSQL_CHANGES_USER;
-    c.mysql.stage = Stage::Idle as u8;
-    c.response_bytes = 0;
+    authenticated(c);
 }
 
 /// The server refuses another user: MariaDB goes on with the one before, MySQL closes the connection.
 #[inline(always)]
 pub fn refused<S: Surroundings>(s: &mut S, c: &mut Connection) {
     s.startup(c, StartupKind::MySqlRefused, BASE, 0, false);
-    c.mysql.flags &= !MYSQL_CHANGES_USER;
     c.phase = Phase::Ready as u8;
     outcome::overhead(s, c);
+    authenticated(c);
+}
+
+/// It is settled who asks from here on.
+#[inline(always)]
+fn authenticated(c: &mut Connection) {
+    c.mysql.flags &= !MYSQL_CHANGES_USER;
     c.mysql.stage = Stage::Idle as u8;
     c.response_bytes = 0;
 }

@@ -280,7 +280,7 @@ impl<S: Surroundings> Messages<'_, S> {
                     self.c.set(CONNECTION_FAILED);
                     return;
                 }
-                self.is_asked();
+                self.suppose_asked();
                 outcome::failed(self.s, self.c, start + HEADER, start + taken);
                 self.s.scratch().walk.pending = true;
             }
@@ -304,7 +304,7 @@ impl<S: Surroundings> Messages<'_, S> {
     /// What nobody was seen to ask for is answered: too many requests waited, or the server has understood more than was read here.
     /// It counts, under no statement's name.
     #[inline(always)]
-    fn is_asked(&mut self) {
+    fn suppose_asked(&mut self) {
         if self.c.outstanding == 0 {
             self.c.front = Request {
                 count: 1,
@@ -325,7 +325,7 @@ impl<S: Surroundings> Messages<'_, S> {
             // `ReadyForQuery` alone answers a Sync: this one was ignored (in copy mode).
             outcome::next(self.s, self.c);
         }
-        self.is_asked();
+        self.suppose_asked();
         let messages = self.c.rows;
         let completion = outcome::rows(self.c, tag, count, messages);
         outcome::complete(self.s, self.c, &completion);

@@ -562,7 +562,7 @@ fn a_result_that_never_ends_is_estimated_and_says_so() {
     assert_eq!(simulation.emitted().closed, 1);
 }
 
-fn startup(parameters: &[u8]) -> Vec<u8> {
+pub(super) fn startup(parameters: &[u8]) -> Vec<u8> {
     let mut packet = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
     packet.extend(196_608u32.to_be_bytes());
     packet.extend(parameters);

@@ -1,7 +1,7 @@
 //! Connections that become TLS, with and without their plaintext.
 
 use super::{
-    conversation::{columns, complete, message, query, ready, returned, rows, special},
+    conversation::{columns, complete, message, query, ready, returned, rows, special, startup},
     simulation::{Emitted, Simulation},
 };
 use crate::{connection::Phase, tied};
@@ -26,10 +26,7 @@ fn encryption_whose_plaintext_comes_begins_afresh_in_it() {
         assert_eq!(simulation.emitted(), Emitted::default());
         assert!(!tied::tie(&mut simulation.connection));
         let parameters = b"user\0by tls\0\0";
-        let mut startup = (8 + parameters.len() as u32).to_be_bytes().to_vec();
-        startup.extend([0, 3, 0, 0]);
-        startup.extend(parameters);
-        simulation.received(&startup);
+        simulation.received(&startup(parameters));
         simulation.sent(&[message(b'R', &[0; 4]), ready()].concat());
         assert_eq!(simulation.emitted().startups, [parameters.to_vec()]);
         simulation.received(&query("SELECT s"));

@@ -2,7 +2,7 @@
 
 use super::{
     conversation::{
-        bind, columns, complete, error, execute, message, parse, query, ready, rows, sync,
+        bind, columns, complete, error, execute, message, parse, query, ready, rows, startup, sync,
     },
     simulation::Simulation,
 };
@@ -54,9 +54,7 @@ fn a_goodbye_in_the_same_read_as_the_question() {
 #[test]
 fn questions_behind_the_start_up_packet() {
     let parameters = b"user\0ann\0database\0crm\0\0";
-    let mut packet = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
-    packet.extend(196_608u32.to_be_bytes());
-    packet.extend(parameters);
+    let mut packet = startup(parameters);
     let own = packet.len();
     packet.extend(query("SELECT a FROM t"));
     for at in 1..packet.len() {
