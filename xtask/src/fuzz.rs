@@ -52,9 +52,11 @@ pub fn fuzz(arguments: &Arguments) -> Result<()> {
     setup::fuzzers(&progress)?;
     let turns = targets.len().div_ceil(AT_A_TIME);
     let run_time = Duration::from_secs(turns as u64 * u64::from(arguments.seconds));
-    let patience = arguments
-        .within
-        .map(|within| Duration::from_secs(within).saturating_sub(began.elapsed() + run_time));
+    // In whole seconds, as `timeout` takes them: it must not end a build before its time is over.
+    let patience = arguments.within.map(|within| {
+        let rest = Duration::from_secs(within).saturating_sub(began.elapsed() + run_time);
+        Duration::from_secs(rest.as_secs().max(1))
+    });
     let Some(binaries) = build(&progress, &targets, patience)? else {
         progress.loud("fuzz", || {
             Ok("NOT RUN: building took longer than there was time for it".to_owned())
@@ -176,7 +178,7 @@ fn cargo(compiler: &Compiler, folder: &Path, patience: Option<Duration>) -> Resu
         // It ends what cargo has started, too.
         Some(patience) => {
             let mut timeout = command::command("timeout");
-            timeout.args([&patience.as_secs().max(1).to_string(), "cargo"]);
+            timeout.args([&patience.as_secs().to_string(), "cargo"]);
             timeout
         }
     };
