@@ -12,12 +12,13 @@ use aya_ebpf::{
 use sensor_ebpf::{
     connection::{Connection, Protocol},
     protocol::{mysql, redis},
+    settings::{PROTOCOLS, is_second, number},
 };
 
 use crate::{
-    home::Socket,
+    home::{Home as _, Socket},
     hook::{Direction, Operation, registers::Buffer},
-    maps::{SCRATCH, count},
+    maps::{PLACES, SCRATCH, count},
     server::DONE,
     state,
     surroundings::KernelSurroundings,
@@ -43,14 +44,12 @@ pub static UNIX_STREAM_RECVMSG: ProgramArray<PROGRAMS> = ProgramArray::new();
 #[btf_map]
 pub static UNIX_STREAM_SENDMSG: ProgramArray<PROGRAMS> = ProgramArray::new();
 
-/// By number of the protocol; those of PostgreSQL stay empty.
-const PROGRAMS: usize = 4;
-const _: () =
-    assert!((Protocol::Redis as usize) < PROGRAMS && (Protocol::MySql as usize) < PROGRAMS);
+/// By [`number`]; those of PostgreSQL stay empty.
+const PROGRAMS: usize = 2 * PROTOCOLS as usize;
 
-/// What the first program leaves for the second.
+/// What a program leaves for that to which it jumps, by its working memory. The loader sets the number.
 #[btf_map]
-static LEFT: PerCpuArray<Left, 1> = PerCpuArray::new();
+static LEFT: PerCpuArray<Left, PLACES> = PerCpuArray::new();
 
 /// See [`LEFT`].
 #[repr(C)]
@@ -65,8 +64,8 @@ struct Left {
 
 /// The operation goes on in the program of its connection's protocol: which.
 #[inline(always)]
-pub fn leave(connection: &Connection, buffer: &Buffer, length: u32) -> u8 {
-    let Some(left) = LEFT.get_ptr_mut(0) else {
+pub fn leave<const PROGRAM: usize>(connection: &Connection, buffer: &Buffer, length: u32) -> u8 {
+    let Some(left) = LEFT.get_ptr_mut(Socket::<PROGRAM>::place()) else {
         return DONE;
     };
     // SAFETY: this CPU's slot; programs do not migrate.
@@ -81,20 +80,24 @@ pub fn leave(connection: &Connection, buffer: &Buffer, length: u32) -> u8 {
 
 /// Jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to a known place.
 #[inline(always)]
-pub fn jump<C: EbpfContext>(ctx: &C, programs: &ProgramArray<PROGRAMS>, protocol: u8) -> i32 {
+pub fn jump<C: EbpfContext, const PROGRAM: usize>(
+    ctx: &C,
+    programs: &ProgramArray<PROGRAMS>,
+    protocol: u8,
+) -> i32 {
     if protocol == DONE {
         return 0;
     }
     // SAFETY: nothing is to be dropped here.
     unsafe {
         if protocol == Protocol::MySql as u8 {
-            programs.tail_call(ctx, Protocol::MySql as u32);
+            programs.tail_call(ctx, number(Protocol::MySql, is_second(PROGRAM)));
         } else if protocol == Protocol::Redis as u8 {
-            programs.tail_call(ctx, Protocol::Redis as u32);
+            programs.tail_call(ctx, number(Protocol::Redis, is_second(PROGRAM)));
         }
     }
     // Only where there is no such program.
-    if let Some(left) = LEFT.get_ptr(0) {
+    if let Some(left) = LEFT.get_ptr(Socket::<PROGRAM>::place()) {
         // SAFETY: as in `leave`.
         let length = unsafe { (*left).length };
         count!(opaque_bytes, length);
@@ -104,37 +107,38 @@ pub fn jump<C: EbpfContext>(ctx: &C, programs: &ProgramArray<PROGRAMS>, protocol
 
 /// MySQL's program.
 #[inline(always)]
-pub fn mysql(operation: Option<Operation>, direction: Direction) -> i32 {
-    go_on(operation, direction, mysql::received, mysql::sent)
+pub fn mysql<const PROGRAM: usize>(operation: Option<Operation>, direction: Direction) -> i32 {
+    go_on::<PROGRAM>(operation, direction, mysql::received, mysql::sent)
 }
 
 /// Redis' program.
 #[inline(always)]
-pub fn redis(operation: Option<Operation>, direction: Direction) -> i32 {
-    go_on(operation, direction, redis::received, redis::sent)
+pub fn redis<const PROGRAM: usize>(operation: Option<Operation>, direction: Direction) -> i32 {
+    go_on::<PROGRAM>(operation, direction, redis::received, redis::sent)
 }
 
-type Surroundings = KernelSurroundings<Socket>;
+type Surroundings<const PROGRAM: usize> = KernelSurroundings<Socket<PROGRAM>>;
 
 #[inline(always)]
-fn go_on(
+fn go_on<const PROGRAM: usize>(
     operation: Option<Operation>,
     direction: Direction,
-    received: impl FnOnce(&mut Surroundings, &mut Connection, u32),
-    sent: impl FnOnce(&mut Surroundings, &mut Connection, u32),
+    received: impl FnOnce(&mut Surroundings<PROGRAM>, &mut Connection, u32),
+    sent: impl FnOnce(&mut Surroundings<PROGRAM>, &mut Connection, u32),
 ) -> i32 {
+    let place = Socket::<PROGRAM>::place();
     if let Some(operation) = operation
-        && let (Some(left), Some(scratch)) = (LEFT.get_ptr(0), SCRATCH.get_ptr_mut(0))
+        && let (Some(left), Some(scratch)) = (LEFT.get_ptr(place), SCRATCH.get_ptr_mut(place))
     {
         // SAFETY: this CPU's slot, which the program that jumped here has filled.
         let left = unsafe { &*left };
         let length = operation.length as u32;
-        // Another operation in between, where programs may be preempted, leaves its own: better none than another's.
+        // Better none than another's.
         if let Some(connection) = state::slot(left.slot)
             && connection.id == state::cookie(operation.sk)
         {
             let mut surroundings = KernelSurroundings {
-                home: Socket(operation.sk),
+                home: Socket::<PROGRAM>(operation.sk),
                 buffer: Buffer {
                     address: left.address,
                     vectors: left.vectors,

@@ -7,6 +7,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
 use sensor_ebpf::connection::{Connection, Partial, Queue};
 
+#[cfg(not(floor))]
+use crate::maps::setting;
 use crate::{
     identity,
     maps::{PARTIALS, QUEUES, raw, storage},
@@ -14,10 +16,10 @@ use crate::{
 
 /// See the module.
 pub trait Home {
-    /// Which working memory.
-    const PLACE: u32;
     /// Can the bytes lie in several pieces?
     const SCATTERED: bool;
+    /// Which working memory.
+    fn place() -> u32;
     /// Requests of a client that pipelines; made when `flags` say so.
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue>;
     /// The beginning of a message that a read split; made when `flags` say so.
@@ -30,12 +32,20 @@ pub trait Home {
     fn forget(&self, connection: &Connection);
 }
 
-/// That of a socket operation: the socket, a BTF pointer.
-pub struct Socket(pub *mut c_void);
+/// That of a socket operation: the socket, a BTF pointer, in a `settings::Program` (as a number).
+pub struct Socket<const PROGRAM: usize>(pub *mut c_void);
 
-impl Home for Socket {
-    const PLACE: u32 = 0;
+impl<const PROGRAM: usize> Home for Socket<PROGRAM> {
     const SCATTERED: bool = true;
+
+    #[inline(always)]
+    fn place() -> u32 {
+        #[cfg(floor)]
+        return 0;
+        // A constant to the verifier.
+        #[cfg(not(floor))]
+        setting!(places[PROGRAM])
+    }
 
     #[inline(always)]
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue> {

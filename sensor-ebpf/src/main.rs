@@ -14,6 +14,8 @@ fn main() {
 mod certificate;
 #[cfg(target_arch = "bpf")]
 mod client;
+#[cfg(all(target_arch = "bpf", not(floor)))]
+mod doubled;
 #[cfg(floor)]
 mod floor;
 #[cfg(all(target_arch = "bpf", not(floor)))]
@@ -53,6 +55,8 @@ mod programs {
         },
     };
 
+    use sensor_ebpf::settings::Program;
+
     use crate::{
         certificate, client,
         handover::{
@@ -65,55 +69,72 @@ mod programs {
         task, tls,
     };
 
+    const RECEIVES: usize = Program::Receives as usize;
+    const SENDS: usize = Program::Sends as usize;
+    const RECEIVES_SECOND: usize = Program::ReceivesSecond as usize;
+    const SENDS_SECOND: usize = Program::SendsSecond as usize;
+
     /// Every read on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-        jump(&ctx, &SOCK_RECV_LENGTH, received(tp_btf::receive(&ctx)))
+        let next = received::<RECEIVES>(tp_btf::receive(&ctx));
+        jump::<_, RECEIVES>(&ctx, &SOCK_RECV_LENGTH, next)
+    }
+
+    /// Those that the first was not let to see.
+    #[btf_tracepoint(function = "sock_recv_length")]
+    pub fn sock_recv_length_second(ctx: BtfTracePointContext) -> i32 {
+        let next = received::<RECEIVES_SECOND>(tp_btf::receive(&ctx));
+        jump::<_, RECEIVES_SECOND>(&ctx, &SOCK_RECV_LENGTH, next)
     }
 
     /// Every write on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-        jump(&ctx, &SOCK_SEND_LENGTH, sent(tp_btf::send(&ctx)))
+        let next = sent::<SENDS>(tp_btf::send(&ctx));
+        jump::<_, SENDS>(&ctx, &SOCK_SEND_LENGTH, next)
+    }
+
+    /// Those that the first was not let to see.
+    #[btf_tracepoint(function = "sock_send_length")]
+    pub fn sock_send_length_second(ctx: BtfTracePointContext) -> i32 {
+        let next = sent::<SENDS_SECOND>(tp_btf::send(&ctx));
+        jump::<_, SENDS_SECOND>(&ctx, &SOCK_SEND_LENGTH, next)
     }
 
     /// The same where there are no such tracepoints: reads over TCP.
     #[fexit(function = "tcp_recvmsg")]
     pub fn tcp_recvmsg(ctx: FExitContext) -> i32 {
-        jump(&ctx, &TCP_RECVMSG, received(hook::fexit::receive_tcp(&ctx)))
+        let next = received::<RECEIVES>(hook::fexit::receive_tcp(&ctx));
+        jump::<_, RECEIVES>(&ctx, &TCP_RECVMSG, next)
     }
 
     /// Reads over unix sockets.
     #[fexit(function = "unix_stream_recvmsg")]
     pub fn unix_stream_recvmsg(ctx: FExitContext) -> i32 {
-        jump(
-            &ctx,
-            &UNIX_STREAM_RECVMSG,
-            received(hook::fexit::receive_unix(&ctx)),
-        )
+        let next = received::<RECEIVES>(hook::fexit::receive_unix(&ctx));
+        jump::<_, RECEIVES>(&ctx, &UNIX_STREAM_RECVMSG, next)
     }
 
     /// Writes over TCP.
     #[fexit(function = "tcp_sendmsg")]
     pub fn tcp_sendmsg(ctx: FExitContext) -> i32 {
-        jump(&ctx, &TCP_SENDMSG, sent(hook::fexit::send_tcp(&ctx)))
+        let next = sent::<SENDS>(hook::fexit::send_tcp(&ctx));
+        jump::<_, SENDS>(&ctx, &TCP_SENDMSG, next)
     }
 
     /// Writes over unix sockets.
     #[fexit(function = "unix_stream_sendmsg")]
     pub fn unix_stream_sendmsg(ctx: FExitContext) -> i32 {
-        jump(
-            &ctx,
-            &UNIX_STREAM_SENDMSG,
-            sent(hook::fexit::send_unix(&ctx)),
-        )
+        let next = sent::<SENDS>(hook::fexit::send_unix(&ctx));
+        jump::<_, SENDS>(&ctx, &UNIX_STREAM_SENDMSG, next)
     }
 
     #[inline(always)]
-    fn received(operation: Option<Operation>) -> u8 {
+    fn received<const PROGRAM: usize>(operation: Option<Operation>) -> u8 {
         match operation {
             Some(operation) if task::is_server() => {
-                server::operation(&operation, Direction::Received)
+                server::operation::<PROGRAM>(&operation, Direction::Received)
             }
             // Nothing to do for a client: it speaks first, and what it receives is counted where it is sent.
             _ => DONE,
@@ -121,14 +142,15 @@ mod programs {
     }
 
     #[inline(always)]
-    fn sent(operation: Option<Operation>) -> u8 {
+    fn sent<const PROGRAM: usize>(operation: Option<Operation>) -> u8 {
         let Some(operation) = operation else {
             return DONE;
         };
         if task::is_server() {
-            return server::operation(&operation, Direction::Sent);
+            return server::operation::<PROGRAM>(&operation, Direction::Sent);
         }
-        if operation.length > 0 {
+        // One that goes unseen changes nothing: the client's next says the same.
+        if operation.length > 0 && PROGRAM == SENDS {
             client::sent(&operation);
         }
         DONE
@@ -136,28 +158,30 @@ mod programs {
 
     /// The programs of other protocols than PostgreSQL's, to which those above jump.
     macro_rules! of_protocols {
-        ($($kind:ident $function:literal, $context:ident, $operation:path, $direction:ident: $mysql:ident $redis:ident;)*) => {$(
+        ($($kind:ident $function:literal, $context:ident, $operation:path, $direction:ident $program:ident: $mysql:ident $redis:ident;)*) => {$(
             /// MySQL's.
             #[$kind(function = $function)]
             pub fn $mysql(ctx: $context) -> i32 {
-                handover::mysql($operation(&ctx), Direction::$direction)
+                handover::mysql::<$program>($operation(&ctx), Direction::$direction)
             }
 
             /// Redis'.
             #[$kind(function = $function)]
             pub fn $redis(ctx: $context) -> i32 {
-                handover::redis($operation(&ctx), Direction::$direction)
+                handover::redis::<$program>($operation(&ctx), Direction::$direction)
             }
         )*};
     }
 
     of_protocols! {
-        btf_tracepoint "sock_recv_length", BtfTracePointContext, tp_btf::receive, Received: sock_recv_length_mysql sock_recv_length_redis;
-        btf_tracepoint "sock_send_length", BtfTracePointContext, tp_btf::send, Sent: sock_send_length_mysql sock_send_length_redis;
-        fexit "tcp_recvmsg", FExitContext, hook::fexit::receive_tcp, Received: tcp_recvmsg_mysql tcp_recvmsg_redis;
-        fexit "tcp_sendmsg", FExitContext, hook::fexit::send_tcp, Sent: tcp_sendmsg_mysql tcp_sendmsg_redis;
-        fexit "unix_stream_recvmsg", FExitContext, hook::fexit::receive_unix, Received: unix_stream_recvmsg_mysql unix_stream_recvmsg_redis;
-        fexit "unix_stream_sendmsg", FExitContext, hook::fexit::send_unix, Sent: unix_stream_sendmsg_mysql unix_stream_sendmsg_redis;
+        btf_tracepoint "sock_recv_length", BtfTracePointContext, tp_btf::receive, Received RECEIVES: sock_recv_length_mysql sock_recv_length_redis;
+        btf_tracepoint "sock_recv_length", BtfTracePointContext, tp_btf::receive, Received RECEIVES_SECOND: sock_recv_length_second_mysql sock_recv_length_second_redis;
+        btf_tracepoint "sock_send_length", BtfTracePointContext, tp_btf::send, Sent SENDS: sock_send_length_mysql sock_send_length_redis;
+        btf_tracepoint "sock_send_length", BtfTracePointContext, tp_btf::send, Sent SENDS_SECOND: sock_send_length_second_mysql sock_send_length_second_redis;
+        fexit "tcp_recvmsg", FExitContext, hook::fexit::receive_tcp, Received RECEIVES: tcp_recvmsg_mysql tcp_recvmsg_redis;
+        fexit "tcp_sendmsg", FExitContext, hook::fexit::send_tcp, Sent SENDS: tcp_sendmsg_mysql tcp_sendmsg_redis;
+        fexit "unix_stream_recvmsg", FExitContext, hook::fexit::receive_unix, Received RECEIVES: unix_stream_recvmsg_mysql unix_stream_recvmsg_redis;
+        fexit "unix_stream_sendmsg", FExitContext, hook::fexit::send_unix, Sent SENDS: unix_stream_sendmsg_mysql unix_stream_sendmsg_redis;
     }
 
     /// A server process ended: its connections are over.
@@ -165,6 +189,15 @@ mod programs {
     pub fn sched_process_exit(_ctx: BtfTracePointContext) -> i32 {
         if task::is_server() {
             server::exited();
+        }
+        0
+    }
+
+    /// One that the first was not let to see.
+    #[btf_tracepoint(function = "sched_process_exit")]
+    pub fn sched_process_exit_second(_ctx: BtfTracePointContext) -> i32 {
+        if task::is_server() {
+            server::exited_unseen();
         }
         0
     }

@@ -140,9 +140,9 @@ pub struct Backend {
 #[btf_map]
 pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
-/// Working memories: programs on sockets have the first, those on a library's functions, which may be preempted, the second.
+/// Working memories; see `settings::APART`. The loader sets the number.
 #[cfg(not(floor))]
-const PLACES: usize = 2;
+pub const PLACES: usize = 5;
 #[cfg(floor)]
 const PLACES: usize = 1;
 
@@ -181,6 +181,8 @@ pub static SETTINGS: Settings = Settings {
     tls: 0,
     mysql_commands: 0,
     redis_commands: 0,
+    doubled: 0,
+    places: [0; _],
     tags: [0; _],
 };
 

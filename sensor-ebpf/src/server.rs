@@ -15,11 +15,12 @@ use sensor_ebpf::{
         ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind, STATEMENT_ESTIMATED,
         STATEMENT_FAILED, STATEMENT_OVERHEAD,
     },
+    settings::{Program, is_second},
 };
 
 use crate::{
     client,
-    home::Socket,
+    home::{Home as _, Socket},
     hook::{Direction, Operation, registers},
     identity,
     maps::{BACKENDS, Backend, CREATE, IGNORED, SCRATCH, count, raw, storage},
@@ -28,14 +29,15 @@ use crate::{
     task,
 };
 #[cfg(not(floor))]
-use crate::{handover, maps::setting, tls};
+use crate::{doubled, handover, maps::setting, tls};
 
 /// In the place of a protocol: the operation goes on in no other program.
 pub const DONE: u8 = 0;
 
-/// One operation of a server process on any of its sockets; in which protocol's program it goes on ([`handover`]).
+/// One operation of a server process on any of its sockets; in which protocol's program it goes on ([`handover`]). `PROGRAM`: that
+/// which runs, a `settings::Program`.
 #[inline(always)]
-pub fn operation(operation: &Operation, direction: Direction) -> u8 {
+pub fn operation<const PROGRAM: usize>(operation: &Operation, direction: Direction) -> u8 {
     let connection = match state::find(operation.sk) {
         Some(connection) => Some(connection),
         None if operation.length <= 0 => return DONE,
@@ -46,15 +48,19 @@ pub fn operation(operation: &Operation, direction: Direction) -> u8 {
             }
             None
         }
-        None => adopt(operation, direction),
+        None => adopt(operation, direction, PROGRAM),
     };
     let Some(connection) = connection else {
         // A server's own client socket (dblink, postgres_fdw, a standby, a pooler): it may talk to a watched server.
-        if direction == Direction::Sent {
+        if direction == Direction::Sent && PROGRAM == Program::Sends as usize {
             client::sent(operation);
         }
         return DONE;
     };
+    #[cfg(not(floor))]
+    if !doubled::is_mine::<PROGRAM>(connection.slot) {
+        return DONE;
+    }
     if connection.has(CONNECTION_CLOSED) {
         return DONE;
     }
@@ -63,14 +69,18 @@ pub fn operation(operation: &Operation, direction: Direction) -> u8 {
         return DONE;
     }
     if operation.length <= 0 {
-        without_data(operation, direction, connection);
+        without_data::<PROGRAM>(operation, direction, connection);
         return DONE;
     }
-    with_data(operation, direction, connection)
+    with_data::<PROGRAM>(operation, direction, connection)
 }
 
 #[inline(always)]
-fn with_data(operation: &Operation, direction: Direction, connection: &mut Connection) -> u8 {
+fn with_data<const PROGRAM: usize>(
+    operation: &Operation,
+    direction: Direction,
+    connection: &mut Connection,
+) -> u8 {
     let length = operation.length as u32;
     let Some(buffer) = registers::buffer() else {
         count!(opaque_bytes, u64::from(length));
@@ -86,13 +96,13 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
     #[cfg(not(floor))]
     {
         if Protocol::is_foreign(connection.protocol) {
-            return handover::leave(connection, &buffer, length);
+            return handover::leave::<PROGRAM>(connection, &buffer, length);
         }
-        let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        let Some(scratch) = SCRATCH.get_ptr_mut(Socket::<PROGRAM>::place()) else {
             return DONE;
         };
         let mut surroundings = KernelSurroundings {
-            home: Socket(operation.sk),
+            home: Socket::<PROGRAM>(operation.sk),
             buffer,
             scratch,
         };
@@ -107,15 +117,19 @@ fn with_data(operation: &Operation, direction: Direction, connection: &mut Conne
 
 /// A failed or empty read or write.
 #[inline(always)]
-fn without_data(operation: &Operation, direction: Direction, connection: &mut Connection) {
+fn without_data<const PROGRAM: usize>(
+    operation: &Operation,
+    direction: Direction,
+    connection: &mut Connection,
+) {
     if operation.length == AGAIN && (direction == Direction::Sent || connection.follow == 0) {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(Socket::<PROGRAM>::place()) else {
         return;
     };
     let mut surroundings = KernelSurroundings {
-        home: Socket(operation.sk),
+        home: Socket::<PROGRAM>(operation.sk),
         buffer: registers::Buffer {
             address: 0,
             vectors: 0,
@@ -134,7 +148,11 @@ fn without_data(operation: &Operation, direction: Direction, connection: &mut Co
 
 /// First sight of a server process's socket: is it a client's connection?
 #[inline(never)]
-fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Connection> {
+fn adopt<'a>(
+    operation: &Operation,
+    direction: Direction,
+    program: usize,
+) -> Option<&'a mut Connection> {
     let sk = operation.sk;
     let family = identity::family(sk);
     if family == 0 {
@@ -154,7 +172,10 @@ fn adopt<'a>(operation: &Operation, direction: Direction) -> Option<&'a mut Conn
         return None;
     }
     let Some((connection, slot)) = state::create(sk) else {
-        count!(stateless_bytes, operation.length as u64);
+        // The second program finds what the first has found.
+        if !is_second(program) {
+            count!(stateless_bytes, operation.length as u64);
+        }
         return None;
     };
     connection.protocol = protocol as u8;
@@ -300,21 +321,32 @@ pub fn exited() {
     process(RecordKind::ProcessExit);
 }
 
+/// The same in the second program: nothing, where the first has run. Of a process without a connection of its own userspace learns by
+/// its own look.
+#[cfg(not(floor))]
+#[inline(always)]
+pub fn exited_unseen() {
+    if task::leader() == task::current() && last_words() {
+        process(RecordKind::ProcessExit);
+    }
+}
+
+/// False when there is nothing to say any more.
 #[inline(never)]
-fn last_words() {
+fn last_words() -> bool {
     let pid = task::tgid();
     let Some(backend) = BACKENDS.get_ptr(&pid) else {
-        return;
+        return false;
     };
     // SAFETY: copied out at once.
     let backend = unsafe { *backend };
     let _ = BACKENDS.remove(&pid);
     let Some(connection) = state::slot(backend.slot as u32) else {
-        return;
+        return true;
     };
     // Closed before, the slot may be another's by now.
     if connection.id != backend.id || connection.has(CONNECTION_CLOSED) {
-        return;
+        return true;
     }
     merge::flush(connection);
     connection.sent += u64::from(connection.carried);
@@ -354,6 +386,7 @@ fn last_words() {
         tls::forget(u64::from(connection.slot));
     }
     connection.set(CONNECTION_CLOSED);
+    true
 }
 
 /// A server process began to execute.

@@ -72,7 +72,7 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
             count!(fault_bytes, u64::from(length));
             return false;
         }
-        gather(&self.buffer, offset, length, position)
+        gather(&self.buffer, offset, length, position, H::place())
     }
 
     #[inline(always)]
@@ -110,13 +110,13 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
     fn fingerprint<D: Dialect>(&mut self, start: u32, end: u32, dialect: D) -> Hashed {
         if D::MYSQL {
             #[cfg(not(floor))]
-            hash_mysql_text(start, end, u32::from(dialect.is_plain()), H::PLACE);
+            hash_mysql_text(start, end, u32::from(dialect.is_plain()), H::place());
         } else {
-            hash_text(start, end, H::PLACE);
+            hash_text(start, end, H::place());
         }
         #[cfg(not(floor))]
-        if setting!(tags[tags::LENGTH as usize]) != 0 && find_tags(start, H::PLACE) != 0 {
-            mark_text(H::PLACE);
+        if setting!(tags[tags::LENGTH as usize]) != 0 && find_tags(start, H::place()) != 0 {
+            mark_text(H::place());
         }
         let _ = dialect;
         self.scratch().hashed
@@ -150,7 +150,7 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
         match seen {
             Some(ALWAYS) | None => {
                 let sent = ring::text(
-                    H::PLACE,
+                    H::place(),
                     RecordKind::Text,
                     language(c),
                     c.id,
@@ -178,12 +178,12 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
 
     #[inline(always)]
     fn link(&mut self, c: &mut Connection, fingerprint: u64, start: u32, end: u32) -> bool {
-        links::tell(c, fingerprint, start, end, H::PLACE)
+        links::tell(c, fingerprint, start, end, H::place())
     }
 
     #[inline(always)]
     fn sqlstate(&mut self, start: u32, end: u32) -> u32 {
-        find_sqlstate(start, end, H::PLACE)
+        find_sqlstate(start, end, H::place())
     }
 
     #[inline(always)]
@@ -196,7 +196,7 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
         truncated: bool,
     ) {
         if !ring::text(
-            H::PLACE,
+            H::place(),
             RecordKind::Startup,
             kind as u8,
             c.id,
@@ -425,16 +425,16 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
         crate::floor::pick(plan, start, end, bound);
         #[cfg(not(floor))]
         if bound {
-            hash_parameters(plan, start, end, H::PLACE);
+            hash_parameters(plan, start, end, H::place());
         } else {
-            hash_literals(plan, start, end, H::PLACE);
+            hash_literals(plan, start, end, H::place());
         }
     }
 
     #[cfg(not(floor))]
     #[inline(always)]
     fn behind_attributes(&mut self, start: u32, end: u32, says_so: bool) -> u32 {
-        pass_over_attributes(start, end, u32::from(says_so), H::PLACE)
+        pass_over_attributes(start, end, u32::from(says_so), H::place())
     }
 
     #[cfg(floor)]
@@ -445,7 +445,7 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
     #[cfg(not(floor))]
     #[inline(always)]
     fn redis_head(&mut self) -> u32 {
-        take_redis_head(H::PLACE)
+        take_redis_head(H::place())
     }
 
     #[cfg(floor)]
@@ -652,10 +652,11 @@ fn copy(destination: *mut u8, length: u32, address: u64) -> bool {
 /// Reads from a scattered buffer. A call of its own, so that nobody else's stack has to hold the loop's state.
 #[cfg(not(floor))]
 #[inline(never)]
-fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
+fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32, place: u32) -> bool {
     let mut gather = Gather {
         vector: buffer.address,
-        vectors: buffer.vectors,
+        vectors: buffer.vectors as u16,
+        place: place as u16,
         skip: offset,
         rest: length,
         position,
@@ -667,7 +668,7 @@ fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
 /// The same, with the loop's state where its body finds it.
 #[cfg(floor)]
 #[inline(never)]
-fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
+fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32, place: u32) -> bool {
     let Some(gather) = GATHER.get_ptr_mut(0) else {
         return false;
     };
@@ -675,7 +676,8 @@ fn gather(buffer: &Buffer, offset: u32, length: u32, position: u32) -> bool {
     let gather = unsafe { &mut *gather };
     *gather = Gather {
         vector: buffer.address,
-        vectors: buffer.vectors,
+        vectors: buffer.vectors as u16,
+        place: place as u16,
         skip: offset,
         rest: length,
         position,
@@ -703,7 +705,10 @@ pub fn vector_turn() -> bool {
 #[repr(C)]
 struct Gather {
     vector: u64,
-    vectors: u32,
+    /// The kernel takes no more than [`VECTORS`].
+    vectors: u16,
+    /// Which working memory.
+    place: u16,
     skip: u32,
     rest: u32,
     position: u32,
@@ -735,7 +740,7 @@ impl Step for Gather {
         } else {
             available as u32
         };
-        let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        let Some(scratch) = SCRATCH.get_ptr_mut(u32::from(self.place)) else {
             return false;
         };
         // SAFETY: this CPU's working memory, and `Window::part_at`, which takes any length below `PART_MASK`.

@@ -16,6 +16,7 @@ use sensor_ebpf::{
         Queue, TLS_ENDED, TLS_MISSED,
     },
     protocol::{is_parsed, mysql, outcome, postgres},
+    settings::PLACE_OF_LIBRARY,
     tied,
 };
 
@@ -360,7 +361,8 @@ fn work(
     step: impl FnOnce(&mut KernelSurroundings<Table<'_>>, &mut Connection),
     buffer: u64,
 ) -> bool {
-    let (Some(taken), Some(scratch)) = (TAKEN.get_ptr_mut(0), SCRATCH.get_ptr_mut(Table::PLACE))
+    let (Some(taken), Some(scratch)) =
+        (TAKEN.get_ptr_mut(0), SCRATCH.get_ptr_mut(PLACE_OF_LIBRARY))
     else {
         return false;
     };
@@ -403,8 +405,12 @@ static NO_QUEUE: Queue = Queue::EMPTY;
 static NO_PARTIAL: Partial = Partial::EMPTY;
 
 impl Home for Table<'_> {
-    const PLACE: u32 = 1;
     const SCATTERED: bool = false;
+
+    #[inline(always)]
+    fn place() -> u32 {
+        PLACE_OF_LIBRARY
+    }
 
     #[inline(always)]
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue> {

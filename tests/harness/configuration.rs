@@ -4,7 +4,7 @@ use crate::{slowness, throwaway};
 
 /// The configuration, with what it leaves to the surroundings.
 pub(crate) fn completed(configuration: &str) -> String {
-    exporting_less(&with_systems(&with_hooks(configuration)))
+    exporting_less(&with_systems(&with_second(&with_hooks(configuration))))
 }
 
 /// Where things are slow, an export a second is most of what a sensor does: then, one every so many.
@@ -18,6 +18,20 @@ fn exporting_less(configuration: &str) -> String {
 fn with_hooks(configuration: &str) -> String {
     match std::env::var("SENSOR_TEST_HOOKS") {
         Ok(hooks) => with(configuration, "kernel", "hooks", &format!("\"{hooks}\"")),
+        Err(_) => configuration.to_owned(),
+    }
+}
+
+/// With the second programs that `SENSOR_TEST_SECOND` asks for: all tests hold with both of a hook, and with the second `alone`, as if
+/// the kernel kept every operation from the first.
+fn with_second(configuration: &str) -> String {
+    match std::env::var("SENSOR_TEST_SECOND") {
+        Ok(second) => with(
+            configuration,
+            "kernel",
+            "second_programs",
+            &format!("\"{second}\""),
+        ),
         Err(_) => configuration.to_owned(),
     }
 }

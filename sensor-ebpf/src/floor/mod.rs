@@ -158,7 +158,7 @@ pub fn pick(plan: u64, start: u32, end: u32, bound: bool) {
 
 /// What [`serve`] left.
 #[inline(always)]
-fn served<'a>() -> Option<(KernelSurroundings<Socket>, &'a mut Connection)> {
+fn served<'a>() -> Option<(KernelSurroundings<Socket<0>>, &'a mut Connection)> {
     let here = here()?;
     let surroundings = KernelSurroundings {
         home: Socket(here.sk as *mut c_void),

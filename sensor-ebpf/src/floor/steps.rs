@@ -3,7 +3,10 @@
 //!
 //! Global functions, as those of `turns` are. Each leaves in [`super::HERE`] what the next one needs.
 
-use sensor_ebpf::protocol::{Surroundings as _, postgres};
+use sensor_ebpf::{
+    protocol::{Surroundings as _, postgres},
+    settings::Program,
+};
 
 use super::{here, served};
 use crate::{
@@ -32,7 +35,8 @@ pub extern "C" fn step_operation(registers: u64, number: u32, length: i32) -> u3
     };
     if task::is_server() {
         if let Some((operation, direction)) = sys_exit::operation() {
-            server::operation(&operation, direction);
+            // Their working memory is the only one.
+            server::operation::<{ Program::Receives as usize }>(&operation, direction);
         }
     } else if direction == Direction::Sent
         && length > 0

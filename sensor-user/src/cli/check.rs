@@ -11,6 +11,7 @@ use crate::{
         capability::{self, Capability, Host, Need},
         certificates,
         hooks::{Family, NO_FOREIGN},
+        preemption::Precautions,
         privileges, tls,
     },
 };
@@ -169,7 +170,11 @@ fn find(config: &Config) -> Findings {
         .missing(Need::Useful)
         .map(|missing| format!("without {}: {}", missing.name, missing.why))
         .collect();
-    lost.extend(host.family.and_then(Family::lost).map(str::to_owned));
+    lost.extend(
+        host.family
+            .and_then(|family| family.lost(Precautions::of(family, config.kernel.second_programs)))
+            .map(str::to_owned),
+    );
     for found in &servers {
         let (system, name) = (found.server.system.title(), &found.server.name);
         if let Some(refusal) = found.refusal {

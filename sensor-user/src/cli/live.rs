@@ -148,7 +148,12 @@ impl Live {
             );
         }
         log::info!("attached: {}", self.kernel.family.place());
-        if let Some(lost) = self.kernel.family.lost() {
+        if self.kernel.precautions.second {
+            log::info!(
+                "this kernel may preempt programs on tracepoints: each of these hooks has a second one (kernel.second_programs)"
+            );
+        }
+        if let Some(lost) = self.kernel.family.lost(self.kernel.precautions) {
             log::warn!("with these hooks {lost}");
         }
         if self.servers.is_empty() {

@@ -20,6 +20,19 @@ pub enum Hooks {
     SysExit,
 }
 
+/// Whether hooks on sockets have a second program, for operations that the kernel keeps from the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondPrograms {
+    /// Where the kernel may preempt the first.
+    Auto,
+    /// In any case.
+    Yes,
+    /// In no case.
+    No,
+    /// And no first: as if the kernel kept all from it.
+    Alone,
+}
+
 /// Of which servers connections are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -53,6 +66,8 @@ pub struct Kernel {
     pub skim_after: Option<u64>,
     /// Which hooks.
     pub hooks: Hooks,
+    /// Whether they have second programs.
+    pub second_programs: SecondPrograms,
     /// Which network namespaces.
     pub network_namespace: Scope,
     /// What of TLS.
@@ -67,6 +82,7 @@ pub(super) struct Section {
     max_connections: Option<Spanned<u32>>,
     skim_after: Option<Spanned<String>>,
     hooks: Option<Spanned<String>>,
+    second_programs: Option<Spanned<String>>,
     network_namespace: Option<Spanned<String>>,
     tls: Option<Spanned<String>>,
 }
@@ -116,6 +132,22 @@ impl Section {
                 }
             },
         };
+        let second_programs = match &self.second_programs {
+            None => SecondPrograms::Auto,
+            Some(text) => match text.get_ref().as_str() {
+                "auto" => SecondPrograms::Auto,
+                "yes" => SecondPrograms::Yes,
+                "no" => SecondPrograms::No,
+                "alone" => SecondPrograms::Alone,
+                other => {
+                    return Err(Problem::new(
+                        text.span(),
+                        format!("`{other}` does not say when there are second programs"),
+                        "write \"auto\" (where the kernel may preempt the first), \"yes\" or \"no\"",
+                    ));
+                }
+            },
+        };
         let network_namespace = match &self.network_namespace {
             None => Scope::All,
             Some(text) => match text.get_ref().as_str() {
@@ -148,6 +180,7 @@ impl Section {
         Ok(Kernel {
             tls,
             hooks,
+            second_programs,
             network_namespace,
             ring_bytes,
             max_connections,

@@ -66,6 +66,11 @@ fn wrong_files_are_refused_with_place_and_hint() {
             "add \"postgresql\"",
         ),
         (
+            "[kernel]\nsecond_programs = \"maybe\"",
+            "sensor.toml:2:19:",
+            "write \"auto\"",
+        ),
+        (
             "[kernel]\nhooks = \"kprobe\"",
             "sensor.toml:2:9:",
             "\"fexit\" or \"sys_exit\"",

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use btf_rs::Btf;
 
-use super::{ask, offsets, preemption, privileges};
+use super::{ask, offsets, preemption::Precautions, privileges};
 use crate::config::kernel::Hooks;
 
 /// A rung of the ladder.
@@ -85,20 +85,28 @@ impl Family {
     }
 
     /// What is lost with it, compared with the best; nothing when nothing is.
-    pub fn lost(self) -> Option<&'static str> {
+    pub fn lost(self, precautions: Precautions) -> Option<&'static str> {
         match self {
-            Self::TpBtf => preemption::reaches_tracepoints().then_some(
-                "as this kernel may take the processor from programs on tracepoints (Linux 7.0 and later), two operations may \
-                 meet on one processor: such are not seen (data_access.sensor.bpf.misses), or read wrongly",
+            Self::TpBtf => precautions.is_incomplete().then_some(
+                "as this kernel may take the processor from programs on tracepoints (Linux 7.0 and later), operations that meet on one \
+                 processor are not seen (data_access.sensor.bpf.misses); leave kernel.second_programs at \"auto\"",
             ),
-            Self::Fexit => preemption::is_full().then_some(
-                "as this kernel preempts at any time (preempt=full), two operations may meet on one processor: such are not \
-                 seen (data_access.sensor.bpf.misses), or read wrongly; boot with preempt=voluntary",
+            Self::Fexit => precautions.is_incomplete().then_some(
+                "as this kernel preempts at any time (preempt=full), operations that meet on one processor are not seen \
+                 (data_access.sensor.bpf.misses); boot with preempt=voluntary",
             ),
             Self::SysExit => Some(
                 "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \
                  splice or io_uring are not counted as opaque, but not at all",
             ),
+        }
+    }
+
+    /// The second of its programs, in the same order; see [`Precautions`].
+    pub fn second_programs(self) -> &'static [&'static str] {
+        match self {
+            Self::TpBtf => &["sock_recv_length_second", "sock_send_length_second"],
+            Self::Fexit | Self::SysExit => &[],
         }
     }
 

@@ -17,7 +17,7 @@ use sensor_ebpf::{
     merged::WAYS,
     picked::integer,
     record::{KernelCounters, OverflowKey, OverflowVolume},
-    settings::{LISTED, Settings},
+    settings::{APART, LISTED, SHARED, Settings, number},
 };
 
 use super::{
@@ -25,6 +25,7 @@ use super::{
     hooks::{self, Family},
     plans::Plans,
     pod::Plain,
+    preemption::Precautions,
     settings, test_run, tls,
 };
 use crate::{
@@ -40,6 +41,9 @@ static FLOOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sen
 
 /// Programs on tracepoints of processes, whatever the rung. They are attached before those on sockets.
 const PROCESSES: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
+
+/// The second on the end of processes; see [`Precautions`].
+const EXIT: Named = ("sched_process_exit_second", "sched_process_exit");
 
 /// The program that hands on what was put together; run from here, attached nowhere.
 const DRAIN: &str = "drain";
@@ -75,6 +79,8 @@ pub struct Kernel {
     drain: Option<ProgramFd>,
     /// The rung of the ladder that is used.
     pub family: Family,
+    /// What is done about programs that are preempted.
+    pub precautions: Precautions,
     /// Probes on libraries for TLS, or why there are none.
     tls: Result<tls::Probes, String>,
     /// Those for clients' certificates, where probes are put on libraries at all.
@@ -104,8 +110,9 @@ pub struct ProgramStatistics {
     pub run_time: u64,
     /// Runs, likewise.
     pub runs: u64,
-    /// Runs that the kernel skipped because the program was already running on that CPU: operations not seen.
-    pub misses: u64,
+    /// Runs that the kernel skipped because the program was already running on that CPU: operations not seen. Nothing where a second
+    /// program saw to them.
+    pub misses: Option<u64>,
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.
@@ -168,6 +175,9 @@ impl Kernel {
         no_tls: Option<String>,
     ) -> Result<Self> {
         settings.tls = u64::from(no_tls.is_none());
+        let precautions = Precautions::of(family, config.kernel.second_programs);
+        settings.doubled = u64::from(precautions.second);
+        settings.places = if precautions.apart { APART } else { SHARED };
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {
             std::slice::from_raw_parts((&raw const settings).cast::<u8>(), size_of::<Settings>())
@@ -176,6 +186,17 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         for (map, entries) in tls::map_sizes(no_tls.is_none(), settings.slot_mask + 1) {
             loader.map_max_entries(map, entries);
+        }
+        if family != Family::SysExit {
+            for map in ["SCRATCH", "TEXTS", "LEFT"] {
+                loader.map_max_entries(map, precautions.places());
+            }
+            let marks = if precautions.second {
+                settings.slot_mask + 1
+            } else {
+                1
+            };
+            loader.map_max_entries("MARKS", marks);
         }
         let mut ebpf = loader
             .override_global("SETTINGS", bytes, true)
@@ -189,12 +210,12 @@ impl Kernel {
             .context("cannot create the sensor's BPF maps")?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
         // Those of other rungs stay unloaded: the kernel may refuse them.
-        for name in programs(family) {
-            load(&mut ebpf, name, name, &btf)?;
+        for (name, hook) in programs(family, precautions) {
+            load(&mut ebpf, name, hook, &btf)?;
         }
         if family.knows_foreign() {
-            for hook in family.programs() {
-                load_parts(&mut ebpf, hook, &btf, config)?;
+            for (name, hook) in on_sockets(family, precautions) {
+                load_parts(&mut ebpf, name, hook, &btf, config)?;
             }
         }
         let drain = match ebpf.program_mut(DRAIN) {
@@ -235,6 +256,7 @@ impl Kernel {
             records_secret: integer(settings.record_keys, SECRET_LABEL),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             family,
+            precautions,
             ebpf,
         })
     }
@@ -244,7 +266,7 @@ impl Kernel {
     /// # Errors
     /// When a hook can't be attached.
     pub fn attach(&mut self) -> Result<()> {
-        self.attach_each(programs(self.family))
+        self.attach_each(programs(self.family, self.precautions))
     }
 
     /// Attaches all but the programs on sockets.
@@ -252,18 +274,18 @@ impl Kernel {
     /// # Errors
     /// When a hook can't be attached.
     pub fn attach_to_processes(&mut self) -> Result<()> {
-        self.attach_each(PROCESSES.into_iter())
+        self.attach_each(on_processes(self.precautions))
     }
 
-    fn attach_each(&mut self, names: impl Iterator<Item = &'static str>) -> Result<()> {
-        for name in names {
+    fn attach_each(&mut self, named: impl Iterator<Item = Named>) -> Result<()> {
+        for (name, hook) in named {
             match program(&mut self.ebpf, name)? {
                 Program::BtfTracePoint(program) => program.attach().map(drop),
                 Program::FExit(program) => program.attach().map(drop),
-                Program::RawTracePoint(program) => program.attach(name).map(drop),
+                Program::RawTracePoint(program) => program.attach(hook).map(drop),
                 _ => Ok(()),
             }
-            .with_context(|| format!("cannot attach to {name}"))?;
+            .with_context(|| format!("cannot attach {name} to {hook}"))?;
         }
         Ok(())
     }
@@ -339,15 +361,18 @@ impl Kernel {
 
     /// Run time of each program, from the kernel's `fdinfo` of it.
     pub fn statistics(&self) -> Vec<ProgramStatistics> {
-        programs(self.family)
-            .filter_map(|name| {
+        let all = || programs(self.family, self.precautions);
+        let has_second =
+            |name, hook| name == hook && all().any(|(other, on)| on == hook && other != name);
+        all()
+            .filter_map(|(name, hook)| {
                 let fd = self.ebpf.program(name)?.fd().ok()?;
                 let field = |key: &str| fdinfo(fd, key).unwrap_or(0);
                 Some(ProgramStatistics {
                     name,
                     run_time: field("run_time_ns:"),
                     runs: field("run_cnt:"),
-                    misses: field("recursion_misses:"),
+                    misses: (!has_second(name, hook)).then(|| field("recursion_misses:")),
                 })
             })
             .collect()
@@ -376,13 +401,19 @@ fn load(ebpf: &mut Ebpf, name: &str, hook: &str, btf: &Btf) -> Result<()> {
     .with_context(|| format!("the kernel refused the BPF program {name}"))
 }
 
-/// Loads the programs to which that on `hook` jumps, and tells it where they are. Those for servers that are not watched stay unloaded.
-fn load_parts(ebpf: &mut Ebpf, hook: &str, btf: &Btf, config: &Config) -> Result<()> {
+/// Loads the programs to which one on `hook` jumps, and tells it where they are. Those for servers that are not watched stay unloaded.
+fn load_parts(
+    ebpf: &mut Ebpf,
+    program_of: &str,
+    hook: &str,
+    btf: &Btf,
+    config: &Config,
+) -> Result<()> {
     for (protocol, _, suffix) in PARTS
         .into_iter()
         .filter(|(_, system, _)| config.discover.watches(*system))
     {
-        let name = format!("{hook}_{suffix}");
+        let name = format!("{program_of}_{suffix}");
         load(ebpf, &name, hook, btf)?;
         let part = program(ebpf, &name)?.fd()?.try_clone()?;
         // It stays in `ebpf`: the kernel empties such a map when nobody has it open any more.
@@ -391,8 +422,8 @@ fn load_parts(ebpf: &mut Ebpf, hook: &str, btf: &Btf, config: &Config) -> Result
             .map_mut(&map)
             .ok_or_else(|| anyhow!("the embedded BPF object has no map {map}: build error"))?;
         ProgramArray::try_from(map)?
-            .set(protocol as u32, &part, 0)
-            .with_context(|| format!("cannot tell the BPF program {hook} where {name} is"))?;
+            .set(number(protocol, program_of != hook), &part, 0)
+            .with_context(|| format!("cannot tell the BPF program {program_of} where {name} is"))?;
     }
     Ok(())
 }
@@ -405,11 +436,26 @@ fn object(family: Family) -> &'static [u8] {
     }
 }
 
-/// All programs of a rung, in the order in which they are attached.
-fn programs(family: Family) -> impl Iterator<Item = &'static str> {
-    PROCESSES
-        .into_iter()
-        .chain(family.programs().iter().copied())
+/// A program, and what it sits on. Those that have the name of their hook are the first there.
+type Named = (&'static str, &'static str);
+
+/// All programs of a rung, in the order in which they are attached: the first of a hook runs before the second.
+fn programs(family: Family, precautions: Precautions) -> impl Iterator<Item = Named> {
+    on_processes(precautions).chain(on_sockets(family, precautions))
+}
+
+fn on_processes(precautions: Precautions) -> impl Iterator<Item = Named> {
+    let first = PROCESSES.into_iter().map(|name| (name, name));
+    first.chain(precautions.second.then_some(EXIT))
+}
+
+fn on_sockets(family: Family, precautions: Precautions) -> impl Iterator<Item = Named> {
+    let hooks = family.programs().iter().copied();
+    let second = family.second_programs().iter().copied().zip(hooks.clone());
+    let first = hooks.map(|hook| (hook, hook));
+    first
+        .filter(move |_| !precautions.alone)
+        .chain(second.filter(move |_| precautions.second))
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {

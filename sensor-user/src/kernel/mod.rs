@@ -8,7 +8,7 @@ pub mod load;
 pub mod offsets;
 pub mod plans;
 pub mod pod;
-mod preemption;
+pub mod preemption;
 pub mod privileges;
 mod registers;
 mod settings;

@@ -412,12 +412,11 @@ impl Live {
                 program.name,
                 program.runs,
             ));
-            points.push(with(
-                &names::BPF_MISSES,
-                names::PROGRAM,
-                program.name,
-                program.misses,
-            ));
+            points.extend(
+                program
+                    .misses
+                    .map(|misses| with(&names::BPF_MISSES, names::PROGRAM, program.name, misses)),
+            );
         }
         points
     }
