@@ -8,6 +8,7 @@ mod evasion;
 mod hostile;
 mod pipelines;
 mod portals;
+mod preemption;
 mod replication;
 mod restarts;
 mod split;

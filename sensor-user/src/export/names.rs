@@ -409,7 +409,8 @@ metrics! {
     EXPORT_UNSAVED = "data_access.sensor.export_unsaved", "{change}", Sum, &[], "Changes of the queue for the receiver that could not be written to its copy on disk.";
     BPF_RUN_TIME = "data_access.sensor.bpf.run_time", "ns", Sum, &[PROGRAM], "Run time of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
     BPF_RUNS = "data_access.sensor.bpf.runs", "{run}", Sum, &[PROGRAM], "Runs of the BPF programs; counts while kernel.bpf_stats_enabled is on.";
-    BPF_MISSES = "data_access.sensor.bpf.misses", "{run}", Sum, &[PROGRAM], "Runs that the kernel skipped: operations not seen.";
+    BPF_MISSES = "data_access.sensor.bpf.misses", "{run}", Sum, &[PROGRAM], "Runs that the kernel skipped: operations not seen. Of second programs they are the most that it can be: the first has seen nearly all of these.";
+    BPF_TAKEN_OVER = "data_access.sensor.bpf.taken_over", "{run}", Sum, &[PROGRAM], "Runs that the kernel skipped and a second program of the hook took over: nothing is lost by them.";
     UPTIME = "data_access.sensor.uptime", "s", Gauge, &[], "Time since the sensor began. Where that is shorter than a window, its sums are all of the window's.";
     MEMORY = "data_access.sensor.memory", "By", Gauge, &[], "Resident memory of the sensor.";
     CONNECTIONS = "data_access.sensor.connections", "{connection}", Gauge, &[], "Connections that are open.";

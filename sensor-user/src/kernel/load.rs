@@ -110,9 +110,10 @@ pub struct ProgramStatistics {
     pub run_time: u64,
     /// Runs, likewise.
     pub runs: u64,
-    /// Runs that the kernel skipped because the program was already running on that CPU: operations not seen. Nothing where a second
-    /// program saw to them.
-    pub misses: Option<u64>,
+    /// Runs that the kernel skipped because the program was already running on that CPU.
+    pub misses: u64,
+    /// A second program sees to these.
+    pub has_second: bool,
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.
@@ -372,7 +373,8 @@ impl Kernel {
                     name,
                     run_time: field("run_time_ns:"),
                     runs: field("run_cnt:"),
-                    misses: (!has_second(name, hook)).then(|| field("recursion_misses:")),
+                    misses: field("recursion_misses:"),
+                    has_second: has_second(name, hook),
                 })
             })
             .collect()

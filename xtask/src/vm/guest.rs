@@ -64,6 +64,9 @@ pub fn script(
     if accelerator == Accelerator::Emulation {
         set("SENSOR_TEST_SLOWNESS", &SLOWNESS.to_string());
     }
+    if let Ok(second) = std::env::var("SENSOR_TEST_SECOND") {
+        set("SENSOR_TEST_SECOND", &second);
+    }
     let workspace = workspace::root();
     if plan.processor != Processor::X86_64 {
         let _ = writeln!(

@@ -412,11 +412,12 @@ impl Live {
                 program.name,
                 program.runs,
             ));
-            points.extend(
-                program
-                    .misses
-                    .map(|misses| with(&names::BPF_MISSES, names::PROGRAM, program.name, misses)),
-            );
+            let misses = if program.has_second {
+                &names::BPF_TAKEN_OVER
+            } else {
+                &names::BPF_MISSES
+            };
+            points.push(with(misses, names::PROGRAM, program.name, program.misses));
         }
         points
     }
