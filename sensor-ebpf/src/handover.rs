@@ -19,6 +19,7 @@ use crate::{
     home::{Home as _, Socket},
     hook::{Direction, Operation, registers::Buffer},
     maps::{PLACES, SCRATCH, count},
+    processor,
     server::DONE,
     state,
     surroundings::KernelSurroundings,
@@ -78,13 +79,15 @@ pub fn leave<const PROGRAM: usize>(connection: &Connection, buffer: &Buffer, len
     connection.protocol
 }
 
-/// Jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to a known place.
+/// Lets go of the processor, and jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to a known place.
 #[inline(always)]
 pub fn jump<C: EbpfContext, const PROGRAM: usize>(
     ctx: &C,
     programs: &ProgramArray<PROGRAMS>,
     protocol: u8,
 ) -> i32 {
+    // No program ends or jumps away with the processor in its hands.
+    processor::let_go();
     if protocol == DONE {
         return 0;
     }
@@ -154,5 +157,6 @@ fn go_on<const PROGRAM: usize>(
             count!(opaque_bytes, u64::from(length));
         }
     }
+    processor::let_go();
     0
 }

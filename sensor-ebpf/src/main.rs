@@ -33,6 +33,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 #[cfg_attr(floor, path = "floor/merge.rs")]
 mod merge;
+#[cfg(all(target_arch = "bpf", not(floor)))]
+mod processor;
 #[cfg(target_arch = "bpf")]
 mod ring;
 #[cfg(target_arch = "bpf")]
@@ -64,7 +66,7 @@ mod programs {
             UNIX_STREAM_RECVMSG, UNIX_STREAM_SENDMSG, jump,
         },
         hook::{self, Direction, Operation, tp_btf},
-        merge,
+        merge, processor,
         server::{self, DONE},
         task, tls,
     };
@@ -77,6 +79,7 @@ mod programs {
     /// Every read on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         let next = received::<RECEIVES>(tp_btf::receive(&ctx));
         jump::<_, RECEIVES>(&ctx, &SOCK_RECV_LENGTH, next)
     }
@@ -84,6 +87,7 @@ mod programs {
     /// Those that the first was not let to see.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length_second(ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         let next = received::<RECEIVES_SECOND>(tp_btf::receive(&ctx));
         jump::<_, RECEIVES_SECOND>(&ctx, &SOCK_RECV_LENGTH, next)
     }
@@ -91,6 +95,7 @@ mod programs {
     /// Every write on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         let next = sent::<SENDS>(tp_btf::send(&ctx));
         jump::<_, SENDS>(&ctx, &SOCK_SEND_LENGTH, next)
     }
@@ -98,6 +103,7 @@ mod programs {
     /// Those that the first was not let to see.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length_second(ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         let next = sent::<SENDS_SECOND>(tp_btf::send(&ctx));
         jump::<_, SENDS_SECOND>(&ctx, &SOCK_SEND_LENGTH, next)
     }
@@ -162,12 +168,14 @@ mod programs {
             /// MySQL's.
             #[$kind(function = $function)]
             pub fn $mysql(ctx: $context) -> i32 {
+                processor::hold();
                 handover::mysql::<$program>($operation(&ctx), Direction::$direction)
             }
 
             /// Redis'.
             #[$kind(function = $function)]
             pub fn $redis(ctx: $context) -> i32 {
+                processor::hold();
                 handover::redis::<$program>($operation(&ctx), Direction::$direction)
             }
         )*};
@@ -187,18 +195,22 @@ mod programs {
     /// A server process ended: its connections are over.
     #[btf_tracepoint(function = "sched_process_exit")]
     pub fn sched_process_exit(_ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         if task::is_server() {
             server::exited();
         }
+        processor::let_go();
         0
     }
 
     /// One that the first was not let to see.
     #[btf_tracepoint(function = "sched_process_exit")]
     pub fn sched_process_exit_second(_ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         if task::is_server() {
             server::exited_unseen();
         }
+        processor::let_go();
         0
     }
 

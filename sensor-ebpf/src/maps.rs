@@ -182,6 +182,7 @@ pub static SETTINGS: Settings = Settings {
     mysql_commands: 0,
     redis_commands: 0,
     doubled: 0,
+    holds: 0,
     places: [0; _],
     tags: [0; _],
 };

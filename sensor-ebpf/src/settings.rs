@@ -42,6 +42,8 @@ pub struct Settings {
     pub redis_commands: u64,
     /// Socket hooks have two programs each: 1. See `doubled`.
     pub doubled: u64,
+    /// Programs on sockets hold the processor: 1. See `processor`.
+    pub holds: u64,
     /// Which working memory the programs on sockets have, by [`Program`].
     pub places: [u32; PROGRAMS],
     /// Tags in statements' comments that tell who asks.
@@ -79,6 +81,15 @@ pub const fn number(protocol: Protocol, second: bool) -> u32 {
 
 /// How many of them there are.
 pub const PROGRAMS: usize = 4;
+
+/// In the place of the number of a kernel function, whose name is this constant's behind `bpf_`: the loader writes that.
+pub const PREEMPT_DISABLE: i32 = 0x5e50_0001;
+/// See [`PREEMPT_DISABLE`].
+pub const PREEMPT_ENABLE: i32 = 0x5e50_0002;
+/// See [`PREEMPT_DISABLE`].
+pub const LOCAL_IRQ_SAVE: i32 = 0x5e50_0003;
+/// See [`PREEMPT_DISABLE`].
+pub const LOCAL_IRQ_RESTORE: i32 = 0x5e50_0004;
 
 /// The working memory of programs on a library's functions, which may be preempted on all kernels.
 pub const PLACE_OF_LIBRARY: u32 = 1;
@@ -193,5 +204,5 @@ pub struct Offsets {
 }
 
 const _: () = assert!(
-    size_of::<Settings>() == 16 * 8 + COMMANDS * 16 + size_of::<Offsets>() + size_of::<Names>()
+    size_of::<Settings>() == 17 * 8 + COMMANDS * 16 + size_of::<Offsets>() + size_of::<Names>()
 );

@@ -135,6 +135,11 @@ pub fn has_helper(btf: &Btf, name: &str) -> bool {
     })
 }
 
+/// Number of a kernel function in the kernel's type information.
+pub fn id_of_function(btf: &Btf, name: &str) -> Option<u32> {
+    id(btf, name, |found| matches!(found, Type::Func(_))).ok()
+}
+
 fn id(btf: &Btf, name: &str, is: impl Fn(&Type) -> bool) -> io::Result<u32> {
     btf.resolve_ids_by_name(name)
         .unwrap_or_default()

@@ -22,6 +22,7 @@ use sensor_ebpf::{
 
 use super::{
     certificates,
+    functions::Linked,
     hooks::{self, Family},
     plans::Plans,
     pod::Plain,
@@ -178,6 +179,13 @@ impl Kernel {
         settings.tls = u64::from(no_tls.is_none());
         let precautions = Precautions::of(family, config.kernel.second_programs);
         settings.doubled = u64::from(precautions.second);
+        // Where programs are preempted, they hold the processor, if the kernel lets them.
+        let linked = if precautions.second {
+            Linked::new(object(family), &super::offsets::vmlinux()?)
+        } else {
+            None
+        };
+        settings.holds = u64::from(linked.is_some());
         settings.places = if precautions.apart { APART } else { SHARED };
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {
@@ -207,7 +215,7 @@ impl Kernel {
             .map_max_entries("MERGED", (settings.slot_mask + 1) * WAYS)
             .map_max_entries("DIRTY", settings.slot_mask / 64 + 1)
             .verifier_log_level(VerifierLogLevel::STATS)
-            .load(object(family))
+            .load(linked.as_ref().map_or(object(family), Linked::bytes))
             .context("cannot create the sensor's BPF maps")?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's type information")?;
         // Those of other rungs stay unloaded: the kernel may refuse them.
@@ -431,7 +439,7 @@ fn load_parts(
 }
 
 /// The object with a rung's programs.
-fn object(family: Family) -> &'static [u8] {
+pub(super) fn object(family: Family) -> &'static [u8] {
     match family {
         Family::TpBtf | Family::Fexit => OBJECT,
         Family::SysExit => FLOOR,

@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod capability;
 pub mod certificates;
+mod functions;
 pub mod hooks;
 pub mod load;
 pub mod offsets;
