@@ -5,13 +5,12 @@
 //! there, run one after the other. The first leaves a mark for its connection and the second takes it away: where there is none, the
 //! operation is the second's to do. An operation is lost only when it meets both, which the kernel counts.
 
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
-use sensor_ebpf::{
-    bytes::opaque,
-    settings::{Program, is_second},
-};
+use core::ffi::c_void;
 
-use crate::maps::setting;
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use sensor_ebpf::bytes::opaque;
+
+use crate::{hook::Direction, maps::setting, state, task};
 
 /// Marks of the first programs, by slot. The loader sets the number.
 #[btf_map]
@@ -24,26 +23,31 @@ struct Marks {
     sent: u32,
 }
 
-/// Is the operation at hand on this slot's connection one for `PROGRAM`, a [`Program`]?
+/// The first program sees to the operation at hand on this slot's connection.
 #[inline(always)]
-pub fn is_mine<const PROGRAM: usize>(slot: u32) -> bool {
-    if setting!(doubled) == 0 {
-        return true;
+pub fn mark(slot: u32, direction: Direction) {
+    if setting!(doubled) != 0
+        && let Some(marks) = marks(slot)
+    {
+        // SAFETY: four bytes of a map value, aligned. Volatile: another program reads them.
+        unsafe { core::ptr::write_volatile(marks.of(direction), 1) };
     }
-    let Some(marks) = marks(slot) else {
+}
+
+/// Was the operation at hand kept from the first program? Asked by the second, in front of all else: nearly always it was not.
+#[inline(always)]
+pub fn is_left(sk: *mut c_void, direction: Direction) -> bool {
+    if !task::is_server() {
+        // Of a client one that goes unseen changes nothing: its next says the same.
+        return false;
+    }
+    let Some(marks) = state::find(sk).and_then(|connection| marks(connection.slot)) else {
+        // Of no connection that is known: what the first has found, the second will.
         return true;
     };
-    let mark = if PROGRAM & 1 == Program::Receives as usize {
-        &raw mut marks.received
-    } else {
-        &raw mut marks.sent
-    };
-    // SAFETY: four bytes of a map value, aligned. Volatile: another program reads them.
+    let mark = marks.of(direction);
+    // SAFETY: as above.
     unsafe {
-        if !is_second(PROGRAM) {
-            core::ptr::write_volatile(mark, 1);
-            return true;
-        }
         let is_done = core::ptr::read_volatile(mark) != 0;
         core::ptr::write_volatile(mark, 0);
         !is_done
@@ -59,6 +63,17 @@ pub fn forget(slot: u32) {
     if let Some(marks) = marks(slot) {
         marks.received = 0;
         marks.sent = 0;
+    }
+}
+
+impl Marks {
+    #[inline(always)]
+    fn of(&mut self, direction: Direction) -> *mut u32 {
+        if direction == Direction::Received {
+            &raw mut self.received
+        } else {
+            &raw mut self.sent
+        }
     }
 }
 

@@ -60,7 +60,7 @@ mod programs {
     use sensor_ebpf::settings::Program;
 
     use crate::{
-        certificate, client,
+        certificate, client, doubled,
         handover::{
             self, SOCK_RECV_LENGTH, SOCK_SEND_LENGTH, TCP_RECVMSG, TCP_SENDMSG,
             UNIX_STREAM_RECVMSG, UNIX_STREAM_SENDMSG, jump,
@@ -87,6 +87,9 @@ mod programs {
     /// Those that the first was not let to see.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length_second(ctx: BtfTracePointContext) -> i32 {
+        if !doubled::is_left(ctx.arg(0), Direction::Received) {
+            return 0;
+        }
         processor::hold();
         let next = received::<RECEIVES_SECOND>(tp_btf::receive(&ctx));
         jump::<_, RECEIVES_SECOND>(&ctx, &SOCK_RECV_LENGTH, next)
@@ -103,6 +106,9 @@ mod programs {
     /// Those that the first was not let to see.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length_second(ctx: BtfTracePointContext) -> i32 {
+        if !doubled::is_left(ctx.arg(0), Direction::Sent) {
+            return 0;
+        }
         processor::hold();
         let next = sent::<SENDS_SECOND>(tp_btf::send(&ctx));
         jump::<_, SENDS_SECOND>(&ctx, &SOCK_SEND_LENGTH, next)
@@ -155,8 +161,7 @@ mod programs {
         if task::is_server() {
             return server::operation::<PROGRAM>(&operation, Direction::Sent);
         }
-        // One that goes unseen changes nothing: the client's next says the same.
-        if operation.length > 0 && PROGRAM == SENDS {
+        if operation.length > 0 {
             client::sent(&operation);
         }
         DONE

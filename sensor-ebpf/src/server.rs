@@ -58,8 +58,8 @@ pub fn operation<const PROGRAM: usize>(operation: &Operation, direction: Directi
         return DONE;
     };
     #[cfg(not(floor))]
-    if !doubled::is_mine::<PROGRAM>(connection.slot) {
-        return DONE;
+    if !is_second(PROGRAM) {
+        doubled::mark(connection.slot, direction);
     }
     if connection.has(CONNECTION_CLOSED) {
         return DONE;

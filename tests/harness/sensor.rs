@@ -373,6 +373,21 @@ impl Output {
         self.metrics.lock().expect("no sum fell").of(&self.file)
     }
 
+    /// Operations that the kernel kept from all programs, at most, as the sensor says: none before Linux 7.0, and there nearly none
+    /// but on a processor for which many tasks wait.
+    pub fn passed_over(&self) -> f64 {
+        self.sum("data_access.sensor.bpf.misses")
+    }
+
+    /// Sum of a metric over all its series.
+    pub fn sum(&self, metric: &str) -> f64 {
+        self.metrics()
+            .iter()
+            .filter(|series| series.name == metric)
+            .map(|series| series.value)
+            .sum()
+    }
+
     /// Holds that a secret is in nothing that it wrote: no file beside its telemetry, and not its log.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use std::{
 };
 
 use harness::{
-    Options, Output, Volume, fewer,
+    Options, Volume, fewer,
     raw::{self, Answer, Raw},
 };
 
@@ -71,8 +71,8 @@ fn operations_that_meet_on_one_processor() {
         stage.expect(role, volume);
     }
     let output = stage.finish();
-    let taken_over = sum(&output, "data_access.sensor.bpf.taken_over");
-    let missed = sum(&output, "data_access.sensor.bpf.misses");
+    let taken_over = output.sum("data_access.sensor.bpf.taken_over");
+    let missed = output.passed_over();
     eprintln!(
         "pinned: {pinned}, comes first: {first}; {} quick questions; taken over {taken_over}, missed {missed}",
         quick_answers.len()
@@ -97,13 +97,4 @@ fn run(program: &str, arguments: &[&str]) -> bool {
         .args(arguments)
         .output()
         .is_ok_and(|output| output.status.success())
-}
-
-fn sum(output: &Output, metric: &str) -> f64 {
-    output
-        .metrics()
-        .iter()
-        .filter(|series| series.name == metric)
-        .map(|series| series.value)
-        .sum()
 }

@@ -87,9 +87,13 @@ impl Family {
     /// What is lost with it, compared with the best; nothing when nothing is.
     pub fn lost(self, precautions: Precautions) -> Option<&'static str> {
         match self {
-            Self::TpBtf => precautions.is_incomplete().then_some(
+            Self::TpBtf if precautions.is_incomplete() => Some(
                 "as this kernel may take the processor from programs on tracepoints (Linux 7.0 and later), operations that meet on one \
                  processor are not seen (data_access.sensor.bpf.misses); leave kernel.second_programs at \"auto\"",
+            ),
+            Self::TpBtf => precautions.full.then_some(
+                "as this kernel preempts at any time (preempt=full), operations that meet on a crowded processor may go unseen now \
+                 and then (data_access.sensor.bpf.misses); boot with preempt=lazy",
             ),
             Self::Fexit => precautions.is_incomplete().then_some(
                 "as this kernel preempts at any time (preempt=full), operations that meet on one processor are not seen \

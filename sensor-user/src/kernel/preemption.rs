@@ -1,5 +1,5 @@
-//! Whether the kernel takes the processor from a task in the middle of kernel code: programs on the ends of functions may then meet
-//! others of theirs on the same processor. Those on tracepoints may not before Linux 7.0. What is done about it.
+//! Whether the kernel takes the processor from a program that is in the middle of an operation, and what is done about it: see
+//! docs/decisions/hooks.md.
 
 use std::fs::read_to_string;
 
@@ -8,21 +8,54 @@ use sensor_ebpf::settings::{APART, PLACE_OF_LIBRARY, Program};
 use super::{capability::kernel_release, hooks::Family};
 use crate::config::kernel::SecondPrograms;
 
-/// Does the running kernel do so at any time? Where nothing tells, it is taken for one that does not, as distributions build them.
-fn is_full() -> bool {
-    let read = |path: &str| read_to_string(path).unwrap_or_default();
-    tells(
-        &read("/sys/kernel/debug/sched/preempt"),
-        &read("/proc/cmdline"),
-        &read("/proc/version"),
-    )
+/// When a kernel takes the processor from a task that is in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// For whoever comes first, at any time.
+    Full,
+    /// Likewise where that is of real-time priority; else when the task has had it for long.
+    Lazy,
+    /// Where the kernel itself allows it, which it does in no program.
+    Seldom,
 }
 
-/// Does it do so in programs on tracepoints as well? Since Linux 7.0 no lock keeps them from it (`srcu_fast_notrace` instead of
-/// `preempt_notrace` in `include/linux/tracepoint.h`), and nothing but the version tells.
-fn reaches_tracepoints() -> bool {
-    let read = |path: &str| read_to_string(path).unwrap_or_default();
-    tells_of_tracepoints(&read("/sys/kernel/debug/sched/preempt"), &kernel_release())
+impl Mode {
+    /// The running kernel's. Where nothing tells, it is taken for one as distributions build them.
+    fn of_kernel() -> Self {
+        let read = |path: &str| read_to_string(path).unwrap_or_default();
+        let modes = read("/sys/kernel/debug/sched/preempt");
+        Self::told(&modes, &read("/proc/cmdline"), &read("/proc/version"))
+    }
+
+    /// By the modes of which the one in use stands in brackets (debugfs), by the kernel's command line, by its version.
+    fn told(modes: &str, command_line: &str, version: &str) -> Self {
+        if version.contains("PREEMPT_RT") {
+            return Self::Full;
+        }
+        let in_use = modes
+            .split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .map(|(mode, _)| mode);
+        let wanted = command_line
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("preempt="))
+            .next_back();
+        match in_use.or(wanted) {
+            Some("full") => Self::Full,
+            Some("lazy") => Self::Lazy,
+            None if version.split_whitespace().any(|word| word == "PREEMPT") => Self::Full,
+            _ => Self::Seldom,
+        }
+    }
+}
+
+/// Does the kernel preempt programs on tracepoints as it does other code? Since Linux 7.0 no lock keeps it from that (`srcu_fast_notrace` instead of
+/// `preempt_notrace` in `include/linux/tracepoint.h`), and nothing but the version tells. From then on all kernels do, but those of small machines.
+fn reaches_tracepoints(release: &str) -> bool {
+    let major = release.split('.').next();
+    major
+        .and_then(|major| major.parse().ok())
+        .is_some_and(|major: u32| major >= 7)
 }
 
 /// What the programs on sockets need for that.
@@ -34,16 +67,23 @@ pub struct Precautions {
     pub second: bool,
     /// There is no first.
     pub alone: bool,
+    /// The kernel does so at any time, for whoever comes first.
+    pub full: bool,
 }
 
 impl Precautions {
     /// For the hooks of this rung, on this kernel, as the configuration wants it.
     pub fn of(family: Family, wanted: SecondPrograms) -> Self {
+        let mode = Mode::of_kernel();
         match family {
-            Family::TpBtf => Self::for_tracepoints(reaches_tracepoints(), wanted),
+            Family::TpBtf => {
+                let preempted = reaches_tracepoints(&kernel_release());
+                Self::for_tracepoints(preempted, preempted && mode == Mode::Full, wanted)
+            }
             // Which of two programs on the end of a function runs first differs from kernel to kernel.
             Family::Fexit => Self {
-                apart: is_full(),
+                apart: mode != Mode::Seldom,
+                full: mode == Mode::Full,
                 ..Self::default()
             },
             // A single program, and all of a system call's.
@@ -51,7 +91,7 @@ impl Precautions {
         }
     }
 
-    fn for_tracepoints(preempted: bool, wanted: SecondPrograms) -> Self {
+    fn for_tracepoints(preempted: bool, full: bool, wanted: SecondPrograms) -> Self {
         let second = match wanted {
             SecondPrograms::Auto => preempted,
             SecondPrograms::Yes | SecondPrograms::Alone => true,
@@ -61,10 +101,11 @@ impl Precautions {
             apart: preempted || second,
             second,
             alone: wanted == SecondPrograms::Alone,
+            full,
         }
     }
 
-    /// May operations go unseen?
+    /// Do operations that meet on one processor go unseen?
     pub fn is_incomplete(self) -> bool {
         self.apart && !self.second || self.alone
     }
@@ -79,37 +120,9 @@ impl Precautions {
     }
 }
 
-/// By the modes, as [`tells`] has them, and the kernel's release. From 7.0 on, all modes but those of small machines preempt.
-fn tells_of_tracepoints(modes: &str, release: &str) -> bool {
-    let major = release
-        .split('.')
-        .next()
-        .and_then(|major| major.parse().ok());
-    let never = modes.contains("(none)") || modes.contains("(voluntary)");
-    major.is_some_and(|major: u32| major >= 7) && !never
-}
-
-/// By the modes of which the one in use stands in brackets (debugfs), by the kernel's command line, by its version.
-fn tells(modes: &str, command_line: &str, version: &str) -> bool {
-    if version.contains("PREEMPT_RT") {
-        return true;
-    }
-    if modes.contains('(') {
-        return modes.contains("(full)") || modes.contains("(lazy)");
-    }
-    let wanted = command_line
-        .split_whitespace()
-        .filter_map(|word| word.strip_prefix("preempt="))
-        .next_back();
-    match wanted {
-        Some(mode) => mode == "full" || mode == "lazy",
-        None => version.split_whitespace().any(|word| word == "PREEMPT"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Precautions, SecondPrograms, tells, tells_of_tracepoints};
+    use super::{Mode, Precautions, SecondPrograms, reaches_tracepoints};
 
     #[test]
     fn second_programs_where_the_first_may_be_preempted() {
@@ -121,7 +134,7 @@ mod tests {
             (false, SecondPrograms::No, false, false, false, 2),
             (false, SecondPrograms::Alone, true, true, true, 5),
         ] {
-            let found = Precautions::for_tracepoints(preempted, wanted);
+            let found = Precautions::for_tracepoints(preempted, false, wanted);
             let told = (
                 found.apart,
                 found.second,
@@ -138,39 +151,41 @@ mod tests {
 
     #[test]
     fn tracepoints_are_reached_from_7_0_on() {
-        for (modes, release, reached) in [
-            ("", "6.18.44-fc", false),
-            ("full (lazy)\n", "6.12.117+deb13-amd64", false),
-            ("full (lazy)\n", "7.2.13+deb14-amd64", true),
-            ("", "7.0.0", true),
-            ("(none) full\n", "7.0.0", false),
-            ("", "", false),
+        for (release, reached) in [
+            ("6.18.44-fc", false),
+            ("6.12.117+deb13-amd64", false),
+            ("7.2.13+deb14-amd64", true),
+            ("7.0.0", true),
+            ("10.1", true),
+            ("", false),
         ] {
-            assert_eq!(
-                tells_of_tracepoints(modes, release),
-                reached,
-                "{modes} {release}"
-            );
+            assert_eq!(reaches_tracepoints(release), reached, "{release}");
         }
     }
 
     #[test]
     fn modes_are_told() {
         const DYNAMIC: &str = "Linux version 6.1.0 (…) #1 SMP PREEMPT_DYNAMIC Debian 6.1.170-1";
-        for (modes, command_line, version, full) in [
-            ("none (voluntary) full\n", "", DYNAMIC, false),
-            ("none voluntary (full)\n", "", DYNAMIC, true),
-            ("none voluntary full (lazy)\n", "", DYNAMIC, true),
-            ("", "quiet preempt=full ro", DYNAMIC, true),
-            ("", "preempt=full preempt=none", DYNAMIC, false),
-            ("", "quiet", DYNAMIC, false),
-            ("", "", "Linux version 6.1.0 #1 SMP PREEMPT Tue", true),
-            ("", "", "Linux version 6.1.0 #1 SMP PREEMPT_RT Tue", true),
-            ("", "", "Linux version 5.10.0 #1 SMP Debian", false),
+        for (modes, command_line, version, mode) in [
+            ("none (voluntary) full\n", "", DYNAMIC, Mode::Seldom),
+            ("none voluntary (full)\n", "", DYNAMIC, Mode::Full),
+            ("full (lazy)\n", "", DYNAMIC, Mode::Lazy),
+            ("", "quiet preempt=full ro", DYNAMIC, Mode::Full),
+            ("", "preempt=full preempt=none", DYNAMIC, Mode::Seldom),
+            ("", "preempt=lazy", DYNAMIC, Mode::Lazy),
+            ("", "quiet", DYNAMIC, Mode::Seldom),
+            ("", "", "Linux version 6.1.0 #1 SMP PREEMPT Tue", Mode::Full),
+            (
+                "none (voluntary) full",
+                "",
+                "Linux version 6.1.0 #1 SMP PREEMPT_RT Tue",
+                Mode::Full,
+            ),
+            ("", "", "Linux version 5.10.0 #1 SMP Debian", Mode::Seldom),
         ] {
             assert_eq!(
-                tells(modes, command_line, version),
-                full,
+                Mode::told(modes, command_line, version),
+                mode,
                 "{modes} {command_line} {version}"
             );
         }

@@ -47,7 +47,10 @@ pub fn measure(
     block: Duration,
 ) -> Result<Vec<(f64, f64)>> {
     let on = On::detached(variant, bed)?;
-    let mut switch = on.pid().map(Switch::of).transpose()?;
+    let mut switch = on
+        .pid()
+        .map(|pid| Switch::of(pid, variant.programs_of_a_hook()))
+        .transpose()?;
     let server = bed.server(variant)?;
     let log = Log::begin()?;
     // As if it had always been on: connections are seen from their beginning.

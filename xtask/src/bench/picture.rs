@@ -29,7 +29,7 @@ const LINE: &str = "#e3e7eb";
 
 fn colour(variant: Variant) -> &'static str {
     match variant {
-        Variant::Sensor | Variant::SensorBytes => "#1769aa",
+        Variant::Sensor | Variant::SensorBytes | Variant::SensorDoubled => "#1769aa",
         Variant::Nothing | Variant::Floor => "#c3ccd5",
         Variant::Naive | Variant::Bpftrace => "#e0a458",
         Variant::LogStatement | Variant::Pgaudit | Variant::ServerAudit | Variant::Monitor => {

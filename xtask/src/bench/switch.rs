@@ -28,23 +28,29 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// Of a process that has loaded its programs and attached none of those on sockets. They are off.
-    pub fn of(pid: u32) -> Result<Self> {
+    /// Of a process that has loaded its programs and attached none of those on sockets, so many a hook. They are off.
+    pub fn of(pid: u32, of_a_hook: usize) -> Result<Self> {
         let descriptors = programs::descriptors(pid)?;
-        let mut found = Vec::new();
-        for wanted in PROGRAMS {
-            for id in descriptors
-                .iter()
-                .filter_map(|text| programs::field(text, "prog_id:"))
+        // By hook, in the order in which they were loaded: what they jump to has the same names behind them.
+        let mut by_hook = PROGRAMS.map(|_| Vec::new());
+        for id in descriptors
+            .iter()
+            .filter_map(|text| programs::field(text, "prog_id:"))
+        {
+            let program = bpf::program(id)?;
+            let name = bpf::program_name(program.as_fd())?;
+            if let Some(hook) = PROGRAMS.iter().position(|wanted| *wanted == name)
+                && by_hook[hook].len() < of_a_hook
             {
-                let program = bpf::program(id)?;
-                if bpf::program_name(program.as_fd())? == wanted {
-                    found.push(program);
-                    break;
-                }
+                by_hook[hook].push(program);
             }
         }
-        if found.len() != PROGRAMS.len() {
+        let mut found = Vec::new();
+        let mut by_hook = by_hook.map(Vec::into_iter);
+        for _ in 0..of_a_hook {
+            found.extend(by_hook.iter_mut().filter_map(Iterator::next));
+        }
+        if found.len() != PROGRAMS.len() * of_a_hook {
             bail!(
                 "process {pid} holds no programs {}: in-place slices need the tracepoints of Linux 6.3",
                 PROGRAMS.join(" and ")

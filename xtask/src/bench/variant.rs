@@ -20,6 +20,8 @@ pub enum Variant {
     Sensor,
     /// The same, counting no more than the bytes of TLS connections.
     SensorBytes,
+    /// The same with second programs, as on Linux 7.0 and later.
+    SensorDoubled,
     /// An event for each socket operation, with the first 256 bytes, and the consumer woken for each.
     Naive,
     /// A bpftrace script that prints every statement.
@@ -56,6 +58,7 @@ impl Variant {
             Self::Floor => "empty programs",
             Self::Sensor => "sensor",
             Self::SensorBytes => "sensor, kernel.tls = bytes",
+            Self::SensorDoubled => "sensor, second programs",
             Self::Naive => "naive events",
             Self::Bpftrace => "bpftrace",
             Self::LogStatement => "log_statement = all",
@@ -83,7 +86,12 @@ impl Variant {
     pub fn in_kernel(self) -> bool {
         matches!(
             self,
-            Self::Floor | Self::Sensor | Self::SensorBytes | Self::Naive | Self::Bpftrace
+            Self::Floor
+                | Self::Sensor
+                | Self::SensorBytes
+                | Self::SensorDoubled
+                | Self::Naive
+                | Self::Bpftrace
         )
     }
 
@@ -94,15 +102,25 @@ impl Variant {
 
     /// Whether it is the sensor, however configured.
     pub fn is_sensor(self) -> bool {
-        matches!(self, Self::Sensor | Self::SensorBytes)
+        matches!(self, Self::Sensor | Self::SensorBytes | Self::SensorDoubled)
     }
 
     /// Whether it is on as long as its programs are attached, so that it can be switched under a running load.
     pub fn is_attached(self) -> bool {
         matches!(
             self,
-            Self::Nothing | Self::Floor | Self::Sensor | Self::SensorBytes | Self::Naive
+            Self::Nothing
+                | Self::Floor
+                | Self::Sensor
+                | Self::SensorBytes
+                | Self::SensorDoubled
+                | Self::Naive
         )
+    }
+
+    /// How many programs each hook on sockets has.
+    pub fn programs_of_a_hook(self) -> usize {
+        if self == Self::SensorDoubled { 2 } else { 1 }
     }
 
     /// Seconds that switching it on and off takes, for an estimate.
@@ -113,7 +131,7 @@ impl Variant {
                 0.3
             }
             Self::Bpftrace => 1.0,
-            Self::Sensor | Self::SensorBytes => 4.0,
+            Self::Sensor | Self::SensorBytes | Self::SensorDoubled => 4.0,
         }
     }
 
@@ -163,6 +181,11 @@ impl<'a> On<'a> {
             Variant::SensorBytes => Some(Tool::sensor_with(
                 bed.sensor()?,
                 "[kernel]\ntls = \"bytes\"\n",
+                attached,
+            )?),
+            Variant::SensorDoubled => Some(Tool::sensor_with(
+                bed.sensor()?,
+                "[kernel]\ntls = \"plaintext\"\nsecond_programs = \"yes\"\n",
                 attached,
             )?),
             Variant::Bpftrace => Some(Tool::bpftrace(server)?),
