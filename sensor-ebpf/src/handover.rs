@@ -11,8 +11,8 @@ use aya_ebpf::{
 };
 use sensor_ebpf::{
     connection::{Connection, Protocol},
+    program::{PROTOCOLS, is_second, number},
     protocol::{mysql, redis},
-    settings::{PROTOCOLS, is_second, number},
 };
 
 use crate::{

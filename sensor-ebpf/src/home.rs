@@ -32,7 +32,7 @@ pub trait Home {
     fn forget(&self, connection: &Connection);
 }
 
-/// That of a socket operation: the socket, a BTF pointer, in a `settings::Program` (as a number).
+/// That of a socket operation: the socket, a BTF pointer, in a `program::Program` (as a number).
 pub struct Socket<const PROGRAM: usize>(pub *mut c_void);
 
 impl<const PROGRAM: usize> Home for Socket<PROGRAM> {

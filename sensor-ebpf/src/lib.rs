@@ -10,6 +10,7 @@ pub mod link;
 pub mod loops;
 pub mod merged;
 pub mod picked;
+pub mod program;
 pub mod protocol;
 #[cfg(test)]
 mod random;

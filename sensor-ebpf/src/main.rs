@@ -57,7 +57,7 @@ mod programs {
         },
     };
 
-    use sensor_ebpf::settings::Program;
+    use sensor_ebpf::program::Program;
 
     use crate::{
         certificate, client, doubled,

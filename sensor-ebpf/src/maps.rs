@@ -140,7 +140,7 @@ pub struct Backend {
 #[btf_map]
 pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
-/// Working memories; see `settings::APART`. The loader sets the number.
+/// Working memories; see `program::APART`. The loader sets the number.
 #[cfg(not(floor))]
 pub const PLACES: usize = 5;
 #[cfg(floor)]

@@ -6,7 +6,7 @@
 
 use core::{arch::asm, mem::MaybeUninit};
 
-use sensor_ebpf::settings::{LOCAL_IRQ_RESTORE, LOCAL_IRQ_SAVE, PREEMPT_DISABLE, PREEMPT_ENABLE};
+use sensor_ebpf::program::{LOCAL_IRQ_RESTORE, LOCAL_IRQ_SAVE, PREEMPT_DISABLE, PREEMPT_ENABLE};
 
 use crate::maps::setting;
 

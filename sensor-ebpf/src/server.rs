@@ -10,12 +10,12 @@ use sensor_ebpf::{
         Protocol,
     },
     errno::{AGAIN, is_again},
+    program::is_second,
     protocol::{Outcome, is_parsed, outcome, postgres},
     record::{
         ExitRecord, FAMILY_UNIX, OPEN_PREEXISTING, OpenRecord, RecordKind, STATEMENT_ESTIMATED,
         STATEMENT_FAILED, STATEMENT_OVERHEAD,
     },
-    settings::{Program, is_second},
 };
 
 use crate::{
@@ -35,7 +35,7 @@ use crate::{doubled, handover, maps::setting, tls};
 pub const DONE: u8 = 0;
 
 /// One operation of a server process on any of its sockets; in which protocol's program it goes on ([`handover`]). `PROGRAM`: that
-/// which runs, a `settings::Program`.
+/// which runs, a `program::Program`.
 #[inline(always)]
 pub fn operation<const PROGRAM: usize>(operation: &Operation, direction: Direction) -> u8 {
     let connection = match state::find(operation.sk) {
@@ -52,7 +52,7 @@ pub fn operation<const PROGRAM: usize>(operation: &Operation, direction: Directi
     };
     let Some(connection) = connection else {
         // A server's own client socket (dblink, postgres_fdw, a standby, a pooler): it may talk to a watched server.
-        if direction == Direction::Sent && PROGRAM == Program::Sends as usize {
+        if direction == Direction::Sent && !is_second(PROGRAM) {
             client::sent(operation);
         }
         return DONE;

@@ -3,7 +3,7 @@
 //! The verifier takes their values as constants, so a switched-off feature costs nothing. What every operation needs
 //! comes first: it shares a cache line.
 
-use crate::{connection::Protocol, tags::Names};
+use crate::{program::PROGRAMS, tags::Names};
 
 /// Offsets and switches, one `.rodata` global.
 #[repr(C)]
@@ -44,60 +44,11 @@ pub struct Settings {
     pub doubled: u64,
     /// Programs on sockets hold the processor: 1. See `processor`.
     pub holds: u64,
-    /// Which working memory the programs on sockets have, by [`Program`].
+    /// Which working memory the programs on sockets have, by [`crate::program::Program`].
     pub places: [u32; PROGRAMS],
     /// Tags in statements' comments that tell who asks.
     pub tags: Names,
 }
-
-/// A program on sockets, whatever its hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The first on reads.
-    Receives = 0,
-    /// The first on writes.
-    Sends = 1,
-    /// The second on reads, which does what the first was not let to do.
-    ReceivesSecond = 2,
-    /// The second on writes.
-    SendsSecond = 3,
-}
-
-/// Is it one of the second?
-#[inline(always)]
-pub const fn is_second(program: usize) -> bool {
-    program >= Program::ReceivesSecond as usize
-}
-
-/// Protocols, and some room.
-pub const PROTOCOLS: u32 = 4;
-const _: () = assert!((Protocol::Redis as u32) < PROTOCOLS && (Protocol::MySql as u32) < PROTOCOLS);
-
-/// Where the programs of a hook find that of a protocol: the second have others behind them.
-#[inline(always)]
-pub const fn number(protocol: Protocol, second: bool) -> u32 {
-    protocol as u32 + if second { PROTOCOLS } else { 0 }
-}
-
-/// How many of them there are.
-pub const PROGRAMS: usize = 4;
-
-/// In the place of the number of a kernel function, whose name is this constant's behind `bpf_`: the loader writes that.
-pub const PREEMPT_DISABLE: i32 = 0x5e50_0001;
-/// See [`PREEMPT_DISABLE`].
-pub const PREEMPT_ENABLE: i32 = 0x5e50_0002;
-/// See [`PREEMPT_DISABLE`].
-pub const LOCAL_IRQ_SAVE: i32 = 0x5e50_0003;
-/// See [`PREEMPT_DISABLE`].
-pub const LOCAL_IRQ_RESTORE: i32 = 0x5e50_0004;
-
-/// The working memory of programs on a library's functions, which may be preempted on all kernels.
-pub const PLACE_OF_LIBRARY: u32 = 1;
-
-/// Where programs on sockets are not preempted they share a working memory.
-pub const SHARED: [u32; PROGRAMS] = [0; PROGRAMS];
-/// Where they are, each has its own.
-pub const APART: [u32; PROGRAMS] = [0, 2, 3, 4];
 
 /// In the map of sockets that are older than the sensor, which have numbers from 1: all of them stand there.
 pub const LISTED: u32 = 0;

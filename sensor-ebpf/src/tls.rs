@@ -15,8 +15,8 @@ use sensor_ebpf::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, Connection, Follow, Partial, Phase, Protocol,
         Queue, TLS_ENDED, TLS_MISSED,
     },
+    program::PLACE_OF_LIBRARY,
     protocol::{is_parsed, mysql, outcome, postgres},
-    settings::PLACE_OF_LIBRARY,
     tied,
 };
 

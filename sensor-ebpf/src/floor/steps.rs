@@ -4,8 +4,8 @@
 //! Global functions, as those of `turns` are. Each leaves in [`super::HERE`] what the next one needs.
 
 use sensor_ebpf::{
+    program::Program,
     protocol::{Surroundings as _, postgres},
-    settings::Program,
 };
 
 use super::{here, served};
@@ -35,7 +35,7 @@ pub extern "C" fn step_operation(registers: u64, number: u32, length: i32) -> u3
     };
     if task::is_server() {
         if let Some((operation, direction)) = sys_exit::operation() {
-            // Their working memory is the only one.
+            // One program for both directions, with one working memory.
             server::operation::<{ Program::Receives as usize }>(&operation, direction);
         }
     } else if direction == Direction::Sent

@@ -1,8 +1,8 @@
 //! Calls of the kernel's own functions (kfuncs), which the library that loads the programs does not know: they stand in the object with
-//! numbers that no helper has (`sensor_ebpf::settings`), and are written over before it is loaded.
+//! numbers that no helper has (`sensor_ebpf::program`), and are written over before it is loaded.
 
 use btf_rs::Btf;
-use sensor_ebpf::settings::{LOCAL_IRQ_RESTORE, LOCAL_IRQ_SAVE, PREEMPT_DISABLE, PREEMPT_ENABLE};
+use sensor_ebpf::program::{LOCAL_IRQ_RESTORE, LOCAL_IRQ_SAVE, PREEMPT_DISABLE, PREEMPT_ENABLE};
 
 use super::ask;
 

@@ -16,8 +16,9 @@ use sensor_ebpf::{
     connection::Protocol,
     merged::WAYS,
     picked::integer,
+    program::{APART, SHARED, number},
     record::{KernelCounters, OverflowKey, OverflowVolume},
-    settings::{APART, LISTED, SHARED, Settings, number},
+    settings::{LISTED, Settings},
 };
 
 use super::{

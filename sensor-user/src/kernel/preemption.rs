@@ -3,7 +3,7 @@
 
 use std::fs::read_to_string;
 
-use sensor_ebpf::settings::{APART, PLACE_OF_LIBRARY, Program};
+use sensor_ebpf::program::{APART, PLACE_OF_LIBRARY, Program};
 
 use super::{capability::kernel_release, hooks::Family};
 use crate::config::kernel::SecondPrograms;
