@@ -74,6 +74,20 @@ fn every_client_on_each_lower_rung() {
     }
 }
 
+/// The same records come out where the kernel keeps every operation from the first of a hook's programs: the second sees to them.
+#[test]
+fn every_client_when_the_first_programs_see_nothing() {
+    let turn = Turn::take();
+    if allowed_rungs(&turn)[0] != "tp_btf" {
+        eprintln!("the hooks of this kernel have no second programs");
+        return;
+    }
+    every_client(
+        &turn,
+        &format!("[kernel]\nhooks = \"tp_btf\"\nsecond_programs = \"alone\"\n{CONFIGURATION}"),
+    );
+}
+
 fn every_client(turn: &Turn, configuration: &str) {
     let server = Postgres::start(&Options::default());
     let transports = [

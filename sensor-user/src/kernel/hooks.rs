@@ -96,8 +96,8 @@ impl Family {
                  and then (data_access.sensor.bpf.misses); boot with preempt=lazy",
             ),
             Self::Fexit => precautions.is_incomplete().then_some(
-                "as this kernel preempts at any time (preempt=full), operations that meet on one processor are not seen \
-                 (data_access.sensor.bpf.misses); boot with preempt=voluntary",
+                "as this kernel may take the processor from a program at any time, operations that meet on one processor are not seen \
+                 (data_access.sensor.bpf.misses); use the hooks tp_btf or boot with preempt=voluntary, where there is that",
             ),
             Self::SysExit => Some(
                 "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \

@@ -75,14 +75,13 @@ impl Precautions {
     /// For the hooks of this rung, on this kernel, as the configuration wants it.
     pub fn of(family: Family, wanted: SecondPrograms) -> Self {
         let mode = Mode::of_kernel();
+        let reached = reaches_tracepoints(&kernel_release());
         match family {
-            Family::TpBtf => {
-                let preempted = reaches_tracepoints(&kernel_release());
-                Self::for_tracepoints(preempted, preempted && mode == Mode::Full, wanted)
-            }
+            Family::TpBtf => Self::for_tracepoints(reached, reached && mode == Mode::Full, wanted),
             // Which of two programs on the end of a function runs first differs from kernel to kernel.
             Family::Fexit => Self {
-                apart: mode != Mode::Seldom,
+                // Those since Linux 7.0 know no other modes, whatever they tell.
+                apart: mode != Mode::Seldom || reached,
                 full: mode == Mode::Full,
                 ..Self::default()
             },

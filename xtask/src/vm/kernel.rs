@@ -27,6 +27,11 @@ impl Version {
     /// All.
     pub const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7_2];
 
+    /// Does it take the processor from BPF programs on tracepoints?
+    fn preempts_programs(self) -> bool {
+        self == Self::V7_2
+    }
+
     /// The Debian release that carries it.
     pub fn suite(self) -> &'static str {
         match self {
@@ -56,6 +61,8 @@ pub struct Image {
     pub kernel: PathBuf,
     /// Its first root.
     pub initramfs: PathBuf,
+    /// See [`Version::preempts_programs`].
+    pub preempts_programs: bool,
 }
 
 /// Packages with a kernel's parts, by the beginning of their names.
@@ -68,6 +75,7 @@ pub fn image(version: Version, processor: Processor) -> Result<(Image, String)> 
     let image = Image {
         kernel: folder.join("vmlinuz"),
         initramfs: folder.join("initramfs"),
+        preempts_programs: version.preempts_programs(),
     };
     let release = folder.join("release");
     let stamp = folder.join("stamp");

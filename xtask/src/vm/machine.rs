@@ -87,6 +87,7 @@ pub fn accelerator(image: &Image) -> Result<Accelerator> {
         image,
         Processor::X86_64,
         Accelerator::Kvm,
+        1,
         "xtask.probe",
         &folder.join("probe.log"),
     )
@@ -130,10 +131,17 @@ pub fn run(
     let began = Instant::now();
     let mut summary = Summary::default();
     for boot in 1..=BOOTS {
-        let mut qemu = qemu(image, plan.processor, accelerator, append, &kernel_log);
         let processors = plan
             .processors
             .map_or(accelerator.processors(), NonZeroUsize::get);
+        let mut qemu = qemu(
+            image,
+            plan.processor,
+            accelerator,
+            processors,
+            append,
+            &kernel_log,
+        );
         qemu.args(["-smp", &processors.to_string()])
             .args(share("root", &root::folder(plan.processor)))
             .args(share("guest", &folder));
@@ -191,6 +199,7 @@ fn qemu(
     image: &Image,
     processor: Processor,
     accelerator: Accelerator,
+    processors: usize,
     append: &str,
     kernel_log: &Path,
 ) -> Command {
@@ -204,6 +213,11 @@ fn qemu(
         Processor::X86_64 => {
             match accelerator {
                 Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
+                // The clock goes by instructions: by the host's, as much less is done between two ticks as the processor is slower, and
+                // programs are preempted as often as on no real one.
+                Accelerator::Emulation if image.preempts_programs && processors == 1 => qemu
+                    .args(["-accel", "tcg,thread=single", "-cpu", EMULATED])
+                    .args(["-icount", "shift=1"]),
                 Accelerator::Emulation => {
                     qemu.args(["-accel", "tcg,thread=multi", "-cpu", EMULATED])
                 }
