@@ -117,6 +117,7 @@ mod programs {
     /// The same where there are no such tracepoints: reads over TCP.
     #[fexit(function = "tcp_recvmsg")]
     pub fn tcp_recvmsg(ctx: FExitContext) -> i32 {
+        processor::hold();
         let next = received::<RECEIVES>(hook::fexit::receive_tcp(&ctx));
         jump::<_, RECEIVES>(&ctx, &TCP_RECVMSG, next)
     }
@@ -124,6 +125,7 @@ mod programs {
     /// Reads over unix sockets.
     #[fexit(function = "unix_stream_recvmsg")]
     pub fn unix_stream_recvmsg(ctx: FExitContext) -> i32 {
+        processor::hold();
         let next = received::<RECEIVES>(hook::fexit::receive_unix(&ctx));
         jump::<_, RECEIVES>(&ctx, &UNIX_STREAM_RECVMSG, next)
     }
@@ -131,6 +133,7 @@ mod programs {
     /// Writes over TCP.
     #[fexit(function = "tcp_sendmsg")]
     pub fn tcp_sendmsg(ctx: FExitContext) -> i32 {
+        processor::hold();
         let next = sent::<SENDS>(hook::fexit::send_tcp(&ctx));
         jump::<_, SENDS>(&ctx, &TCP_SENDMSG, next)
     }
@@ -138,6 +141,7 @@ mod programs {
     /// Writes over unix sockets.
     #[fexit(function = "unix_stream_sendmsg")]
     pub fn unix_stream_sendmsg(ctx: FExitContext) -> i32 {
+        processor::hold();
         let next = sent::<SENDS>(hook::fexit::send_unix(&ctx));
         jump::<_, SENDS>(&ctx, &UNIX_STREAM_SENDMSG, next)
     }

@@ -181,7 +181,7 @@ impl Kernel {
         let precautions = Precautions::of(family, config.kernel.second_programs);
         settings.doubled = u64::from(precautions.second);
         // Where programs are preempted, they hold the processor, if the kernel lets them.
-        let linked = if precautions.second {
+        let linked = if precautions.holds {
             Linked::new(object(family), &super::offsets::vmlinux()?)
         } else {
             None

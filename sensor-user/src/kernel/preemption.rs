@@ -52,10 +52,20 @@ impl Mode {
 /// Does the kernel preempt programs on tracepoints as it does other code? Since Linux 7.0 no lock keeps it from that (`srcu_fast_notrace` instead of
 /// `preempt_notrace` in `include/linux/tracepoint.h`), and nothing but the version tells. From then on all kernels do, but those of small machines.
 fn reaches_tracepoints(release: &str) -> bool {
-    let major = release.split('.').next();
-    major
-        .and_then(|major| major.parse().ok())
-        .is_some_and(|major: u32| major >= 7)
+    version(release) >= (7, 0)
+}
+
+/// May programs that hold the processor call functions that the verifier looks at by themselves? Those of the sensor do. (Linux 6.15; the
+/// kernel functions are older.)
+fn lets_hold(release: &str) -> bool {
+    version(release) >= (6, 15)
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// What the programs on sockets need for that.
@@ -67,6 +77,8 @@ pub struct Precautions {
     pub second: bool,
     /// There is no first.
     pub alone: bool,
+    /// They hold the processor while they work, if the kernel has the functions for that.
+    pub holds: bool,
     /// The kernel does so at any time, for whoever comes first.
     pub full: bool,
 }
@@ -75,8 +87,9 @@ impl Precautions {
     /// For the hooks of this rung, on this kernel, as the configuration wants it.
     pub fn of(family: Family, wanted: SecondPrograms) -> Self {
         let mode = Mode::of_kernel();
-        let reached = reaches_tracepoints(&kernel_release());
-        match family {
+        let release = kernel_release();
+        let reached = reaches_tracepoints(&release);
+        let precautions = match family {
             Family::TpBtf => Self::for_tracepoints(reached, reached && mode == Mode::Full, wanted),
             // Which of two programs on the end of a function runs first differs from kernel to kernel.
             Family::Fexit => Self {
@@ -87,6 +100,10 @@ impl Precautions {
             },
             // A single program, and all of a system call's.
             Family::SysExit => Self::default(),
+        };
+        Self {
+            holds: precautions.apart && lets_hold(&release),
+            ..precautions
         }
     }
 
@@ -101,6 +118,7 @@ impl Precautions {
             second,
             alone: wanted == SecondPrograms::Alone,
             full,
+            holds: false,
         }
     }
 
@@ -121,7 +139,7 @@ impl Precautions {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mode, Precautions, SecondPrograms, reaches_tracepoints};
+    use super::{Mode, Precautions, SecondPrograms, lets_hold, reaches_tracepoints};
 
     #[test]
     fn second_programs_where_the_first_may_be_preempted() {
@@ -160,6 +178,8 @@ mod tests {
         ] {
             assert_eq!(reaches_tracepoints(release), reached, "{release}");
         }
+        assert!(lets_hold("6.18.44-fc") && lets_hold("7.2"));
+        assert!(!lets_hold("6.14.0-rc3+") && !lets_hold("6.1.0-50-amd64"));
     }
 
     #[test]
