@@ -79,7 +79,8 @@ pub fn leave<const PROGRAM: usize>(connection: &Connection, buffer: &Buffer, len
     connection.protocol
 }
 
-/// Lets go of the processor, and jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to a known place.
+/// Lets go of the processor, and jumps to the program of that protocol. Numbers are written out, so that the kernel makes it a jump to
+/// a known place.
 #[inline(always)]
 pub fn jump<C: EbpfContext, const PROGRAM: usize>(
     ctx: &C,

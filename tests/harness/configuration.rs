@@ -4,7 +4,7 @@ use crate::{slowness, throwaway};
 
 /// The configuration, with what it leaves to the surroundings.
 pub(crate) fn completed(configuration: &str) -> String {
-    exporting_less(&with_systems(&with_second(&with_hooks(configuration))))
+    exporting_less(&with_systems(&with_environment(configuration)))
 }
 
 /// Where things are slow, an export a second is most of what a sensor does: then, one every so many.
@@ -14,26 +14,21 @@ fn exporting_less(configuration: &str) -> String {
     configuration.replacen(often, &seldom, 1)
 }
 
-/// With the hooks that `SENSOR_TEST_HOOKS` asks for: all tests hold on each rung of the ladder.
-fn with_hooks(configuration: &str) -> String {
-    match std::env::var("SENSOR_TEST_HOOKS") {
-        Ok(hooks) => with(configuration, "kernel", "hooks", &format!("\"{hooks}\"")),
-        Err(_) => configuration.to_owned(),
-    }
-}
+/// What the kernel side is to do, by variables of the environment and the keys that they stand for: all tests hold on each rung of the
+/// ladder of hooks, with both programs of a hook, and with the second `alone`, as if the kernel kept every operation from the first.
+const OF_KERNEL: [(&str, &str); 2] = [
+    ("SENSOR_TEST_HOOKS", "hooks"),
+    ("SENSOR_TEST_SECOND", "second_programs"),
+];
 
-/// With the second programs that `SENSOR_TEST_SECOND` asks for: all tests hold with both of a hook, and with the second `alone`, as if
-/// the kernel kept every operation from the first.
-fn with_second(configuration: &str) -> String {
-    match std::env::var("SENSOR_TEST_SECOND") {
-        Ok(second) => with(
-            configuration,
-            "kernel",
-            "second_programs",
-            &format!("\"{second}\""),
-        ),
-        Err(_) => configuration.to_owned(),
-    }
+/// See [`OF_KERNEL`].
+fn with_environment(configuration: &str) -> String {
+    OF_KERNEL
+        .iter()
+        .filter_map(|(variable, key)| Some((key, std::env::var(variable).ok()?)))
+        .fold(configuration.to_owned(), |configuration, (key, value)| {
+            with(&configuration, "kernel", key, &format!("\"{value}\""))
+        })
 }
 
 /// Where things are slow, with those database systems alone that this process has started a server of: an emulated kernel verifies

@@ -20,6 +20,15 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// Is it nowhere more than another?
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.queries <= other.queries
+            && self.rows_returned <= other.rows_returned
+            && self.rows_written <= other.rows_written
+            && self.bytes_sent <= other.bytes_sent
+            && self.bytes_received <= other.bytes_received
+    }
+
     /// The sum over the series of a user in a database.
     pub fn of(series: &[Series], database: &str, user: &str) -> Self {
         let is = |one: &Series| {

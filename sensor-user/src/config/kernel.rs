@@ -116,67 +116,48 @@ impl Section {
                 *number.get_ref()
             }
         };
-        let hooks = match &self.hooks {
-            None => Hooks::Auto,
-            Some(text) => match text.get_ref().as_str() {
-                "auto" => Hooks::Auto,
-                "tp_btf" => Hooks::TpBtf,
-                "fexit" => Hooks::Fexit,
-                "sys_exit" => Hooks::SysExit,
-                other => {
-                    return Err(Problem::new(
-                        text.span(),
-                        format!("there are no hooks `{other}`"),
-                        "write \"auto\", \"tp_btf\", \"fexit\" or \"sys_exit\"",
-                    ));
-                }
-            },
-        };
-        let second_programs = match &self.second_programs {
-            None => SecondPrograms::Auto,
-            Some(text) => match text.get_ref().as_str() {
-                "auto" => SecondPrograms::Auto,
-                "yes" => SecondPrograms::Yes,
-                "no" => SecondPrograms::No,
-                "alone" => SecondPrograms::Alone,
-                other => {
-                    return Err(Problem::new(
-                        text.span(),
-                        format!("`{other}` does not say when there are second programs"),
-                        "write \"auto\" (where the kernel may preempt the first), \"yes\" or \"no\"",
-                    ));
-                }
-            },
-        };
-        let network_namespace = match &self.network_namespace {
-            None => Scope::All,
-            Some(text) => match text.get_ref().as_str() {
-                "all" => Scope::All,
-                "own" => Scope::Own,
-                other => {
-                    return Err(Problem::new(
-                        text.span(),
-                        format!("`{other}` says no network namespace"),
-                        "write \"all\" (every server of this host) or \"own\" (those in the sensor's own)",
-                    ));
-                }
-            },
-        };
-        let tls = match &self.tls {
-            None => Tls::Auto,
-            Some(text) => match text.get_ref().as_str() {
-                "auto" => Tls::Auto,
-                "plaintext" => Tls::Plaintext,
-                "bytes" => Tls::Bytes,
-                other => {
-                    return Err(Problem::new(
-                        text.span(),
-                        format!("`{other}` does not say what to see of TLS connections"),
-                        "write \"plaintext\" (statements and rows, by probes on the server's OpenSSL), \"bytes\", or \"auto\"",
-                    ));
-                }
-            },
-        };
+        let hooks = choice(
+            self.hooks.as_ref(),
+            Hooks::Auto,
+            &[
+                ("auto", Hooks::Auto),
+                ("tp_btf", Hooks::TpBtf),
+                ("fexit", Hooks::Fexit),
+                ("sys_exit", Hooks::SysExit),
+            ],
+            |other| format!("there are no hooks `{other}`"),
+            "write \"auto\", \"tp_btf\", \"fexit\" or \"sys_exit\"",
+        )?;
+        let second_programs = choice(
+            self.second_programs.as_ref(),
+            SecondPrograms::Auto,
+            &[
+                ("auto", SecondPrograms::Auto),
+                ("yes", SecondPrograms::Yes),
+                ("no", SecondPrograms::No),
+                ("alone", SecondPrograms::Alone),
+            ],
+            |other| format!("`{other}` does not say when there are second programs"),
+            "write \"auto\" (where the kernel may preempt the first), \"yes\" or \"no\"",
+        )?;
+        let network_namespace = choice(
+            self.network_namespace.as_ref(),
+            Scope::All,
+            &[("all", Scope::All), ("own", Scope::Own)],
+            |other| format!("`{other}` says no network namespace"),
+            "write \"all\" (every server of this host) or \"own\" (those in the sensor's own)",
+        )?;
+        let tls = choice(
+            self.tls.as_ref(),
+            Tls::Auto,
+            &[
+                ("auto", Tls::Auto),
+                ("plaintext", Tls::Plaintext),
+                ("bytes", Tls::Bytes),
+            ],
+            |other| format!("`{other}` does not say what to see of TLS connections"),
+            "write \"plaintext\" (statements and rows, by probes on the server's OpenSSL), \"bytes\", or \"auto\"",
+        )?;
         Ok(Kernel {
             tls,
             hooks,
@@ -197,4 +178,23 @@ impl Section {
             },
         })
     }
+}
+
+/// What a word stands for, of those that are known.
+fn choice<T: Copy>(
+    text: Option<&Spanned<String>>,
+    default: T,
+    known: &[(&str, T)],
+    wrong: impl FnOnce(&str) -> String,
+    help: &str,
+) -> Result<T, Problem> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    let word = text.get_ref().as_str();
+    known
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| Problem::new(text.span(), wrong(word), help))
 }

@@ -79,7 +79,7 @@ pub struct Precautions {
     pub alone: bool,
     /// They hold the processor while they work, if the kernel has the functions for that.
     pub holds: bool,
-    /// The kernel does so at any time, for whoever comes first.
+    /// On tracepoints: the kernel does so at any time, for whoever comes first.
     pub full: bool,
 }
 
@@ -95,7 +95,6 @@ impl Precautions {
             Family::Fexit => Self {
                 // Those since Linux 7.0 know no other modes, whatever they tell.
                 apart: mode != Mode::Seldom || reached,
-                full: mode == Mode::Full,
                 ..Self::default()
             },
             // A single program, and all of a system call's.

@@ -84,15 +84,7 @@ impl Variant {
 
     /// Whether kernel programs are what it is made of.
     pub fn in_kernel(self) -> bool {
-        matches!(
-            self,
-            Self::Floor
-                | Self::Sensor
-                | Self::SensorBytes
-                | Self::SensorDoubled
-                | Self::Naive
-                | Self::Bpftrace
-        )
+        self.is_sensor() || matches!(self, Self::Floor | Self::Naive | Self::Bpftrace)
     }
 
     /// Whether its programs are on the hooks of the empty ones, whose cost can be taken off.
@@ -107,15 +99,7 @@ impl Variant {
 
     /// Whether it is on as long as its programs are attached, so that it can be switched under a running load.
     pub fn is_attached(self) -> bool {
-        matches!(
-            self,
-            Self::Nothing
-                | Self::Floor
-                | Self::Sensor
-                | Self::SensorBytes
-                | Self::SensorDoubled
-                | Self::Naive
-        )
+        self.is_ours() || self == Self::Naive
     }
 
     /// How many programs each hook on sockets has.
@@ -132,6 +116,15 @@ impl Variant {
             }
             Self::Bpftrace => 1.0,
             Self::Sensor | Self::SensorBytes | Self::SensorDoubled => 4.0,
+        }
+    }
+
+    /// Configuration of the sensor.
+    fn configuration(self) -> &'static str {
+        match self {
+            Self::SensorBytes => "[kernel]\ntls = \"bytes\"\n",
+            Self::SensorDoubled => "[kernel]\ntls = \"plaintext\"\nsecond_programs = \"yes\"\n",
+            _ => "[kernel]\ntls = \"plaintext\"\n",
         }
     }
 
@@ -173,21 +166,9 @@ impl<'a> On<'a> {
             }
             Variant::Floor => Some(fixture(&bed.fixtures()?.floor)?),
             Variant::Naive => Some(fixture(&bed.fixtures()?.naive)?),
-            Variant::Sensor => Some(Tool::sensor_with(
-                bed.sensor()?,
-                "[kernel]\ntls = \"plaintext\"\n",
-                attached,
-            )?),
-            Variant::SensorBytes => Some(Tool::sensor_with(
-                bed.sensor()?,
-                "[kernel]\ntls = \"bytes\"\n",
-                attached,
-            )?),
-            Variant::SensorDoubled => Some(Tool::sensor_with(
-                bed.sensor()?,
-                "[kernel]\ntls = \"plaintext\"\nsecond_programs = \"yes\"\n",
-                attached,
-            )?),
+            Variant::Sensor | Variant::SensorBytes | Variant::SensorDoubled => Some(
+                Tool::sensor_with(bed.sensor()?, variant.configuration(), attached)?,
+            ),
             Variant::Bpftrace => Some(Tool::bpftrace(server)?),
             Variant::Monitor => Some(Tool::monitor(bed.redis()?)?),
         };

@@ -142,8 +142,7 @@ pub fn run(
             append,
             &kernel_log,
         );
-        qemu.args(["-smp", &processors.to_string()])
-            .args(share("root", &root::folder(plan.processor)))
+        qemu.args(share("root", &root::folder(plan.processor)))
             .args(share("guest", &folder));
         if plan.processor != Processor::X86_64 {
             qemu.args(share(guest::WORKSPACE, workspace::root()));
@@ -206,6 +205,7 @@ fn qemu(
     let mut qemu = command(processor.qemu());
     let memory = MEMORY.to_string();
     qemu.args(["-m", &memory])
+        .args(["-smp", &processors.to_string()])
         .args(["-nodefaults", "-display", "none", "-no-reboot"])
         .args(["-monitor", "none"])
         .args(["-chardev", "stdio,id=tests,signal=off"]);
