@@ -3,7 +3,7 @@
 use super::{
     Dialect, Mode, PLACEHOLDER, Pass, RUN, forget, mix,
     words::{
-        double_quotes, is_dollar_quote, is_escape, is_odd, is_separator, is_sign, is_word,
+        before, double_quotes, is_dollar_quote, is_escape, is_odd, is_separator, is_sign, is_word,
         mysql_stops, real, stops, unusual,
     },
 };
@@ -68,6 +68,12 @@ impl<D: Dialect> Pass<'_, D> {
         } else {
             next
         };
+        // What lies behind the text is none of it.
+        let next = if self.position + 1 < self.end {
+            next
+        } else {
+            0
+        };
         let byte = (word >> ((length * 8) & 63)) as u8;
         self.stop(byte, next)
     }
@@ -81,10 +87,9 @@ impl<D: Dialect> Pass<'_, D> {
     }
 
     #[inline(always)]
-    fn is_sign(&mut self, next: u8) -> bool {
-        let position = self.position;
-        // What lies behind the text is no number.
-        position + 1 < self.end && is_sign(&mut self.scratch.window, position, next)
+    fn before(&mut self) -> [u8; 2] {
+        let (start, position) = (self.start, self.position);
+        before(&mut self.scratch.window, start, position)
     }
 
     #[inline(always)]
@@ -104,8 +109,7 @@ impl<D: Dialect> Pass<'_, D> {
         } else if byte == b'\'' {
             // in_word and E: the previous byte of code was the E of E'…', and no longer name's last (`date'…'`). Other prefixes (B, X,
             // N, U&) hold no escapes that matter here, and a backslash in one of them only costs a second fingerprint.
-            let position = self.position;
-            let escape = self.in_word && is_escape(&mut self.scratch.window, position);
+            let escape = self.in_word && is_escape(self.before());
             self.mode = if escape {
                 Mode::EscapeQuote
             } else {
@@ -130,7 +134,7 @@ impl<D: Dialect> Pass<'_, D> {
             self.mode = Mode::LineComment;
             self.position += 2;
             return true;
-        } else if byte == b'-' && self.is_sign(next) {
+        } else if byte == b'-' && is_sign(self.before(), next) {
             self.literal();
             self.mode = Mode::Number;
             self.position += 1;
@@ -198,13 +202,8 @@ impl<D: Dialect> Pass<'_, D> {
     /// name (`ANSI_QUOTES`), which must count.
     #[inline(always)]
     fn is_compared(&mut self) -> bool {
-        let position = self.position;
-        let before = self.scratch.window.byte(position - 1);
-        let before = if before == b' ' {
-            self.scratch.window.byte(position - 2)
-        } else {
-            before
-        };
+        let [near, far] = self.before();
+        let before = if near == b' ' { far } else { near };
         matches!(before, b'=' | b'<' | b'>')
     }
 

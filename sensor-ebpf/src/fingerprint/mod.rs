@@ -8,7 +8,7 @@
 //! How literals and comments are written is a [`Dialect`], for each of which the compiler makes a lexer of its own.
 
 pub use dialect::{Dialect, MySql, Postgres};
-pub use words::{is_dollar_quote, is_escape, is_separator, is_sign, is_word};
+pub use words::{before, is_dollar_quote, is_escape, is_separator, is_sign, is_word};
 
 use core::marker::PhantomData;
 
@@ -72,6 +72,7 @@ pub struct Lexer {
     /// Hash right behind the last literal, for taking back the separators of a list of literals.
     mark: u64,
     position: u32,
+    start: u32,
     end: u32,
     /// What a run of code ended at: the word at `position`, and where in it something may begin.
     word: u64,
@@ -100,6 +101,7 @@ impl Lexer {
         *self = Self {
             keys,
             position: start,
+            start,
             end,
             hash: keys[1],
             mark: 0,

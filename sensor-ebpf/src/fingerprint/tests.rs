@@ -20,6 +20,46 @@ fn hash(text: &str) -> Hashed {
     )
 }
 
+#[test]
+fn what_lies_around_does_not_count() {
+    let around = |text: &str, before: &[u8; 2], behind: u8| {
+        let mut scratch = Scratch::boxed();
+        let end = BASE + text.len() as u32;
+        for (i, byte) in before.iter().chain(text.as_bytes()).enumerate() {
+            scratch.window.set(BASE - 2 + i as u32, *byte);
+        }
+        scratch.window.set(end, behind);
+        fingerprint(
+            &mut scratch,
+            BASE,
+            end,
+            [0x9e37_79b9_7f4a_7c15, 42],
+            Postgres,
+        )
+    };
+    for text in [
+        r"E'a\'b'",
+        "'a'",
+        "-1",
+        "-1, 2",
+        "SELECT a /",
+        "SELECT a -",
+        "SELECT $",
+        "SELECT b.E",
+    ] {
+        let alone = around(text, &[0; 2], 0);
+        for before in [b"a ", b", ", b"= ", b" (", b" E", &[0xff; 2]] {
+            for behind in *b"*-$1'/" {
+                assert_eq!(
+                    around(text, before, behind),
+                    alone,
+                    "{text}: {before:?}, {behind}"
+                );
+            }
+        }
+    }
+}
+
 fn same(a: &str, b: &str) {
     assert_eq!(hash(a).fingerprint, hash(b).fingerprint, "{a} / {b}");
 }

@@ -65,10 +65,28 @@ pub fn is_odd(quotes: u64) -> bool {
     (quotes >> 7).wrapping_mul(swar::ONES) >> 56 & 1 != 0
 }
 
-/// Does the quote at `position`, behind a byte of a word, begin a literal with escapes (`E'…'`)?
+/// The two bytes of a text in front of `position`, the nearer one first; zero in front of the text, which begins at `start`.
 #[inline(always)]
-pub fn is_escape(window: &mut Window, position: u32) -> bool {
-    window.byte(position - 1) | 0x20 == b'e' && !is_word(window.byte(position - 2))
+pub fn before(window: &mut Window, start: u32, position: u32) -> [u8; 2] {
+    let inside = position.wrapping_sub(start);
+    [
+        if inside >= 1 {
+            window.byte(position - 1)
+        } else {
+            0
+        },
+        if inside >= 2 {
+            window.byte(position - 2)
+        } else {
+            0
+        },
+    ]
+}
+
+/// Does a quote behind these bytes, of which the nearer is of a word, begin a literal with escapes (`E'…'`)?
+#[inline(always)]
+pub fn is_escape([near, far]: [u8; 2]) -> bool {
+    near | 0x20 == b'e' && !is_word(far)
 }
 
 /// Does a dollar sign in front of `next` begin a quote (`$$…$$`, `$tag$…$tag$`), and is none of a word or a parameter's?
@@ -87,20 +105,16 @@ pub fn is_separator(code: u64) -> bool {
     code == COMMA || code == COMMA_SPACE || code == TUPLE || code == TUPLE_SPACE
 }
 
-/// Does the minus at `position`, in front of `next`, belong to the number behind it? It does behind an operator that ends
-/// with a blank, a bracket or a comma: there it cannot subtract. Right behind an operator it may be a part of that.
+/// Does a minus between these bytes belong to the number behind it? It does behind an operator that ends with a blank, a
+/// bracket or a comma: there it cannot subtract. Right behind an operator it may be a part of that.
 #[inline(always)]
-pub fn is_sign(window: &mut Window, position: u32, next: u8) -> bool {
+pub fn is_sign([near, far]: [u8; 2], next: u8) -> bool {
     if !next.is_ascii_digit() {
         return false;
     }
-    let before = window.byte(position - 1);
-    if before == b' ' {
-        matches!(
-            window.byte(position - 2),
-            b'(' | b',' | b'=' | b'<' | b'>' | b'+' | b'*'
-        )
+    if near == b' ' {
+        matches!(far, b'(' | b',' | b'=' | b'<' | b'>' | b'+' | b'*')
     } else {
-        before == b'(' || before == b','
+        near == b'(' || near == b','
     }
 }

@@ -3,7 +3,7 @@
 use super::{Keyer, Mode, PASS, Picker, cut, last_of, plan::Plan};
 use crate::{
     bytes::Window,
-    fingerprint::{CAPTURE, is_dollar_quote, is_escape, is_sign, is_word},
+    fingerprint::{CAPTURE, before, is_dollar_quote, is_escape, is_sign, is_word},
     loops::{Step, repeat},
     scratch::Scratch,
 };
@@ -143,7 +143,7 @@ fn code(keyer: &mut Keyer, window: &mut Window, byte: u8, next: u8) {
         keyer.literal(false);
         keyer.mode = Mode::Number;
     } else if byte == b'\'' {
-        let escape = keyer.in_word && is_escape(window, position);
+        let escape = keyer.in_word && is_escape(before(window, keyer.start, position));
         keyer.literal(false);
         keyer.mode = if escape {
             Mode::EscapeQuote
@@ -163,7 +163,7 @@ fn code(keyer: &mut Keyer, window: &mut Window, byte: u8, next: u8) {
         keyer.gap_ends();
         keyer.mode = Mode::LineComment;
         keyer.position = position + 2;
-    } else if byte == b'-' && is_sign(window, position, next) {
+    } else if byte == b'-' && is_sign(before(window, keyer.start, position), next) {
         keyer.literal(false);
         if keyer.use_of != PASS {
             keyer.value.push(byte);
@@ -186,6 +186,7 @@ pub fn literals<P: Picker>(picker: &mut P, plan: u64, start: u32, end: u32, keys
     let Scratch { keyer, window, .. } = picker.scratch();
     let first = start + u32::from(plan.start);
     keyer.begin(first, end, keys);
+    keyer.start = start;
     keyer.from = u32::from(plan.group);
     keyer.bound = u32::from(plan.bound_group);
     keyer.to = last_of(plan.group, plan.bound_group);

@@ -111,6 +111,8 @@ pub struct Keyer {
     gap: u64,
     gap_length: u32,
     position: u32,
+    /// Where the text or message begins.
+    start: u32,
     end: u32,
     /// Literals so far, lists counted once; or parameters.
     index: u32,
@@ -142,6 +144,7 @@ impl Keyer {
     fn begin(&mut self, start: u32, end: u32, keys: [u64; 2]) {
         self.keys = keys;
         self.position = start;
+        self.start = start;
         self.end = end;
         self.index = 0;
         self.gap = 0;

@@ -15,6 +15,18 @@ use sensor_user::{sql::tags::Tags, trace::traceparent};
 const NAMES: [&str; 2] = ["application", "user"];
 const KEYS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 42];
 
+/// What may lie in front of a text and behind it: beginnings and ends of all that the lexer looks for by more than one byte.
+const AROUND: [(&[u8], &[u8]); 8] = [
+    (b"/*user='x',traceparent='", b"'*/'*/"),
+    (&[0xff; 24], b"*/"),
+    (b"a = ", b"-1"),
+    (b"f(", b"- x"),
+    (b"a E", b"$$"),
+    (b"a, ", b"'x'"),
+    (b"/", b"/"),
+    (b"\"", b"12"),
+];
+
 /// Most bytes of what all tags say: their names, and values of 63 bytes, each as long as an escaped character.
 const LONGEST: usize = NAMES.len() * (22 + 2 + 63 * 10);
 
@@ -32,12 +44,16 @@ pub fn check(input: &[u8]) {
     let text = input.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = &text[..text.len().min(CAPTURE as usize)];
     let names = tags::names(NAMES);
-    let found = kernel(text, &names, b"/*user='x',traceparent='", b"'*/'*/");
-    assert_eq!(
-        found,
-        kernel(text, &names, &[0xff; 24], &[0; 8]),
-        "what lies around makes a difference"
-    );
+    let found = kernel(text, &names, b"", b"");
+    for (before, behind) in AROUND {
+        assert_eq!(
+            found,
+            kernel(text, &names, before, behind),
+            "what lies around makes a difference: {:?}, {:?}",
+            before.escape_ascii().to_string(),
+            behind.escape_ascii().to_string()
+        );
+    }
 
     let values = tags::read(text, &names);
     let [plain, marked] = found.fingerprints;
