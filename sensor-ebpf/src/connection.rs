@@ -355,7 +355,12 @@ pub struct Queue {
 }
 
 /// Requests that are kept apart; equal ones in a row count as one.
-pub const QUEUE: usize = 512;
+pub const QUEUE: usize = 256;
+
+/// Bytes that a socket's storage may have on every kernel: newer ones (7.2 is one) take it where two pages are the most, and make none that is
+/// larger, without a word. With it lie the kernel's own links.
+const STORAGE: usize = 8192 - 128;
+const _: () = assert!(size_of::<Queue>() <= STORAGE && size_of::<Partial>() <= STORAGE);
 
 impl Queue {
     /// Without a request.
