@@ -13,7 +13,7 @@ use crate::{
         observation::{KeyOrder, Keys, Observation},
         threshold::id::ulid,
     },
-    principal::{ConnectionId, Principal, PrincipalId, Session},
+    principal::{ConnectionId, Principal, PrincipalId, Session, identity::Field},
     sql::shapes::Shapes,
     time::Timestamp,
     volume::{Access, AccessKind, completeness::Completeness},
@@ -102,7 +102,7 @@ impl Lanes {
         if rows == 0 && access.volume.queries == 0 && access.volume.bytes_sent == 0 {
             return;
         }
-        let Some(user) = &principal.user else {
+        let Some(person) = person(principal) else {
             return;
         };
         if self.fingerprints.len() >= FINGERPRINTS {
@@ -118,16 +118,16 @@ impl Lanes {
         if self.last.len() >= SESSIONS {
             self.last.clear();
         }
-        match self.last.get_mut(user) {
+        match self.last.get_mut(&person) {
             Some(last) if last.1.connection == access.session.connection => {}
             Some(last) => *last = (principal.clone(), access.session.clone()),
             None => {
                 self.last
-                    .insert(user.clone(), (principal.clone(), access.session.clone()));
+                    .insert(person.clone(), (principal.clone(), access.session.clone()));
             }
         }
         let host = principal.client.to_string();
-        let person = principal.login_user.as_ref().or(principal.os_user.as_ref());
+        let os_user = principal.login_user.as_ref().or(principal.os_user.as_ref());
         let tables: Vec<&str> = access.shape.tables.iter().map(AsRef::as_ref).collect();
         let (keys, others, walks) = match access.picked {
             None => (Keys::Unknown, 0, false),
@@ -138,10 +138,10 @@ impl Lanes {
         };
         let observation = Observation {
             time: self.time(access.time),
-            principal: user,
-            group: self.config.group(user),
+            principal: &person,
+            group: self.config.group(principal.shown_user()),
             host: &host,
-            os_user: person.map_or("", |person| &person.name),
+            os_user: os_user.map_or("", |user| &user.name),
             database: &access.session.database,
             tables: &tables,
             operation: &access.shape.operation,
@@ -285,6 +285,24 @@ impl Lanes {
             verdict: Some(Arc::new(verdict)),
         }
     }
+}
+
+/// Whom the detector judges: the database user; of one that many people share, who it is by the tags of the statement or by the
+/// certificate, where these tell principals apart. `None` while the user is not known.
+///
+/// Not by where the client sits or which OS user runs it: the detector looks at these by itself, over all accounts.
+fn person(principal: &Principal) -> Option<Arc<str>> {
+    let user = principal.user.as_ref()?;
+    let named: Vec<&str> = principal
+        .more
+        .iter()
+        .filter(|(field, _)| matches!(field, Field::Tags | Field::Certificate))
+        .map(|(_, value)| &**value)
+        .collect();
+    if named.is_empty() {
+        return Some(user.clone());
+    }
+    Some(format!("{user} [{}]", named.join(", ")).into())
 }
 
 /// A statement as a sentence holds it: its text, or what is known instead.
@@ -453,6 +471,58 @@ mod tests {
             ..Picked::default()
         };
         assert_eq!(read(Some(&ranged), 100, 2), 200.0);
+    }
+
+    /// One database user for everybody: whose statements say who asks is judged by himself.
+    #[test]
+    fn people_behind_one_user_are_judged_apart() {
+        let config = Config::default();
+        let mut lanes = Lanes::new(&config.detection, &config.tables, 1);
+        let (application, session) = unseen(Some("app".into()), Timestamp(1));
+        let with = |more: Vec<(Field, Arc<str>)>| {
+            Arc::new(Principal {
+                more,
+                ..Principal::clone(&application)
+            })
+        };
+        let people = [
+            (with(vec![(Field::Tags, "user=ann".into())]), 3),
+            (with(vec![(Field::Tags, "user=bob".into())]), 5),
+            (with(vec![(Field::Certificate, "ann".into())]), 7),
+            (with(vec![(Field::Pooler, "pgbouncer".into())]), 11),
+            (application, 13),
+        ];
+        let shape = Shape::default();
+        let time = Timestamp(19_723 * 86_400 * 1_000_000_000);
+        for (principal, rows) in &people {
+            lanes.observe(
+                &Access {
+                    time,
+                    started: time,
+                    principal: session.principal,
+                    session: &session,
+                    shape_id: crate::sql::shapes::UNKNOWN,
+                    shape: &shape,
+                    volume: Volume {
+                        rows_returned: *rows,
+                        queries: 1,
+                        ..Volume::default()
+                    },
+                    kind: AccessKind::Completed,
+                    largest: None,
+                    picked: None,
+                },
+                principal,
+            );
+        }
+        for (name, records) in [
+            ("app [user=ann]", 3.0),
+            ("app [user=bob]", 5.0),
+            ("app [ann]", 7.0),
+            ("app", 24.0),
+        ] {
+            assert_eq!(lanes.detector().records_today(name), records, "{name}");
+        }
     }
 
     #[test]
