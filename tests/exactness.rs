@@ -141,6 +141,7 @@ fn every_client(turn: &Turn, configuration: &str) {
     let series = output.metrics();
     let version = server.version();
     let mut differences = Differences::default();
+    differences.allow(output.passed_over_as_said(), 1);
     for run in &runs {
         let role = &run.role;
         let got = Volume::of(&series, &database, role);
@@ -151,7 +152,7 @@ fn every_client(turn: &Turn, configuration: &str) {
         };
         eprintln!("{role}: {got:?}");
         assert!(run.counted.queries > 0, "{:?} counted nothing", run.client);
-        differences.check(
+        differences.check_volume(
             &format!("{role}, client and relay | sensor"),
             &expected,
             &got,
@@ -168,7 +169,7 @@ fn every_client(turn: &Turn, configuration: &str) {
         let by_statement = Volume::by_statement(&series, &database, role)
             .into_values()
             .sum();
-        differences.check(
+        differences.check_volume(
             &format!("{role}, sum over statements"),
             &expected,
             &by_statement,
@@ -349,7 +350,8 @@ fn a_hundred_connections_at_once() {
     let bench = pgbench(&server.ipv4(), "bench", &database, &["100", &transactions]);
     let output = finish(&server, sensor);
     let mut differences = Differences::default();
-    let passed_over = output.passed_over();
+    // What a kernel that preempts programs keeps from all of them in such a crowd is lost, and is said to be; nothing is made up.
+    differences.allow(output.passed_over(), 1);
     for (what, expected, got) in [
         (
             "100 connections, clients | sensor",
@@ -362,14 +364,7 @@ fn a_hundred_connections_at_once() {
             output.volume(&database, "bench").rows_only(),
         ),
     ] {
-        // What a kernel that preempts programs keeps from all of them in such a crowd is lost, and is said to be; nothing is made up.
-        if passed_over > 0.0 && got.is_within(&expected) {
-            eprintln!(
-                "{what}:\n  expected {expected:?}\n  got      {got:?}\n  passed over {passed_over}"
-            );
-        } else {
-            differences.check(what, &expected, &got);
-        }
+        differences.check_volume(what, &expected, &got);
     }
     differences.none();
 }

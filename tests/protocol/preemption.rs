@@ -21,7 +21,7 @@ const QUESTIONS: usize = 580;
 const ROWS: u64 = 3;
 
 /// Long runs for one server process, and questions to another that gets the processor as soon as it wants it. All is counted, whatever
-/// the kernel keeps from the first program.
+/// the kernel keeps from the first program; on hooks that have no second one, the sensor says what is not.
 #[test]
 fn operations_that_meet_on_one_processor() {
     let rounds = fewer(40);
@@ -70,7 +70,7 @@ fn operations_that_meet_on_one_processor() {
         (volume.bytes_sent, volume.bytes_received) = client.terminate();
         stage.expect(role, volume);
     }
-    let output = stage.finish();
+    let output = stage.finish_passed_over(QUESTIONS as u64);
     let taken_over = output.sum("data_access.sensor.bpf.taken_over");
     let missed = output.passed_over();
     eprintln!(
@@ -78,8 +78,8 @@ fn operations_that_meet_on_one_processor() {
         quick_answers.len()
     );
     // Where a task can come first, and the sensor has found that this kernel preempts its programs, some were kept from the first.
-    let is_found = std::env::var_os("SENSOR_TEST_SECOND").is_none();
-    if pinned && first && is_found && output.log.contains("has a second one") {
+    let is_found = "has a second program: this kernel may preempt programs";
+    if pinned && first && output.log.contains(is_found) {
         assert!(taken_over > 0.0, "nothing met");
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 use sensor_ebpf::record::{ALWAYS, OpenRecord};
 
 use crate::{
-    config::Config,
+    config::{Config, kernel::SecondPrograms},
     console::{Console, alerts::Alerts, serve::Readers},
     discover::{self, leaving::Leaving},
     export::{AlertRecord, Exemplars, Exporter, describe},
@@ -149,9 +149,12 @@ impl Live {
         }
         log::info!("attached: {}", self.kernel.family.place());
         if self.kernel.precautions.second {
-            log::info!(
-                "this kernel may preempt programs on tracepoints: each of these hooks has a second one (kernel.second_programs)"
-            );
+            let why = if self.config.kernel.second_programs == SecondPrograms::Auto {
+                "this kernel may preempt programs on tracepoints"
+            } else {
+                "kernel.second_programs wants it"
+            };
+            log::info!("each of these hooks has a second program: {why}");
         }
         if let Some(lost) = self.kernel.family.lost(self.kernel.precautions) {
             log::warn!("with these hooks {lost}");
