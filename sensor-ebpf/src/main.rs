@@ -87,10 +87,11 @@ mod programs {
     /// Those that the first was not let to see.
     #[btf_tracepoint(function = "sock_recv_length")]
     pub fn sock_recv_length_second(ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         if !doubled::is_left(ctx.arg(0), Direction::Received) {
+            processor::let_go();
             return 0;
         }
-        processor::hold();
         let next = received::<RECEIVES_SECOND>(tp_btf::receive(&ctx));
         jump::<_, RECEIVES_SECOND>(&ctx, &SOCK_RECV_LENGTH, next)
     }
@@ -106,10 +107,11 @@ mod programs {
     /// Those that the first was not let to see.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length_second(ctx: BtfTracePointContext) -> i32 {
+        processor::hold();
         if !doubled::is_left(ctx.arg(0), Direction::Sent) {
+            processor::let_go();
             return 0;
         }
-        processor::hold();
         let next = sent::<SENDS_SECOND>(tp_btf::send(&ctx));
         jump::<_, SENDS_SECOND>(&ctx, &SOCK_SEND_LENGTH, next)
     }
@@ -236,7 +238,9 @@ mod programs {
         if tls::concerns()
             && let (Some(ssl), Some(buffer)) = (ctx.arg(0), ctx.arg(1))
         {
+            processor::hold_in_library();
             tls::read_begins(ssl, buffer);
+            processor::let_go_in_library();
         }
         0
     }
@@ -245,7 +249,9 @@ mod programs {
     #[uretprobe]
     pub fn ssl_read_ends(ctx: RetProbeContext) -> u32 {
         if tls::concerns() {
+            processor::hold_in_library();
             tls::read_ends(ctx.ret());
+            processor::let_go_in_library();
         }
         0
     }
@@ -256,7 +262,9 @@ mod programs {
         if tls::concerns()
             && let (Some(ssl), Some(buffer), Some(length)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2))
         {
+            processor::hold_in_library();
             tls::writes(ssl, buffer, length);
+            processor::let_go_in_library();
         }
         0
     }

@@ -183,6 +183,7 @@ pub static SETTINGS: Settings = Settings {
     redis_commands: 0,
     doubled: 0,
     holds: 0,
+    holds_in_library: 0,
     places: [0; _],
     tags: [0; _],
 };

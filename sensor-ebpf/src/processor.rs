@@ -2,7 +2,7 @@
 //!
 //! The kernel's functions for that have no helper's number, and the crates for kernel programs know none but helpers. So the calls stand here
 //! with numbers that no helper has, and the loader puts the kernel's own in their place (`kernel/functions.rs` in userspace). Where it does not,
-//! `settings::Settings::holds` is zero, and the verifier takes them away before it looks at them.
+//! the settings say so (`holds`, `holds_in_library`), and the verifier takes the calls away before it looks at them.
 
 use core::{arch::asm, mem::MaybeUninit};
 
@@ -33,7 +33,7 @@ macro_rules! call {
 #[inline(always)]
 pub fn hold() {
     if setting!(holds) != 0 {
-        call!(PREEMPT_DISABLE, 0u64);
+        disable();
     }
 }
 
@@ -43,6 +43,27 @@ pub fn let_go() {
     if setting!(holds) != 0 {
         enable();
     }
+}
+
+/// As [`hold`], in a program on a library.
+#[inline(always)]
+pub fn hold_in_library() {
+    if setting!(holds_in_library) != 0 {
+        disable();
+    }
+}
+
+/// As [`let_go`], behind [`hold_in_library`].
+#[inline(always)]
+pub fn let_go_in_library() {
+    if setting!(holds_in_library) != 0 {
+        enable();
+    }
+}
+
+#[inline(always)]
+fn disable() {
+    call!(PREEMPT_DISABLE, 0u64);
 }
 
 /// Whoever wants the processor by now would get it at once, still within this program, and the kernel would pass over the

@@ -44,6 +44,8 @@ pub struct Settings {
     pub doubled: u64,
     /// Programs on sockets hold the processor: 1. See `processor`.
     pub holds: u64,
+    /// Those on libraries do: 1.
+    pub holds_in_library: u64,
     /// Which working memory the programs on sockets have, by [`crate::program::Program`].
     pub places: [u32; PROGRAMS],
     /// Tags in statements' comments that tell who asks.
@@ -155,5 +157,5 @@ pub struct Offsets {
 }
 
 const _: () = assert!(
-    size_of::<Settings>() == 17 * 8 + COMMANDS * 16 + size_of::<Offsets>() + size_of::<Names>()
+    size_of::<Settings>() == 18 * 8 + COMMANDS * 16 + size_of::<Offsets>() + size_of::<Names>()
 );

@@ -50,7 +50,7 @@ pub static TLS_QUEUES: HashMap<u64, Queue, 512> = HashMap::new();
 #[btf_map]
 pub static TLS_PARTIALS: HashMap<u64, Partial, 512> = HashMap::new();
 
-/// Not zero while a program on this CPU has the working memory: unlike those on sockets, it may be preempted by another.
+/// Not zero while a program on this CPU has the working memory: where it can't hold the processor, it may be preempted by another.
 #[btf_map]
 static TAKEN: PerCpuArray<u64, 1> = PerCpuArray::new();
 

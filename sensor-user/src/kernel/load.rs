@@ -181,12 +181,14 @@ impl Kernel {
         let precautions = Precautions::of(family, config.kernel.second_programs);
         settings.doubled = u64::from(precautions.second);
         // Where programs are preempted, they hold the processor, if the kernel lets them.
-        let linked = if precautions.holds {
+        let any = precautions.holds || precautions.holds_in_library && no_tls.is_none();
+        let linked = if any {
             Linked::new(object(family), &super::offsets::vmlinux()?)
         } else {
             None
         };
-        settings.holds = u64::from(linked.is_some());
+        settings.holds = u64::from(linked.is_some() && precautions.holds);
+        settings.holds_in_library = u64::from(linked.is_some() && precautions.holds_in_library);
         settings.places = if precautions.apart { APART } else { SHARED };
         // SAFETY: `Settings` is `repr(C)`, made of integers without padding (asserted where it is defined).
         let bytes = unsafe {

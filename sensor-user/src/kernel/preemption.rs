@@ -79,6 +79,8 @@ pub struct Precautions {
     pub alone: bool,
     /// They hold the processor while they work, if the kernel has the functions for that.
     pub holds: bool,
+    /// Those on libraries do, too: they always could be preempted.
+    pub holds_in_library: bool,
     /// On tracepoints: the kernel does so at any time, for whoever comes first.
     pub full: bool,
 }
@@ -102,6 +104,8 @@ impl Precautions {
         };
         Self {
             holds: precautions.apart && lets_hold(&release),
+            // Whatever the kernel's mode: it costs nothing beside the probe.
+            holds_in_library: family != Family::SysExit && lets_hold(&release),
             ..precautions
         }
     }
@@ -117,7 +121,7 @@ impl Precautions {
             second,
             alone: wanted == SecondPrograms::Alone,
             full,
-            holds: false,
+            ..Self::default()
         }
     }
 
