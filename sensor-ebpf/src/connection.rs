@@ -342,7 +342,7 @@ impl Connection {
     }
 }
 
-/// Requests behind [`Connection::front`], in order; allocated when a client pipelines.
+/// Requests behind [`Connection::front`], in order; allocated when a client pipelines. The first half of the ring; the other is [`Rest`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
@@ -350,12 +350,22 @@ pub struct Queue {
     pub head: u32,
     /// How many.
     pub length: u32,
-    /// The ring.
-    pub requests: [Request; QUEUE],
+    /// The ring's first half.
+    pub requests: [Request; HALF],
 }
 
-/// Requests that are kept apart; equal ones in a row count as one.
-pub const QUEUE: usize = 256;
+/// The second half of the ring of [`Queue`]: allocated when a client pipelines deeply.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// See there.
+    pub requests: [Request; HALF],
+}
+
+/// Requests that are kept apart; equal ones in a row count as one. As many as one read of a server's buffer of 8 KiB holds; a power of two.
+pub const QUEUE: usize = 2 * HALF;
+/// Half of them: more does not get into a socket's storage.
+pub const HALF: usize = 256;
 
 /// Bytes that a socket's storage may have on every kernel: newer ones (7.2 is one) take it where two pages are the most, and make none that is
 /// larger, without a word. With it lie the kernel's own links.
@@ -367,7 +377,14 @@ impl Queue {
     pub const EMPTY: Self = Self {
         head: 0,
         length: 0,
-        requests: [Request::NONE; QUEUE],
+        requests: [Request::NONE; HALF],
+    };
+}
+
+impl Rest {
+    /// Without a request.
+    pub const EMPTY: Self = Self {
+        requests: [Request::NONE; HALF],
     };
 }
 

@@ -5,13 +5,13 @@ use core::ffi::c_void;
 
 #[cfg(not(floor))]
 use aya_ebpf::helpers::generated::bpf_sk_storage_delete;
-use sensor_ebpf::connection::{Connection, Partial, Queue};
+use sensor_ebpf::connection::{Connection, Partial, Queue, Rest};
 
 #[cfg(not(floor))]
 use crate::maps::setting;
 use crate::{
     identity,
-    maps::{PARTIALS, QUEUES, raw, storage},
+    maps::{PARTIALS, QUEUES, RESTS, raw, storage},
 };
 
 /// See the module.
@@ -22,6 +22,8 @@ pub trait Home {
     fn place() -> u32;
     /// Requests of a client that pipelines; made when `flags` say so.
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue>;
+    /// The second half of their ring; likewise.
+    fn rest<'a>(&self, flags: u64) -> Option<&'a mut Rest>;
     /// The beginning of a message that a read split; made when `flags` say so.
     fn partial<'a>(&self, flags: u64) -> Option<&'a mut Partial>;
     /// Frees it.
@@ -50,6 +52,11 @@ impl<const PROGRAM: usize> Home for Socket<PROGRAM> {
     #[inline(always)]
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue> {
         storage(raw(&QUEUES), self.0, flags)
+    }
+
+    #[inline(always)]
+    fn rest<'a>(&self, flags: u64) -> Option<&'a mut Rest> {
+        storage(raw(&RESTS), self.0, flags)
     }
 
     #[inline(always)]

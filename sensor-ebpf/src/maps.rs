@@ -11,7 +11,7 @@ use aya_ebpf::{
 #[cfg(not(floor))]
 use sensor_ebpf::merged::{Merged, WAYS};
 use sensor_ebpf::{
-    connection::{Connection, NameKey, Partial, Queue},
+    connection::{Connection, NameKey, Partial, Queue, Rest},
     picked::{BUCKETS, Bucket, Walked},
     record::{KernelCounters, OverflowKey, OverflowVolume, TextHeader},
     scratch::Scratch,
@@ -57,6 +57,15 @@ pub static QUEUES: SkStorage<Queue> = SkStorage::new();
 #[cfg(floor)]
 #[btf_map]
 pub static QUEUES: HashMap<u64, Queue, 1024> = HashMap::new();
+
+/// The second halves of these.
+#[cfg(not(floor))]
+#[btf_map]
+pub static RESTS: SkStorage<Rest> = SkStorage::new();
+/// By slot, likewise.
+#[cfg(floor)]
+#[btf_map]
+pub static RESTS: HashMap<u64, Rest, 1024> = HashMap::new();
 
 /// Beginnings of messages that reads split.
 #[cfg(not(floor))]

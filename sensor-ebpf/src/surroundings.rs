@@ -8,7 +8,8 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
     bytes::{COPY_MASK, PART_MASK, opaque},
     connection::{
-        Connection, MYSQL_PLAIN, NameKey, PARTIAL, Protocol, QUEUE, Queue, REQUEST_SYNC, Request,
+        Connection, HALF, MYSQL_PLAIN, NameKey, PARTIAL, Protocol, QUEUE, Queue, REQUEST_SYNC,
+        Request,
     },
     fingerprint::{Dialect, Hashed, Postgres, fingerprint},
     loops::{Step, repeat},
@@ -300,17 +301,25 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
             queue.head = 0;
             queue.length = 0;
         }
-        if queue.length > 0 {
-            let last = slot(queue, queue.head + queue.length - 1);
-            if mergeable(last, &request) {
-                last.count += 1;
-                return false;
-            }
+        let newest = queue.head + queue.length - 1;
+        if queue.length > 0
+            && let Some(last) = slot(&self.home, queue, newest, 0)
+            && mergeable(last, &request)
+        {
+            last.count += 1;
+            return false;
         }
-        if queue.length >= QUEUE as u32 {
+        let next = if queue.length < QUEUE as u32 {
+            slot(&self.home, queue, newest + 1, CREATE)
+        } else {
+            None
+        };
+        let Some(next) = next else {
             // Deeper than what is kept apart: the newest stand for all, under no statement's name.
             count!(merged_pipeline, 1);
-            let last = slot(queue, queue.head + queue.length - 1);
+            let Some(last) = slot(&self.home, queue, newest, 0) else {
+                return is_redis && redis::changes(&request);
+            };
             let lost = is_redis && (redis::changes(last) || redis::changes(&request));
             if is_redis {
                 // Whatever is answered is data.
@@ -321,8 +330,8 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
             last.count = last.count.saturating_add(request.count);
             last.flags |= request.flags & REQUEST_SYNC;
             return lost;
-        }
-        *slot(queue, queue.head + queue.length) = request;
+        };
+        *next = request;
         queue.length += 1;
         c.outstanding += 1;
         false
@@ -330,22 +339,17 @@ impl<H: Home> Surroundings for KernelSurroundings<H> {
 
     #[inline(always)]
     fn pop(&mut self, c: &mut Connection) {
-        match self.home.queue(0) {
-            Some(queue) if queue.length > 0 => {
-                c.front = *slot(queue, queue.head);
-                queue.head += 1;
-                queue.length -= 1;
-                c.outstanding -= 1;
-            }
-            _ => c.outstanding = 0,
-        }
+        pop(&self.home, c);
     }
 
     #[inline(always)]
     fn sync_last(&mut self, _: &mut Connection) -> bool {
         match self.home.queue(0) {
             Some(queue) if queue.length > 0 => {
-                let last = slot(queue, queue.head + queue.length - 1);
+                let newest = queue.head + queue.length - 1;
+                let Some(last) = slot(&self.home, queue, newest, 0) else {
+                    return true;
+                };
                 if last.flags & REQUEST_SYNC != 0 {
                     return false;
                 }
@@ -769,9 +773,37 @@ impl Step for Gather {
     }
 }
 
-#[inline(always)]
-fn slot(queue: &mut Queue, index: u32) -> &mut Request {
-    let index = opaque(index) & (QUEUE as u32 - 1);
+/// The oldest request of the ring becomes the front one. A call of its own, as [`slot`] is.
+#[inline(never)]
+fn pop<H: Home>(home: &H, c: &mut Connection) {
+    match home.queue(0) {
+        Some(queue) if queue.length > 0 => {
+            let head = queue.head;
+            // What is counted there is there.
+            c.front = slot(home, queue, head, 0).map_or(Request::NONE, |request| *request);
+            queue.head += 1;
+            queue.length -= 1;
+            c.outstanding -= 1;
+        }
+        _ => c.outstanding = 0,
+    }
+}
+
+/// The request at this index, modulo [`QUEUE`], of a ring whose second half lies elsewhere; made when `flags` say so. A
+/// call of its own: what it looks up does not lie on the stack while responses are taken apart.
+#[inline(never)]
+fn slot<'a, H: Home>(
+    home: &H,
+    queue: &'a mut Queue,
+    index: u32,
+    flags: u64,
+) -> Option<&'a mut Request> {
+    let requests = if index & HALF as u32 == 0 {
+        &mut queue.requests
+    } else {
+        &mut home.rest(flags)?.requests
+    };
+    let index = opaque(index) & (HALF as u32 - 1);
     // SAFETY: masked to the array's length, a power of two.
-    unsafe { &mut *queue.requests.as_mut_ptr().add(index as usize) }
+    Some(unsafe { &mut *requests.as_mut_ptr().add(index as usize) })
 }

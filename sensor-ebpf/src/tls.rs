@@ -13,7 +13,7 @@ use sensor_ebpf::{
     bytes::barrier,
     connection::{
         CONNECTION_ANNOUNCED, CONNECTION_CLOSED, Connection, Follow, Partial, Phase, Protocol,
-        Queue, TLS_ENDED, TLS_MISSED,
+        Queue, Rest, TLS_ENDED, TLS_MISSED,
     },
     program::PLACE_OF_LIBRARY,
     protocol::{is_parsed, mysql, outcome, postgres},
@@ -42,10 +42,13 @@ pub static CALLS: LruHashMap<u64, Call, 32768> = LruHashMap::new();
 #[btf_map]
 pub static TIES: LruHashMap<Object, Tie, 32768> = LruHashMap::new();
 
-/// As `QUEUES` and `PARTIALS`, by slot. When all are taken, requests are not kept apart, or a connection is followed blindly;
+/// As `QUEUES`, `RESTS` and `PARTIALS`, by slot. When all are taken, requests are not kept apart, or a connection is followed blindly;
 /// both are counted. The loader sets the numbers.
 #[btf_map]
 pub static TLS_QUEUES: HashMap<u64, Queue, 512> = HashMap::new();
+/// See [`TLS_QUEUES`].
+#[btf_map]
+pub static TLS_RESTS: HashMap<u64, Rest, 512> = HashMap::new();
 /// See [`TLS_QUEUES`].
 #[btf_map]
 pub static TLS_PARTIALS: HashMap<u64, Partial, 512> = HashMap::new();
@@ -402,6 +405,7 @@ pub struct Table<'a> {
 }
 
 static NO_QUEUE: Queue = Queue::EMPTY;
+static NO_REST: Rest = Rest::EMPTY;
 static NO_PARTIAL: Partial = Partial::EMPTY;
 
 impl Home for Table<'_> {
@@ -421,6 +425,17 @@ impl Home for Table<'_> {
         TLS_QUEUES
             .get_ptr_mut(&self.tie.slot)
             .map(|queue| unsafe { &mut *queue })
+    }
+
+    #[inline(always)]
+    fn rest<'a>(&self, flags: u64) -> Option<&'a mut Rest> {
+        if flags == CREATE && TLS_RESTS.get_ptr(&self.tie.slot).is_none() {
+            let _ = TLS_RESTS.insert(&self.tie.slot, &NO_REST, 0);
+        }
+        // SAFETY: as above.
+        TLS_RESTS
+            .get_ptr_mut(&self.tie.slot)
+            .map(|rest| unsafe { &mut *rest })
     }
 
     #[inline(always)]
@@ -463,5 +478,6 @@ impl Home for Table<'_> {
 #[inline(always)]
 pub fn forget(slot: u64) {
     let _ = TLS_QUEUES.remove(&slot);
+    let _ = TLS_RESTS.remove(&slot);
     let _ = TLS_PARTIALS.remove(&slot);
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_map_delete_elem, bpf_map_lookup_elem, bpf_map_update_elem},
     macros::btf_map,
 };
-use sensor_ebpf::connection::{Connection, Partial, Queue};
+use sensor_ebpf::connection::{Connection, Partial, Queue, Rest};
 
 use crate::{
     home::Socket,
@@ -19,7 +19,7 @@ use crate::{
         Direction,
         registers::{Buffer, SystemCall},
     },
-    maps::{CREATE, Client, PARTIALS, QUEUES, SCRATCH, raw},
+    maps::{CREATE, Client, PARTIALS, QUEUES, RESTS, SCRATCH, raw},
     state,
     surroundings::KernelSurroundings,
 };
@@ -192,6 +192,7 @@ pub trait Stored {
 }
 
 static NO_QUEUE: Queue = Queue::EMPTY;
+static NO_REST: Rest = Rest::EMPTY;
 static NO_PARTIAL: Partial = Partial::EMPTY;
 static NO_CLIENT: Client = Client {
     role: 0,
@@ -207,6 +208,17 @@ impl Stored for Queue {
     #[inline(always)]
     fn empty() -> *const c_void {
         (&raw const NO_QUEUE).cast()
+    }
+}
+
+impl Stored for Rest {
+    #[inline(always)]
+    fn key() -> u64 {
+        slot()
+    }
+    #[inline(always)]
+    fn empty() -> *const c_void {
+        (&raw const NO_REST).cast()
     }
 }
 
@@ -280,5 +292,6 @@ pub fn forget(slot: u32) {
     unsafe {
         bpf_map_delete_elem(raw(&PARTIALS), (&raw const key).cast());
         bpf_map_delete_elem(raw(&QUEUES), (&raw const key).cast());
+        bpf_map_delete_elem(raw(&RESTS), (&raw const key).cast());
     }
 }

@@ -127,12 +127,13 @@ pub fn right() -> Capability {
 }
 
 /// Sizes of the maps, by name.
-pub fn map_sizes(wanted: bool, slots: u32) -> [(&'static str, u32); 4] {
+pub fn map_sizes(wanted: bool, slots: u32) -> [(&'static str, u32); 5] {
     let size = |entries| if wanted { entries } else { NONE };
     [
         ("CALLS", size(slots)),
         ("TIES", size(slots)),
         ("TLS_QUEUES", size(PLACES)),
+        ("TLS_RESTS", size(PLACES)),
         ("TLS_PARTIALS", size(PLACES)),
     ]
 }
