@@ -176,6 +176,8 @@ pub fn vm(arguments: &Arguments) -> Result<()> {
     let (files, more) = arguments
         .tests
         .iter()
+        // As `cargo test` wants it, before the name of a file.
+        .filter(|argument| *argument != "--test")
         .cloned()
         .partition(|argument| names.contains(argument));
     let plan = Plan {

@@ -346,6 +346,27 @@ mod tests {
         volume::{Picked, Volume},
     };
 
+    /// A statement that has completed.
+    fn access<'a>(
+        time: Timestamp,
+        session: &'a Session,
+        shape: &'a Shape,
+        volume: Volume,
+    ) -> Access<'a> {
+        Access {
+            time,
+            started: time,
+            principal: session.principal,
+            session,
+            shape_id: crate::sql::shapes::UNKNOWN,
+            shape,
+            volume,
+            kind: AccessKind::Completed,
+            largest: None,
+            picked: None,
+        }
+    }
+
     /// The last user begins to read five times as much after twelve weeks; his alert is one as the exporters want it.
     #[test]
     fn a_drift_becomes_an_alert_with_a_paragraph() {
@@ -374,23 +395,17 @@ mod tests {
                 };
                 let time = Timestamp((day * 86_400 + 36_000 + user * 60) * 1_000_000_000);
                 lanes.observe(
-                    &Access {
+                    &access(
                         time,
-                        started: time,
-                        principal: session.principal,
-                        session: &session,
-                        shape_id: crate::sql::shapes::UNKNOWN,
-                        shape: &shape,
-                        volume: Volume {
+                        &session,
+                        &shape,
+                        Volume {
                             rows_returned: (40 + noise) * more,
                             bytes_sent: (40 + noise) * more * 100,
                             queries: 10 * more,
                             ..Volume::default()
                         },
-                        kind: AccessKind::Completed,
-                        largest: None,
-                        picked: None,
-                    },
+                    ),
                     &principal,
                 );
             }
@@ -436,20 +451,17 @@ mod tests {
                 let time = Timestamp((19_723 * 86_400 + 36_000 + step) * 1_000_000_000);
                 lanes.observe(
                     &Access {
-                        time,
-                        started: time,
-                        principal: session.principal,
-                        session: &session,
-                        shape_id: crate::sql::shapes::UNKNOWN,
-                        shape: &shape,
-                        volume: Volume {
-                            rows_returned: rows,
-                            queries: 1,
-                            ..Volume::default()
-                        },
-                        kind: AccessKind::Completed,
-                        largest: None,
                         picked,
+                        ..access(
+                            time,
+                            &session,
+                            &shape,
+                            Volume {
+                                rows_returned: rows,
+                                queries: 1,
+                                ..Volume::default()
+                            },
+                        )
                     },
                     &principal,
                 );
@@ -496,22 +508,16 @@ mod tests {
         let time = Timestamp(19_723 * 86_400 * 1_000_000_000);
         for (principal, rows) in &people {
             lanes.observe(
-                &Access {
+                &access(
                     time,
-                    started: time,
-                    principal: session.principal,
-                    session: &session,
-                    shape_id: crate::sql::shapes::UNKNOWN,
-                    shape: &shape,
-                    volume: Volume {
+                    &session,
+                    &shape,
+                    Volume {
                         rows_returned: *rows,
                         queries: 1,
                         ..Volume::default()
                     },
-                    kind: AccessKind::Completed,
-                    largest: None,
-                    picked: None,
-                },
+                ),
                 principal,
             );
         }
@@ -533,21 +539,15 @@ mod tests {
         let (principal, session) = unseen(Some("u".into()), Timestamp(1));
         let shape = Shape::default();
         lanes.observe(
-            &Access {
-                time: Timestamp(1),
-                started: Timestamp(1),
-                principal: session.principal,
-                session: &session,
-                shape_id: crate::sql::shapes::UNKNOWN,
-                shape: &shape,
-                volume: Volume {
+            &access(
+                Timestamp(1),
+                &session,
+                &shape,
+                Volume {
                     rows_returned: 5,
                     ..Volume::default()
                 },
-                kind: AccessKind::Completed,
-                largest: None,
-                picked: None,
-            },
+            ),
             &principal,
         );
         assert_eq!(lanes.counters().observations, 0);
