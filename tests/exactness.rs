@@ -78,13 +78,14 @@ fn every_client_on_each_lower_rung() {
 #[test]
 fn every_client_when_the_first_programs_see_nothing() {
     let turn = Turn::take();
-    if allowed_rungs(&turn)[0] != "tp_btf" {
+    let best = &allowed_rungs(&turn)[0];
+    if best == "sys_exit" {
         eprintln!("the hooks of this kernel have no second programs");
         return;
     }
     every_client(
         &turn,
-        &format!("[kernel]\nhooks = \"tp_btf\"\nsecond_programs = \"alone\"\n{CONFIGURATION}"),
+        &format!("[kernel]\nhooks = \"{best}\"\nsecond_programs = \"alone\"\n{CONFIGURATION}"),
     );
 }
 

@@ -1,16 +1,18 @@
 //! Second programs, which do what the first were not let to do.
 //!
-//! Since Linux 7.0 the kernel may take the processor from a program on a tracepoint, and it runs no program twice at a time on one
+//! The kernel may take the processor from a program (on a tracepoint since Linux 7.0), and it runs no program twice at a time on one
 //! processor: an operation of the task that has the processor meanwhile is passed over. So the hooks on sockets have two programs
 //! there, run one after the other. The first leaves a mark for its connection and the second takes it away: where there is none, the
 //! operation is the second's to do. An operation is lost only when it meets both, which the kernel counts.
 
-use core::ffi::c_void;
-
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use sensor_ebpf::bytes::opaque;
 
-use crate::{hook::Direction, maps::setting, state, task};
+use crate::{
+    hook::{Direction, Operation},
+    maps::setting,
+    state, task,
+};
 
 /// Marks of the first programs, by slot. The loader sets the number.
 #[btf_map]
@@ -34,24 +36,24 @@ pub fn mark(slot: u32, direction: Direction) {
     }
 }
 
-/// Was the operation at hand kept from the first program? Asked by the second, in front of all else: nearly always it was not.
+/// The operation at hand where it was kept from the first program. Asked by the second, in front of all else: nearly always it was not.
 #[inline(always)]
-pub fn is_left(sk: *mut c_void, direction: Direction) -> bool {
-    if !task::is_server() {
-        // Of a client one that goes unseen changes nothing: its next says the same.
-        return false;
-    }
-    let Some(marks) = state::find(sk).and_then(|connection| marks(connection.slot)) else {
+pub fn left(operation: Option<Operation>, direction: Direction) -> Option<Operation> {
+    // Of a client one that goes unseen changes nothing: its next says the same.
+    let operation = operation.filter(|_| task::is_server())?;
+    let Some(marks) = state::find(operation.sk).and_then(|connection| marks(connection.slot))
+    else {
         // Of no connection that is known: what the first has found, the second will.
-        return true;
+        return Some(operation);
     };
     let mark = marks.of(direction);
     // SAFETY: as above.
-    unsafe {
+    let is_done = unsafe {
         let is_done = core::ptr::read_volatile(mark) != 0;
         core::ptr::write_volatile(mark, 0);
-        !is_done
-    }
+        is_done
+    };
+    (!is_done).then_some(operation)
 }
 
 /// The slot gets another connection.

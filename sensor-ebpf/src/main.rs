@@ -84,36 +84,12 @@ mod programs {
         jump::<_, RECEIVES>(&ctx, &SOCK_RECV_LENGTH, next)
     }
 
-    /// Those that the first was not let to see.
-    #[btf_tracepoint(function = "sock_recv_length")]
-    pub fn sock_recv_length_second(ctx: BtfTracePointContext) -> i32 {
-        processor::hold();
-        if !doubled::is_left(ctx.arg(0), Direction::Received) {
-            processor::let_go();
-            return 0;
-        }
-        let next = received::<RECEIVES_SECOND>(tp_btf::receive(&ctx));
-        jump::<_, RECEIVES_SECOND>(&ctx, &SOCK_RECV_LENGTH, next)
-    }
-
     /// Every write on a socket, failed ones included.
     #[btf_tracepoint(function = "sock_send_length")]
     pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         processor::hold();
         let next = sent::<SENDS>(tp_btf::send(&ctx));
         jump::<_, SENDS>(&ctx, &SOCK_SEND_LENGTH, next)
-    }
-
-    /// Those that the first was not let to see.
-    #[btf_tracepoint(function = "sock_send_length")]
-    pub fn sock_send_length_second(ctx: BtfTracePointContext) -> i32 {
-        processor::hold();
-        if !doubled::is_left(ctx.arg(0), Direction::Sent) {
-            processor::let_go();
-            return 0;
-        }
-        let next = sent::<SENDS_SECOND>(tp_btf::send(&ctx));
-        jump::<_, SENDS_SECOND>(&ctx, &SOCK_SEND_LENGTH, next)
     }
 
     /// The same where there are no such tracepoints: reads over TCP.
@@ -173,6 +149,29 @@ mod programs {
         DONE
     }
 
+    /// The second programs of those hooks.
+    macro_rules! second {
+        ($($kind:ident $function:literal, $context:ident, $operation:path, $direction:ident, $does:ident $program:ident: $second:ident $map:ident;)*) => {$(
+            /// What the first was not let to see.
+            #[$kind(function = $function)]
+            pub fn $second(ctx: $context) -> i32 {
+                processor::hold();
+                let left = doubled::left($operation(&ctx), Direction::$direction);
+                let next = $does::<$program>(left);
+                jump::<_, $program>(&ctx, &$map, next)
+            }
+        )*};
+    }
+
+    second! {
+        btf_tracepoint "sock_recv_length", BtfTracePointContext, tp_btf::receive, Received, received RECEIVES_SECOND: sock_recv_length_second SOCK_RECV_LENGTH;
+        btf_tracepoint "sock_send_length", BtfTracePointContext, tp_btf::send, Sent, sent SENDS_SECOND: sock_send_length_second SOCK_SEND_LENGTH;
+        fexit "tcp_recvmsg", FExitContext, hook::fexit::receive_tcp, Received, received RECEIVES_SECOND: tcp_recvmsg_second TCP_RECVMSG;
+        fexit "tcp_sendmsg", FExitContext, hook::fexit::send_tcp, Sent, sent SENDS_SECOND: tcp_sendmsg_second TCP_SENDMSG;
+        fexit "unix_stream_recvmsg", FExitContext, hook::fexit::receive_unix, Received, received RECEIVES_SECOND: unix_stream_recvmsg_second UNIX_STREAM_RECVMSG;
+        fexit "unix_stream_sendmsg", FExitContext, hook::fexit::send_unix, Sent, sent SENDS_SECOND: unix_stream_sendmsg_second UNIX_STREAM_SENDMSG;
+    }
+
     /// The programs of other protocols than PostgreSQL's, to which those above jump.
     macro_rules! of_protocols {
         ($($kind:ident $function:literal, $context:ident, $operation:path, $direction:ident $program:ident: $mysql:ident $redis:ident;)*) => {$(
@@ -201,6 +200,10 @@ mod programs {
         fexit "tcp_sendmsg", FExitContext, hook::fexit::send_tcp, Sent SENDS: tcp_sendmsg_mysql tcp_sendmsg_redis;
         fexit "unix_stream_recvmsg", FExitContext, hook::fexit::receive_unix, Received RECEIVES: unix_stream_recvmsg_mysql unix_stream_recvmsg_redis;
         fexit "unix_stream_sendmsg", FExitContext, hook::fexit::send_unix, Sent SENDS: unix_stream_sendmsg_mysql unix_stream_sendmsg_redis;
+        fexit "tcp_recvmsg", FExitContext, hook::fexit::receive_tcp, Received RECEIVES_SECOND: tcp_recvmsg_second_mysql tcp_recvmsg_second_redis;
+        fexit "tcp_sendmsg", FExitContext, hook::fexit::send_tcp, Sent SENDS_SECOND: tcp_sendmsg_second_mysql tcp_sendmsg_second_redis;
+        fexit "unix_stream_recvmsg", FExitContext, hook::fexit::receive_unix, Received RECEIVES_SECOND: unix_stream_recvmsg_second_mysql unix_stream_recvmsg_second_redis;
+        fexit "unix_stream_sendmsg", FExitContext, hook::fexit::send_unix, Sent SENDS_SECOND: unix_stream_sendmsg_second_mysql unix_stream_sendmsg_second_redis;
     }
 
     /// A server process ended: its connections are over.

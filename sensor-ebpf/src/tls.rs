@@ -418,35 +418,17 @@ impl Home for Table<'_> {
 
     #[inline(always)]
     fn queue<'a>(&self, flags: u64) -> Option<&'a mut Queue> {
-        if flags == CREATE && TLS_QUEUES.get_ptr(&self.tie.slot).is_none() {
-            let _ = TLS_QUEUES.insert(&self.tie.slot, &NO_QUEUE, 0);
-        }
-        // SAFETY: a connection's operations come one after the other.
-        TLS_QUEUES
-            .get_ptr_mut(&self.tie.slot)
-            .map(|queue| unsafe { &mut *queue })
+        kept(&TLS_QUEUES, &self.tie.slot, &NO_QUEUE, flags)
     }
 
     #[inline(always)]
     fn rest<'a>(&self, flags: u64) -> Option<&'a mut Rest> {
-        if flags == CREATE && TLS_RESTS.get_ptr(&self.tie.slot).is_none() {
-            let _ = TLS_RESTS.insert(&self.tie.slot, &NO_REST, 0);
-        }
-        // SAFETY: as above.
-        TLS_RESTS
-            .get_ptr_mut(&self.tie.slot)
-            .map(|rest| unsafe { &mut *rest })
+        kept(&TLS_RESTS, &self.tie.slot, &NO_REST, flags)
     }
 
     #[inline(always)]
     fn partial<'a>(&self, flags: u64) -> Option<&'a mut Partial> {
-        if flags == CREATE && TLS_PARTIALS.get_ptr(&self.tie.slot).is_none() {
-            let _ = TLS_PARTIALS.insert(&self.tie.slot, &NO_PARTIAL, 0);
-        }
-        // SAFETY: as above.
-        TLS_PARTIALS
-            .get_ptr_mut(&self.tie.slot)
-            .map(|partial| unsafe { &mut *partial })
+        kept(&TLS_PARTIALS, &self.tie.slot, &NO_PARTIAL, flags)
     }
 
     #[inline(always)]
@@ -472,6 +454,21 @@ impl Home for Table<'_> {
     fn forget(&self, _: &Connection) {
         forget(self.tie.slot);
     }
+}
+
+/// What a map keeps for a slot's connection; made when `flags` say so.
+#[inline(always)]
+fn kept<'a, T, const N: usize>(
+    map: &HashMap<u64, T, N>,
+    slot: &u64,
+    empty: &T,
+    flags: u64,
+) -> Option<&'a mut T> {
+    if flags == CREATE && map.get_ptr(slot).is_none() {
+        let _ = map.insert(slot, empty, 0);
+    }
+    // SAFETY: a connection's operations come one after the other.
+    map.get_ptr_mut(slot).map(|found| unsafe { &mut *found })
 }
 
 /// Drops what is kept for a slot's connection.

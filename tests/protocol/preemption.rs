@@ -78,7 +78,7 @@ fn operations_that_meet_on_one_processor() {
         quick_answers.len()
     );
     // Where a task can come first, and the sensor has found that this kernel preempts its programs, some were kept from the first.
-    let is_found = "has a second program: this kernel may preempt programs";
+    let is_found = "has a second program: this kernel may preempt such programs";
     if pinned && first && output.log.contains(is_found) {
         assert!(taken_over > 0.0, "nothing met");
     }

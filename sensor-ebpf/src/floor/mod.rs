@@ -191,68 +191,28 @@ pub trait Stored {
     fn empty() -> *const c_void;
 }
 
-static NO_QUEUE: Queue = Queue::EMPTY;
-static NO_REST: Rest = Rest::EMPTY;
-static NO_PARTIAL: Partial = Partial::EMPTY;
-static NO_CLIENT: Client = Client {
-    role: 0,
-    announced: 0,
-};
-static NO_NUMBER: u64 = 0;
-
-impl Stored for Queue {
-    #[inline(always)]
-    fn key() -> u64 {
-        slot()
-    }
-    #[inline(always)]
-    fn empty() -> *const c_void {
-        (&raw const NO_QUEUE).cast()
-    }
+macro_rules! stored {
+    ($($kind:ident by $key:ident: $empty:expr;)*) => {$(
+        impl Stored for $kind {
+            #[inline(always)]
+            fn key() -> u64 {
+                $key()
+            }
+            #[inline(always)]
+            fn empty() -> *const c_void {
+                static EMPTY: $kind = $empty;
+                (&raw const EMPTY).cast()
+            }
+        }
+    )*};
 }
 
-impl Stored for Rest {
-    #[inline(always)]
-    fn key() -> u64 {
-        slot()
-    }
-    #[inline(always)]
-    fn empty() -> *const c_void {
-        (&raw const NO_REST).cast()
-    }
-}
-
-impl Stored for Partial {
-    #[inline(always)]
-    fn key() -> u64 {
-        slot()
-    }
-    #[inline(always)]
-    fn empty() -> *const c_void {
-        (&raw const NO_PARTIAL).cast()
-    }
-}
-
-impl Stored for Client {
-    #[inline(always)]
-    fn key() -> u64 {
-        id()
-    }
-    #[inline(always)]
-    fn empty() -> *const c_void {
-        (&raw const NO_CLIENT).cast()
-    }
-}
-
-impl Stored for u64 {
-    #[inline(always)]
-    fn key() -> u64 {
-        id()
-    }
-    #[inline(always)]
-    fn empty() -> *const c_void {
-        (&raw const NO_NUMBER).cast()
-    }
+stored! {
+    Queue by slot: Queue::EMPTY;
+    Rest by slot: Rest::EMPTY;
+    Partial by slot: Partial::EMPTY;
+    Client by id: Client { role: 0, announced: 0 };
+    u64 by id: 0;
 }
 
 #[inline(always)]

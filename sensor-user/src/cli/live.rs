@@ -150,7 +150,7 @@ impl Live {
         log::info!("attached: {}", self.kernel.family.place());
         if self.kernel.precautions.second {
             let why = if self.config.kernel.second_programs == SecondPrograms::Auto {
-                "this kernel may preempt programs on tracepoints"
+                "this kernel may preempt such programs"
             } else {
                 "kernel.second_programs wants it"
             };

@@ -8,10 +8,16 @@ use std::{
 
 use btf_rs::{Btf, Type};
 
+/// `BPF_MAP_CREATE`.
+const MAP_CREATE: libc::c_long = 0;
+/// `BPF_MAP_LOOKUP_ELEM`.
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
 /// `BPF_PROG_LOAD`.
 const PROG_LOAD: libc::c_long = 5;
 /// `BPF_RAW_TRACEPOINT_OPEN`.
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+/// `BPF_MAP_TYPE_ARRAY`.
+const ARRAY: u32 = 2;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
 const RAW_TRACEPOINT: u32 = 17;
 /// `BPF_PROG_TYPE_TRACING`.
@@ -48,16 +54,16 @@ struct Load {
 }
 
 /// An instruction as the kernel has it: `code`, registers, offset, immediate.
-const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+pub const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
     let [low, high] = offset.to_le_bytes();
     let [a, b, c, d] = immediate.to_le_bytes();
     u64::from_le_bytes([code, registers, low, high, a, b, c, d])
 }
 
 /// `r0 = 0`.
-const ZERO: u64 = instruction(0xb7, 0, 0, 0);
+pub const ZERO: u64 = instruction(0xb7, 0, 0, 0);
 /// `exit`.
-const EXIT: u64 = instruction(0x95, 0, 0, 0);
+pub const EXIT: u64 = instruction(0x95, 0, 0, 0);
 
 /// Does bpf(2) reach the kernel? A command that no kernel knows is `EINVAL` to whoever holds `CAP_BPF`; filters of system
 /// calls say something else.
@@ -92,11 +98,44 @@ pub fn tracepoint(btf: &Btf, name: &str) -> io::Result<()> {
 /// # Errors
 /// What the kernel says, `NotFound` when its type information does not know the function.
 pub fn function_exit(btf: &Btf, name: &str) -> io::Result<()> {
+    at_function_exit(btf, name, &[ZERO, EXIT]).map(drop)
+}
+
+/// Puts a program at the end of this function, for as long as what is returned lives.
+///
+/// # Errors
+/// As with [`function_exit`].
+pub fn at_function_exit(btf: &Btf, name: &str, program: &[u64]) -> io::Result<OwnedFd> {
     let id = id(btf, name, |found| matches!(found, Type::Func(_)))?;
-    let program = load(TRACING, TRACE_FEXIT, id, &[ZERO, EXIT])?;
+    let program = load(TRACING, TRACE_FEXIT, id, program)?;
     // Name (none: the program knows its function), descriptor.
     let attributes: [u64; 2] = [0, u64::from(program.as_raw_fd().unsigned_abs())];
-    bpf(RAW_TRACEPOINT_OPEN, &attributes).map(drop)
+    make(RAW_TRACEPOINT_OPEN, &attributes)
+}
+
+/// A number that programs can write: an array of one.
+///
+/// # Errors
+/// What the kernel says.
+pub fn number() -> io::Result<OwnedFd> {
+    // Type, bytes of a key, of a value, entries.
+    make(MAP_CREATE, &[ARRAY, 4, 4, 1])
+}
+
+/// What stands there.
+///
+/// # Errors
+/// What the kernel says.
+pub fn value(number: &OwnedFd) -> io::Result<u32> {
+    let (key, mut value) = (0u32, 0u32);
+    let attributes: [u64; 4] = [
+        u64::from(number.as_raw_fd().unsigned_abs()),
+        (&raw const key) as u64,
+        (&raw mut value) as u64,
+        0,
+    ];
+    bpf(MAP_LOOKUP_ELEM, &attributes)?;
+    Ok(value)
 }
 
 /// Does it know atomic operations that return what was there before (BPF instruction set v3)?
@@ -172,12 +211,19 @@ fn load(
         attach_btf_id: id,
         ..Load::default()
     };
-    bpf(PROG_LOAD, &attributes)
+    make(PROG_LOAD, &attributes)
 }
 
 /// A call of bpf(2) that makes something.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes, and what they point to, live through the call; the kernel only reads them.
+fn make<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    let descriptor = bpf(command, attributes)?;
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A call of bpf(2).
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
+    // SAFETY: the attributes, and what they point to, live through the call; the kernel writes only where a command has it write.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -186,11 +232,8 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
             size_of::<T>(),
         )
     };
-    match i32::try_from(result) {
-        Ok(descriptor) if descriptor >= 0 => {
-            // SAFETY: just opened, and nobody else's.
-            Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-        }
-        _ => Err(io::Error::last_os_error()),
-    }
+    i32::try_from(result)
+        .ok()
+        .filter(|result| *result >= 0)
+        .ok_or_else(io::Error::last_os_error)
 }

@@ -69,48 +69,40 @@ impl Family {
         }
     }
 
-    /// Its programs, each named for what it hooks; attached in this order: reads before writes, so that no answer is
-    /// seen without its request.
-    pub fn programs(self) -> &'static [&'static str] {
+    /// Its programs, each named for what it hooks, and beside it the second there (see [`Precautions`]); attached in this order: reads
+    /// before writes, so that no answer is seen without its request.
+    pub fn programs(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::TpBtf => &["sock_recv_length", "sock_send_length"],
-            Self::Fexit => &[
-                "tcp_recvmsg",
-                "unix_stream_recvmsg",
-                "tcp_sendmsg",
-                "unix_stream_sendmsg",
+            Self::TpBtf => &[
+                ("sock_recv_length", "sock_recv_length_second"),
+                ("sock_send_length", "sock_send_length_second"),
             ],
-            Self::SysExit => &["sys_exit"],
+            Self::Fexit => &[
+                ("tcp_recvmsg", "tcp_recvmsg_second"),
+                ("unix_stream_recvmsg", "unix_stream_recvmsg_second"),
+                ("tcp_sendmsg", "tcp_sendmsg_second"),
+                ("unix_stream_sendmsg", "unix_stream_sendmsg_second"),
+            ],
+            // Never a second: nothing preempts it.
+            Self::SysExit => &[("sys_exit", "")],
         }
     }
 
     /// What is lost with it, compared with the best; nothing when nothing is.
     pub fn lost(self, precautions: Precautions) -> Option<&'static str> {
         match self {
-            Self::TpBtf if precautions.is_incomplete() => Some(
-                "as this kernel may take the processor from programs on tracepoints (Linux 7.0 and later), operations that meet on one \
-                 processor are not seen (data_access.sensor.bpf.misses); leave kernel.second_programs at \"auto\"",
+            Self::TpBtf | Self::Fexit if precautions.is_incomplete() => Some(
+                "as this kernel may take the processor from these programs, operations that meet on one processor are not seen \
+                 (data_access.sensor.bpf.misses); leave kernel.second_programs at \"auto\"",
             ),
-            Self::TpBtf => precautions.full.then_some(
+            Self::TpBtf | Self::Fexit => precautions.full.then_some(
                 "as this kernel preempts at any time (preempt=full), operations that meet on a crowded processor may go unseen now \
-                 and then (data_access.sensor.bpf.misses); boot with preempt=lazy",
-            ),
-            Self::Fexit => precautions.is_incomplete().then_some(
-                "as this kernel may take the processor from a program at any time, operations that meet on one processor are not seen \
-                 (data_access.sensor.bpf.misses); use the hooks tp_btf or boot with preempt=voluntary, where there is that",
+                 and then (data_access.sensor.bpf.misses); boot with preempt=lazy or, before Linux 7.0, preempt=voluntary",
             ),
             Self::SysExit => Some(
                 "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \
                  splice or io_uring are not counted as opaque, but not at all",
             ),
-        }
-    }
-
-    /// The second of its programs, in the same order; see [`Precautions`].
-    pub fn second_programs(self) -> &'static [&'static str] {
-        match self {
-            Self::TpBtf => &["sock_recv_length_second", "sock_send_length_second"],
-            Self::Fexit | Self::SysExit => &[],
         }
     }
 
@@ -126,7 +118,7 @@ impl Family {
         if let Some(lacks) = lacks(btf, self) {
             return Some(lacks);
         }
-        self.programs().iter().find_map(|name| {
+        self.programs().iter().find_map(|(name, _)| {
             let answer = match self {
                 Self::TpBtf | Self::SysExit => ask::tracepoint(btf, name),
                 Self::Fexit => ask::function_exit(btf, name),

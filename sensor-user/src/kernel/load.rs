@@ -452,7 +452,7 @@ pub(super) fn object(family: Family) -> &'static [u8] {
 /// A program, and what it sits on. Those that have the name of their hook are the first there.
 type Named = (&'static str, &'static str);
 
-/// All programs of a rung, in the order in which they are attached: the first of a hook runs before the second.
+/// All programs of a rung, in the order in which they are attached, which has the first of a hook run before the second.
 fn programs(family: Family, precautions: Precautions) -> impl Iterator<Item = Named> {
     on_processes(precautions).chain(on_sockets(family, precautions))
 }
@@ -463,12 +463,11 @@ fn on_processes(precautions: Precautions) -> impl Iterator<Item = Named> {
 }
 
 fn on_sockets(family: Family, precautions: Precautions) -> impl Iterator<Item = Named> {
-    let hooks = family.programs().iter().copied();
-    let second = family.second_programs().iter().copied().zip(hooks.clone());
-    let first = hooks.map(|hook| (hook, hook));
-    first
-        .filter(move |_| !precautions.alone)
-        .chain(second.filter(move |_| precautions.second))
+    family.programs().iter().flat_map(move |(hook, second)| {
+        let first = (!precautions.alone).then_some((*hook, *hook));
+        let second = precautions.second.then_some((*second, *hook));
+        precautions.in_order(first, second).into_iter().flatten()
+    })
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {

@@ -7,6 +7,7 @@ mod functions;
 pub mod hooks;
 pub mod load;
 pub mod offsets;
+mod order;
 pub mod plans;
 pub mod pod;
 pub mod preemption;

@@ -5,7 +5,7 @@ use std::fs::read_to_string;
 
 use sensor_ebpf::program::{APART, PLACE_OF_LIBRARY, Program};
 
-use super::{capability::kernel_release, hooks::Family};
+use super::{capability::kernel_release, hooks::Family, offsets, order};
 use crate::config::kernel::SecondPrograms;
 
 /// When a kernel takes the processor from a task that is in the kernel.
@@ -81,8 +81,10 @@ pub struct Precautions {
     pub holds: bool,
     /// Those on libraries do, too: they always could be preempted.
     pub holds_in_library: bool,
-    /// On tracepoints: the kernel does so at any time, for whoever comes first.
+    /// The kernel preempts them at any time, for whoever comes first.
     pub full: bool,
+    /// Of programs on a hook, that which was attached last runs first.
+    pub last_runs_first: bool,
 }
 
 impl Precautions {
@@ -92,13 +94,12 @@ impl Precautions {
         let release = kernel_release();
         let reached = reaches_tracepoints(&release);
         let precautions = match family {
-            Family::TpBtf => Self::for_tracepoints(reached, reached && mode == Mode::Full, wanted),
-            // Which of two programs on the end of a function runs first differs from kernel to kernel.
-            Family::Fexit => Self {
-                // Those since Linux 7.0 know no other modes, whatever they tell.
-                apart: mode != Mode::Seldom || reached,
-                ..Self::default()
-            },
+            Family::TpBtf => Self::where_preempted(reached, mode, wanted),
+            // Kernels since Linux 7.0 know no other modes, whatever they tell.
+            Family::Fexit => {
+                let preempted = mode != Mode::Seldom || reached;
+                Self::where_preempted(preempted, mode, wanted).at_functions(last_runs_first)
+            }
             // A single program, and all of a system call's.
             Family::SysExit => Self::default(),
         };
@@ -110,7 +111,7 @@ impl Precautions {
         }
     }
 
-    fn for_tracepoints(preempted: bool, full: bool, wanted: SecondPrograms) -> Self {
+    fn where_preempted(preempted: bool, mode: Mode, wanted: SecondPrograms) -> Self {
         let second = match wanted {
             SecondPrograms::Auto => preempted,
             SecondPrograms::Yes | SecondPrograms::Alone => true,
@@ -120,14 +121,38 @@ impl Precautions {
             apart: preempted || second,
             second,
             alone: wanted == SecondPrograms::Alone,
-            full,
+            full: preempted && mode == Mode::Full,
             ..Self::default()
+        }
+    }
+
+    /// At the ends of functions, where the order in which programs run differs from kernel to kernel: where it is not known, there are no
+    /// second.
+    fn at_functions(self, last_runs_first: impl FnOnce() -> Option<bool>) -> Self {
+        if !self.second {
+            return self;
+        }
+        let order = last_runs_first();
+        Self {
+            second: order.is_some(),
+            alone: self.alone && order.is_some(),
+            last_runs_first: order == Some(true),
+            ..self
         }
     }
 
     /// Do operations that meet on one processor go unseen?
     pub fn is_incomplete(self) -> bool {
         self.apart && !self.second || self.alone
+    }
+
+    /// A hook's first and second program, in the order in which they are to be attached.
+    pub fn in_order<T>(self, first: T, second: T) -> [T; 2] {
+        if self.last_runs_first {
+            [second, first]
+        } else {
+            [first, second]
+        }
     }
 
     /// How many working memories that takes, with that of programs on libraries.
@@ -138,6 +163,18 @@ impl Precautions {
             Self { .. } => 1 + PLACE_OF_LIBRARY,
         }
     }
+}
+
+/// As the kernel answers; nothing when it does not.
+fn last_runs_first() -> Option<bool> {
+    offsets::vmlinux()
+        .and_then(|btf| Ok(order::last_runs_first(&btf)?))
+        .inspect_err(|error| {
+            log::warn!(
+                "cannot find out in which order the kernel runs programs on a function, so there are no second ones: {error:#}"
+            );
+        })
+        .ok()
 }
 
 #[cfg(test)]
@@ -154,7 +191,7 @@ mod tests {
             (false, SecondPrograms::No, false, false, false, 2),
             (false, SecondPrograms::Alone, true, true, true, 5),
         ] {
-            let found = Precautions::for_tracepoints(preempted, false, wanted);
+            let found = Precautions::where_preempted(preempted, Mode::Lazy, wanted);
             let told = (
                 found.apart,
                 found.second,
@@ -167,6 +204,24 @@ mod tests {
                 "{preempted} {wanted:?}"
             );
         }
+    }
+
+    #[test]
+    fn on_functions_the_kernel_tells_the_order() {
+        let of = |wanted, order| {
+            Precautions::where_preempted(true, Mode::Lazy, wanted).at_functions(|| order)
+        };
+        let last = of(SecondPrograms::Auto, Some(true));
+        assert!(last.second && !last.is_incomplete());
+        assert_eq!(last.in_order("first", "second"), ["second", "first"]);
+        let first = of(SecondPrograms::Auto, Some(false));
+        assert!(first.second && !first.is_incomplete());
+        assert_eq!(first.in_order("first", "second"), ["first", "second"]);
+        let unknown = of(SecondPrograms::Alone, None);
+        assert!(unknown.apart && !unknown.second && !unknown.alone && unknown.is_incomplete());
+        let never = Precautions::where_preempted(false, Mode::Seldom, SecondPrograms::Auto);
+        let asked = never.at_functions(|| panic!("nobody wants to know"));
+        assert_eq!(asked, Precautions::default());
     }
 
     #[test]
