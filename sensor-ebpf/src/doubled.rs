@@ -36,24 +36,25 @@ pub fn mark(slot: u32, direction: Direction) {
     }
 }
 
-/// The operation at hand where it was kept from the first program. Asked by the second, in front of all else: nearly always it was not.
+/// Was the operation at hand kept from the first program? Asked by the second, in front of all else: nearly always it was not.
 #[inline(always)]
-pub fn left(operation: Option<Operation>, direction: Direction) -> Option<Operation> {
-    // Of a client one that goes unseen changes nothing: its next says the same.
-    let operation = operation.filter(|_| task::is_server())?;
+pub fn is_left(operation: &Operation, direction: Direction) -> bool {
+    if !task::is_server() {
+        // Of a client one that goes unseen changes nothing: its next says the same.
+        return false;
+    }
     let Some(marks) = state::find(operation.sk).and_then(|connection| marks(connection.slot))
     else {
         // Of no connection that is known: what the first has found, the second will.
-        return Some(operation);
+        return true;
     };
     let mark = marks.of(direction);
     // SAFETY: as above.
-    let is_done = unsafe {
+    unsafe {
         let is_done = core::ptr::read_volatile(mark) != 0;
         core::ptr::write_volatile(mark, 0);
-        is_done
-    };
-    (!is_done).then_some(operation)
+        !is_done
+    }
 }
 
 /// The slot gets another connection.

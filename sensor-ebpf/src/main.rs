@@ -1,6 +1,6 @@
 //! Kernel programs of the sensor: entry points only. Hook in, named steps, return.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(all(target_arch = "bpf", not(floor)), feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {
@@ -14,7 +14,7 @@ fn main() {
 mod certificate;
 #[cfg(target_arch = "bpf")]
 mod client;
-#[cfg(all(target_arch = "bpf", not(floor)))]
+#[cfg(target_arch = "bpf")]
 mod doubled;
 #[cfg(floor)]
 mod floor;
@@ -33,7 +33,7 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 #[cfg_attr(floor, path = "floor/merge.rs")]
 mod merge;
-#[cfg(all(target_arch = "bpf", not(floor)))]
+#[cfg(target_arch = "bpf")]
 mod processor;
 #[cfg(target_arch = "bpf")]
 mod ring;
@@ -156,7 +156,7 @@ mod programs {
             #[$kind(function = $function)]
             pub fn $second(ctx: $context) -> i32 {
                 processor::hold();
-                let left = doubled::left($operation(&ctx), Direction::$direction);
+                let left = $operation(&ctx).filter(|operation| doubled::is_left(operation, Direction::$direction));
                 let next = $does::<$program>(left);
                 jump::<_, $program>(&ctx, &$map, next)
             }
@@ -318,29 +318,58 @@ mod programs {
 mod programs {
     use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
-    use crate::{floor::steps, hook::sys_exit, server, task};
+    use crate::{floor::steps, hook::sys_exit, processor, server, task};
 
     /// Every system call's end.
     #[raw_tracepoint(tracepoint = "sys_exit")]
     pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-        let Some((registers, number, length)) = sys_exit::call(&ctx) else {
-            return 0;
-        };
-        let next = steps::step_operation(registers, number, length);
+        if let Some((registers, number, length)) = sys_exit::call(&ctx) {
+            processor::hold();
+            go_on(steps::step_operation(registers, number, length));
+            processor::let_go();
+        }
+        0
+    }
+
+    /// What the first was not let to see.
+    #[raw_tracepoint(tracepoint = "sys_exit")]
+    pub fn sys_exit_second(ctx: RawTracePointContext) -> i32 {
+        if let Some((registers, number, length)) = sys_exit::call(&ctx) {
+            processor::hold();
+            go_on(steps::step_left(registers, number, length));
+            processor::let_go();
+        }
+        0
+    }
+
+    #[inline(always)]
+    fn go_on(next: u32) {
         if next == steps::RECEIVED {
             steps::step_received();
         } else if next == steps::SENT && steps::step_sent() == steps::WALKS {
             steps::step_walk();
         }
-        0
     }
 
     /// A server process ended: its connections are over.
     #[raw_tracepoint(tracepoint = "sched_process_exit")]
     pub fn sched_process_exit(_ctx: RawTracePointContext) -> i32 {
+        processor::hold();
         if task::is_server() {
             server::exited();
         }
+        processor::let_go();
+        0
+    }
+
+    /// One that the first was not let to see.
+    #[raw_tracepoint(tracepoint = "sched_process_exit")]
+    pub fn sched_process_exit_second(_ctx: RawTracePointContext) -> i32 {
+        processor::hold();
+        if task::is_server() {
+            server::exited_unseen();
+        }
+        processor::let_go();
         0
     }
 

@@ -46,6 +46,7 @@ pub fn let_go() {
 }
 
 /// As [`hold`], in a program on a library.
+#[cfg(not(floor))]
 #[inline(always)]
 pub fn hold_in_library() {
     if setting!(holds_in_library) != 0 {
@@ -54,6 +55,7 @@ pub fn hold_in_library() {
 }
 
 /// As [`let_go`], behind [`hold_in_library`].
+#[cfg(not(floor))]
 #[inline(always)]
 pub fn let_go_in_library() {
     if setting!(holds_in_library) != 0 {

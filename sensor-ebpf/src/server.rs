@@ -19,7 +19,7 @@ use sensor_ebpf::{
 };
 
 use crate::{
-    client,
+    client, doubled,
     home::{Home as _, Socket},
     hook::{Direction, Operation, registers},
     identity,
@@ -29,7 +29,7 @@ use crate::{
     task,
 };
 #[cfg(not(floor))]
-use crate::{doubled, handover, maps::setting, tls};
+use crate::{handover, maps::setting, tls};
 
 /// In the place of a protocol: the operation goes on in no other program.
 pub const DONE: u8 = 0;
@@ -57,7 +57,6 @@ pub fn operation<const PROGRAM: usize>(operation: &Operation, direction: Directi
         }
         return DONE;
     };
-    #[cfg(not(floor))]
     if !is_second(PROGRAM) {
         doubled::mark(connection.slot, direction);
     }
@@ -323,7 +322,6 @@ pub fn exited() {
 
 /// The same in the second program: nothing, where the first has run. Of a process without a connection of its own userspace learns by
 /// its own look.
-#[cfg(not(floor))]
 #[inline(always)]
 pub fn exited_unseen() {
     if task::leader() == task::current() && last_words() {

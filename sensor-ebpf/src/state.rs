@@ -15,9 +15,12 @@ use sensor_ebpf::{
 
 #[cfg(floor)]
 use crate::floor;
-use crate::maps::{SLOTS, setting};
+use crate::{
+    doubled,
+    maps::{SLOTS, setting},
+};
 #[cfg(not(floor))]
-use crate::{doubled, task::load, tls};
+use crate::{task::load, tls};
 
 /// Slots in a row that a connection may lie in. With a third of all slots taken, one connection in ten millions finds
 /// no place among sixteen; it is then counted as a blind spot (`stateless_bytes`).
@@ -137,7 +140,6 @@ fn claim(first: u32, cookie: u64) -> u32 {
                 if connection.tls != 0 {
                     tls::forget(u64::from((first + further) & setting!(slot_mask)));
                 }
-                #[cfg(not(floor))]
                 doubled::forget(first + further);
                 connection.reset();
                 connection.slot = (first + further) & setting!(slot_mask);

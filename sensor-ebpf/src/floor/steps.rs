@@ -10,7 +10,7 @@ use sensor_ebpf::{
 
 use super::{here, served};
 use crate::{
-    client,
+    client, doubled,
     hook::{Direction, sys_exit},
     server,
     surroundings::{hash_literals, hash_parameters},
@@ -43,6 +43,22 @@ pub extern "C" fn step_operation(registers: u64, number: u32, length: i32) -> u3
         && let Some((operation, _)) = sys_exit::operation()
     {
         client::sent(&operation);
+    }
+    here().map_or(NOTHING, |here| here.next)
+}
+
+/// The same in the second program, of what the first was not let to see.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn step_left(registers: u64, number: u32, length: i32) -> u32 {
+    if sys_exit::take_in(registers, number, length).is_none() {
+        return NOTHING;
+    }
+    if task::is_server()
+        && let Some((operation, direction)) = sys_exit::operation()
+        && doubled::is_left(&operation, direction)
+    {
+        server::operation::<{ Program::ReceivesSecond as usize }>(&operation, direction);
     }
     here().map_or(NOTHING, |here| here.next)
 }

@@ -172,8 +172,7 @@ fn find(config: &Config) -> Findings {
         .collect();
     lost.extend(
         host.family
-            .and_then(|family| family.lost(Precautions::of(family, config.kernel.second_programs)))
-            .map(str::to_owned),
+            .and_then(|family| family.lost(Precautions::of(family, config.kernel.second_programs))),
     );
     for found in &servers {
         let (system, name) = (found.server.system.title(), &found.server.name);

@@ -83,27 +83,29 @@ impl Family {
                 ("tcp_sendmsg", "tcp_sendmsg_second"),
                 ("unix_stream_sendmsg", "unix_stream_sendmsg_second"),
             ],
-            // Never a second: nothing preempts it.
-            Self::SysExit => &[("sys_exit", "")],
+            Self::SysExit => &[("sys_exit", "sys_exit_second")],
         }
     }
 
     /// What is lost with it, compared with the best; nothing when nothing is.
-    pub fn lost(self, precautions: Precautions) -> Option<&'static str> {
-        match self {
-            Self::TpBtf | Self::Fexit if precautions.is_incomplete() => Some(
+    pub fn lost(self, precautions: Precautions) -> Option<String> {
+        let by_floor = (self == Self::SysExit).then_some(
+            "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \
+             splice or io_uring are not counted as opaque, but not at all",
+        );
+        let by_preemption = if precautions.is_incomplete() {
+            Some(
                 "as this kernel may take the processor from these programs, operations that meet on one processor are not seen \
                  (data_access.sensor.bpf.misses); leave kernel.second_programs at \"auto\"",
-            ),
-            Self::TpBtf | Self::Fexit => precautions.full.then_some(
+            )
+        } else {
+            precautions.full.then_some(
                 "as this kernel preempts at any time (preempt=full), operations that meet on a crowded processor may go unseen now \
                  and then (data_access.sensor.bpf.misses); boot with preempt=lazy or, before Linux 7.0, preempt=voluntary",
-            ),
-            Self::SysExit => Some(
-                "every system call of the host takes some nanoseconds longer; bytes that a server moves by sendfile, \
-                 splice or io_uring are not counted as opaque, but not at all",
-            ),
-        }
+            )
+        };
+        let lost: Vec<&str> = [by_floor, by_preemption].into_iter().flatten().collect();
+        (!lost.is_empty()).then(|| lost.join("; "))
     }
 
     /// Are connections of other databases than PostgreSQL followed there? The lowest rung's programs have no room for a second

@@ -203,13 +203,12 @@ impl Kernel {
             for map in ["SCRATCH", "TEXTS", "LEFT"] {
                 loader.map_max_entries(map, precautions.places());
             }
-            let marks = if precautions.second {
-                settings.slot_mask + 1
-            } else {
-                1
-            };
-            loader.map_max_entries("MARKS", marks);
         }
+        let marks = if precautions.second {
+            settings.slot_mask + 1
+        } else {
+            1
+        };
         let mut ebpf = loader
             .override_global("SETTINGS", bytes, true)
             .map_max_entries("RING", ring_bytes)
@@ -217,6 +216,7 @@ impl Kernel {
             .map_max_entries("BACKENDS", settings.slot_mask + 1)
             .map_max_entries("MERGED", (settings.slot_mask + 1) * WAYS)
             .map_max_entries("DIRTY", settings.slot_mask / 64 + 1)
+            .map_max_entries("MARKS", marks)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(linked.as_ref().map_or(object(family), Linked::bytes))
             .context("cannot create the sensor's BPF maps")?;

@@ -94,14 +94,13 @@ impl Precautions {
         let release = kernel_release();
         let reached = reaches_tracepoints(&release);
         let precautions = match family {
-            Family::TpBtf => Self::where_preempted(reached, mode, wanted),
+            // On ends of system calls a second program has the working memory of the first: both hold the processor while they use it.
+            Family::TpBtf | Family::SysExit => Self::where_preempted(reached, mode, wanted),
             // Kernels since Linux 7.0 know no other modes, whatever they tell.
             Family::Fexit => {
                 let preempted = mode != Mode::Seldom || reached;
                 Self::where_preempted(preempted, mode, wanted).at_functions(last_runs_first)
             }
-            // A single program, and all of a system call's.
-            Family::SysExit => Self::default(),
         };
         Self {
             holds: precautions.apart && lets_hold(&release),
