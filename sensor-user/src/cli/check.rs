@@ -11,7 +11,6 @@ use crate::{
         capability::{self, Capability, Host, Need},
         certificates,
         hooks::{Family, NO_FOREIGN},
-        preemption::Precautions,
         privileges, tls,
     },
 };
@@ -172,7 +171,8 @@ fn find(config: &Config) -> Findings {
         .collect();
     lost.extend(
         host.family
-            .and_then(|family| family.lost(Precautions::of(family, config.kernel.second_programs))),
+            .zip(host.precautions)
+            .and_then(|(family, precautions)| family.lost(precautions)),
     );
     for found in &servers {
         let (system, name) = (found.server.system.title(), &found.server.name);

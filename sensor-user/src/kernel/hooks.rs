@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use btf_rs::Btf;
 
-use super::{ask, offsets, preemption::Precautions, privileges};
+use super::{ask, preemption::Precautions, privileges};
 use crate::config::kernel::Hooks;
 
 /// A rung of the ladder.
@@ -98,10 +98,15 @@ impl Family {
                 "as this kernel may take the processor from these programs, operations that meet on one processor are not seen \
                  (data_access.sensor.bpf.misses); leave kernel.second_programs at \"auto\"",
             )
-        } else {
-            precautions.full.then_some(
+        } else if precautions.full {
+            Some(
                 "as this kernel preempts at any time (preempt=full), operations that meet on a crowded processor may go unseen now \
                  and then (data_access.sensor.bpf.misses); boot with preempt=lazy or, before Linux 7.0, preempt=voluntary",
+            )
+        } else {
+            (self == Self::SysExit && precautions.preempted).then_some(
+                "as this kernel may take the processor from a program at the end of any system call (Linux 7.0 and later), operations \
+                 that meet on a crowded processor may go unseen now and then (data_access.sensor.bpf.misses); use the hooks tp_btf",
             )
         };
         let lost: Vec<&str> = [by_floor, by_preemption].into_iter().flatten().collect();
@@ -158,26 +163,22 @@ fn lacks(btf: &Btf, family: Family) -> Option<String> {
 }
 
 /// What the kernel says of each rung.
-///
-/// # Errors
-/// When its type information can't be read.
-pub fn ladder() -> Result<Vec<Rung>> {
-    let btf = offsets::vmlinux()?;
-    Ok(Family::LADDER
+pub fn ladder(btf: &Btf) -> Vec<Rung> {
+    Family::LADDER
         .into_iter()
         .map(|family| Rung {
             family,
-            refusal: family.refusal(&btf),
+            refusal: family.refusal(btf),
         })
-        .collect())
+        .collect()
 }
 
 /// The rung to use: the best that the kernel takes, or the one that the configuration wants.
 ///
 /// # Errors
 /// When there is none; says why.
-pub fn choose(wanted: Hooks) -> Result<Family> {
-    best(&ladder()?, wanted)
+pub fn choose(btf: &Btf, wanted: Hooks) -> Result<Family> {
+    best(&ladder(btf), wanted)
 }
 
 /// See [`choose`].
@@ -214,7 +215,7 @@ pub fn best(ladder: &[Rung], wanted: Hooks) -> Result<Family> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::offsets, *};
 
     fn rungs(refusals: [Option<&str>; 3]) -> Vec<Rung> {
         Family::LADDER
@@ -256,6 +257,43 @@ mod tests {
             error.contains("kernel.hooks") && !error.contains("fexit"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_goes_unseen_is_said() {
+        let held = Precautions {
+            apart: true,
+            second: true,
+            preempted: true,
+            ..Precautions::default()
+        };
+        let never = Precautions::default();
+        let without = Precautions {
+            second: false,
+            ..held
+        };
+        let full = Precautions { full: true, ..held };
+        for (family, precautions, says) in [
+            (Family::TpBtf, never, None),
+            (Family::TpBtf, held, None),
+            (Family::Fexit, held, None),
+            (Family::Fexit, without, Some("kernel.second_programs")),
+            (Family::TpBtf, full, Some("preempt=full")),
+            (Family::SysExit, never, Some("sendfile")),
+            (Family::SysExit, held, Some("use the hooks tp_btf")),
+        ] {
+            let lost = family.lost(precautions);
+            let misses = lost
+                .as_ref()
+                .is_some_and(|lost| lost.contains("data_access.sensor.bpf.misses"));
+            assert_eq!(
+                misses,
+                says.is_some() && precautions != never,
+                "{family:?} {lost:?}"
+            );
+            assert_eq!(lost.is_some(), says.is_some(), "{family:?} {lost:?}");
+            assert!(lost.unwrap_or_default().contains(says.unwrap_or_default()));
+        }
     }
 
     #[test]

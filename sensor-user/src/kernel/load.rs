@@ -25,6 +25,7 @@ use super::{
     certificates,
     functions::Linked,
     hooks::{self, Family},
+    offsets,
     plans::Plans,
     pod::Plain,
     preemption::Precautions,
@@ -136,11 +137,13 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses: missing privileges, BTF, hooks, or the verifier says no.
     pub fn load(config: &Config) -> Result<Self> {
-        let family = hooks::choose(config.kernel.hooks)?;
-        let mut settings = settings::settings(config, family)?;
+        let types = offsets::vmlinux()?;
+        let family = hooks::choose(&types, config.kernel.hooks)?;
+        let precautions = Precautions::of(family, config.kernel.second_programs, &types);
+        let mut settings = settings::settings(config, family, &types)?;
         settings.record_keys = settings::record_keys(config)?;
         let no_tls = tls::refusal(config, Some(family));
-        Self::verified(config, family, settings, no_tls)
+        Self::verified(config, (family, precautions), &types, settings, no_tls)
             .context("cannot load the kernel programs (`sensor check` says what this host lacks)")
     }
 
@@ -149,12 +152,17 @@ impl Kernel {
     ///
     /// # Errors
     /// As with [`Kernel::load`].
-    pub fn rehearse(config: &Config, family: Family) -> Result<Rehearsal> {
+    pub fn rehearse(
+        config: &Config,
+        family: Family,
+        precautions: Precautions,
+        types: &btf_rs::Btf,
+    ) -> Result<Rehearsal> {
         let began = Instant::now();
-        let settings = settings::settings(config, family)?;
+        let settings = settings::settings(config, family, types)?;
         let no_tls = tls::refusal(config, Some(family));
         let wants_tls = no_tls.is_none();
-        let kernel = Self::verified(config, family, settings, no_tls)?;
+        let kernel = Self::verified(config, (family, precautions), types, settings, no_tls)?;
         let took = began.elapsed();
         let verified: Vec<Option<u64>> = kernel
             .ebpf
@@ -170,23 +178,19 @@ impl Kernel {
         })
     }
 
-    /// `no_tls`: why no programs for TLS are wanted; nothing when they are.
+    /// `types`: the kernel's type information. `no_tls`: why no programs for TLS are wanted; nothing when they are.
     fn verified(
         config: &Config,
-        family: Family,
+        (family, precautions): (Family, Precautions),
+        types: &btf_rs::Btf,
         mut settings: Settings,
         no_tls: Option<String>,
     ) -> Result<Self> {
         settings.tls = u64::from(no_tls.is_none());
-        let precautions = Precautions::of(family, config.kernel.second_programs);
         settings.doubled = u64::from(precautions.second);
         // Where programs are preempted, they hold the processor, if the kernel lets them.
         let any = precautions.holds || precautions.holds_in_library && no_tls.is_none();
-        let linked = if any {
-            Linked::new(object(family), &super::offsets::vmlinux()?)
-        } else {
-            None
-        };
+        let linked = any.then(|| Linked::new(object(family), types)).flatten();
         settings.holds = u64::from(linked.is_some() && precautions.holds);
         settings.holds_in_library = u64::from(linked.is_some() && precautions.holds_in_library);
         settings.places = if precautions.apart { APART } else { SHARED };

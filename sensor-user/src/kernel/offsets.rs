@@ -22,11 +22,10 @@ pub fn vmlinux() -> Result<Btf> {
 /// Reads all offsets that the programs use.
 ///
 /// # Errors
-/// When the kernel has no BTF, or a structure or field is not as expected.
-pub fn read() -> Result<Offsets> {
-    let btf = vmlinux()?;
-    registers::check(&btf)?;
-    let at = |structure: &str, path: &str| offset(&btf, structure, path);
+/// When a structure or field is not as expected.
+pub fn read(btf: &Btf) -> Result<Offsets> {
+    registers::check(btf)?;
+    let at = |structure: &str, path: &str| offset(btf, structure, path);
     Ok(Offsets {
         task_comm: at("task_struct", "comm")?,
         task_tgid: at("task_struct", "tgid")?,
@@ -145,7 +144,8 @@ fn resolve(btf: &Btf, mut found: Type) -> Type {
 mod tests {
     #[test]
     fn reads_this_kernels_offsets() {
-        let offsets = super::read().expect("BTF of the running kernel");
+        let offsets =
+            super::read(&super::vmlinux().expect("readable")).expect("BTF of the running kernel");
         // struct sock_common has not changed its beginning since BTF exists.
         assert_eq!(offsets.sk_daddr, 0);
         assert_eq!(offsets.sk_rcv_saddr, 4);

@@ -3,9 +3,10 @@
 
 use std::fs::read_to_string;
 
+use btf_rs::Btf;
 use sensor_ebpf::program::{APART, PLACE_OF_LIBRARY, Program};
 
-use super::{capability::kernel_release, hooks::Family, offsets, order};
+use super::{capability::kernel_release, hooks::Family, order};
 use crate::config::kernel::SecondPrograms;
 
 /// When a kernel takes the processor from a task that is in the kernel.
@@ -81,7 +82,9 @@ pub struct Precautions {
     pub holds: bool,
     /// Those on libraries do, too: they always could be preempted.
     pub holds_in_library: bool,
-    /// The kernel preempts them at any time, for whoever comes first.
+    /// The kernel preempts them.
+    pub preempted: bool,
+    /// It does so at any time, for whoever comes first.
     pub full: bool,
     /// Of programs on a hook, that which was attached last runs first.
     pub last_runs_first: bool,
@@ -89,7 +92,7 @@ pub struct Precautions {
 
 impl Precautions {
     /// For the hooks of this rung, on this kernel, as the configuration wants it.
-    pub fn of(family: Family, wanted: SecondPrograms) -> Self {
+    pub fn of(family: Family, wanted: SecondPrograms, btf: &Btf) -> Self {
         let mode = Mode::of_kernel();
         let release = kernel_release();
         let reached = reaches_tracepoints(&release);
@@ -99,7 +102,7 @@ impl Precautions {
             // Kernels since Linux 7.0 know no other modes, whatever they tell.
             Family::Fexit => {
                 let preempted = mode != Mode::Seldom || reached;
-                Self::where_preempted(preempted, mode, wanted).at_functions(last_runs_first)
+                Self::where_preempted(preempted, mode, wanted).at_functions(|| last_runs_first(btf))
             }
         };
         Self {
@@ -120,6 +123,7 @@ impl Precautions {
             apart: preempted || second,
             second,
             alone: wanted == SecondPrograms::Alone,
+            preempted,
             full: preempted && mode == Mode::Full,
             ..Self::default()
         }
@@ -165,12 +169,11 @@ impl Precautions {
 }
 
 /// As the kernel answers; nothing when it does not.
-fn last_runs_first() -> Option<bool> {
-    offsets::vmlinux()
-        .and_then(|btf| Ok(order::last_runs_first(&btf)?))
+fn last_runs_first(btf: &Btf) -> Option<bool> {
+    order::last_runs_first(btf)
         .inspect_err(|error| {
             log::warn!(
-                "cannot find out in which order the kernel runs programs on a function, so there are no second ones: {error:#}"
+                "cannot find out in which order the kernel runs programs on a function, so there are no second ones: {error}"
             );
         })
         .ok()

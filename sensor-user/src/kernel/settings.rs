@@ -1,6 +1,7 @@
 //! What the programs are told when they are loaded.
 
 use anyhow::{Context as _, Result, bail};
+use btf_rs::Btf;
 use sensor_ebpf::settings::{COMMANDS, Settings};
 
 use super::{hooks::Family, load::monotonic_time, offsets};
@@ -37,14 +38,14 @@ fn tick() -> Result<u32> {
 /// # Errors
 /// When the kernel's type information lacks a field, the network namespace can't be told, or the configuration names too many
 /// commands.
-pub fn settings(config: &Config, family: Family) -> Result<Settings> {
+pub fn settings(config: &Config, family: Family, btf: &Btf) -> Result<Settings> {
     let mut settings = Settings {
         skim_after: config.kernel.skim_after.unwrap_or(u64::MAX),
         progress_bytes: PROGRESS_BYTES,
         loaded_at: monotonic_time(),
         tick: tick()?,
         slot_mask: config.kernel.max_connections.next_power_of_two() - 1,
-        offsets: offsets::read()?,
+        offsets: offsets::read(btf)?,
         netns: match config.kernel.network_namespace {
             Scope::All => 0,
             Scope::Own => discover::network_namespace("self")

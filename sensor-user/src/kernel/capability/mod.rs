@@ -8,7 +8,9 @@ use super::{
     ask,
     hooks::{self, Family},
     load::{Kernel, Rehearsal},
-    offsets, privileges,
+    offsets,
+    preemption::Precautions,
+    privileges,
 };
 use crate::config::Config;
 
@@ -51,6 +53,8 @@ pub struct Host {
     pub capabilities: Vec<Capability>,
     /// The rung of hooks that would be used.
     pub family: Option<Family>,
+    /// What would be done there about programs that are preempted.
+    pub precautions: Option<Precautions>,
     /// Why there is none.
     pub refusal: Option<String>,
 }
@@ -72,54 +76,62 @@ impl Host {
 /// Looks at all of them.
 pub fn host(config: &Config) -> Host {
     let mut capabilities = privileges();
-    let btf = offsets::read().and_then(|_| offsets::vmlinux());
+    let btf = offsets::vmlinux();
+    // What stands in the way of each use of it: that it can't be read.
+    let types = btf.as_ref().map_err(|error| format!("{error:#}"));
+    let fields = types
+        .clone()
+        .and_then(|btf| offsets::read(btf).map_err(|error| format!("{error:#}")));
     capabilities.push(Capability {
         name: "BTF".to_owned(),
-        present: btf.is_ok(),
+        present: fields.is_ok(),
         need: Need::Required,
         why: "says where the kernel keeps what the programs read",
-        found: match &btf {
+        found: match &fields {
             Ok(_) => "the kernel's type information is readable and has all fields".to_owned(),
-            Err(error) => format!("{error:#}"),
+            Err(error) => error.clone(),
         },
         remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF=y (all current distributions' kernels), and mount /sys",
     });
     if privileges::can_load() {
         capabilities.push(system_call());
     }
-    let ladder = hooks::ladder();
-    capabilities.extend(hook_families(&ladder));
-    let chosen = ladder.and_then(|ladder| hooks::best(&ladder, config.kernel.hooks));
-    let (family, refusal) = match chosen {
-        Ok(family) => (Some(family), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
+    let ladder = types.clone().map(hooks::ladder);
+    capabilities.extend(hook_families(ladder.as_deref().unwrap_or_default()));
+    let chosen = ladder.and_then(|ladder| {
+        hooks::best(&ladder, config.kernel.hooks).map_err(|error| format!("{error:#}"))
+    });
+    let family = chosen.as_ref().ok().copied();
+    let precautions = family
+        .zip(types.clone().ok())
+        .map(|(family, btf)| Precautions::of(family, config.kernel.second_programs, btf));
     // Without the rights to try, everything would look as if the kernel lacked it.
     if privileges::can_load() {
-        if let Ok(btf) = &btf {
+        if let Ok(btf) = types {
             capabilities.extend(tracepoints(btf));
         }
         capabilities.extend(features(family));
     }
-    capabilities.extend(host::all(btf.as_ref().ok()));
+    capabilities.extend(host::all(types.clone().ok()));
     let mut host = Host {
         release: kernel_release(),
         capabilities,
         family,
-        refusal,
+        precautions,
+        refusal: chosen.err(),
     };
     // What is missing is said above already; the verifier would only say it in other words.
-    if let Some(family) = host.family
+    if let (Some(family), Some(precautions), Ok(btf)) = (family, precautions, types)
         && host.is_possible()
     {
-        host.capabilities.extend(programs(config, family));
+        let rehearsal = Kernel::rehearse(config, family, precautions, btf);
+        host.capabilities.extend(programs(rehearsal));
     }
     host
 }
 
 /// Does the kernel take the sensor's own programs and maps, of this size? All else may be there, and the verifier of this very kernel say no.
-fn programs(config: &Config, family: Family) -> Vec<Capability> {
-    let rehearsal = Kernel::rehearse(config, family);
+fn programs(rehearsal: anyhow::Result<Rehearsal>) -> Vec<Capability> {
     let mut found = vec![Capability {
         name: "programs".to_owned(),
         present: rehearsal.is_ok(),
@@ -204,10 +216,7 @@ fn system_call() -> Capability {
 }
 
 /// The rungs of the ladder. One of them is enough.
-fn hook_families(ladder: &anyhow::Result<Vec<hooks::Rung>>) -> Vec<Capability> {
-    let Ok(ladder) = ladder else {
-        return Vec::new();
-    };
+fn hook_families(ladder: &[hooks::Rung]) -> Vec<Capability> {
     let mut any = false;
     ladder
         .iter()
@@ -366,6 +375,7 @@ mod tests {
             release: "6.1".to_owned(),
             capabilities,
             family,
+            precautions: None,
             refusal: None,
         }
     }
